@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,6 +20,8 @@ from runner.models.architecture import (
     build_vae_decoder,
     build_vae_encoder,
 )
+from runner.models.conditioning import Conditioning
+from runner.models.lora import Merge, read_lora
 from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import Tokenizer
@@ -28,14 +29,6 @@ from runner.models.weights import load_part, read_config
 
 T = TypeVar("T")
 FOLDERS = ("text_encoder", "unet", "vae", "scheduler")
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What the U-Net hears of texts: hidden (B, 256, D), pooled (B, D)."""
-
-    hidden: torch.Tensor
-    pooled: torch.Tensor
 
 
 class Parts:
@@ -103,13 +96,26 @@ class Parts:
         decoder = self._part("vae_decoder", lambda: self._load_vae(build_vae_decoder, vae_decoder_name))
         return cast(torch.Tensor, decoder(latents.to(self.device, torch.float32)))
 
-    def unet(self) -> nn.Module:
-        """Give the U-Net; ``runner.models.architecture.UNet`` says what its forward takes."""
-        return self._part("unet", self.fresh_unet)
+    def unet(self, *, lora: Path | None = None, strength: float = 1.0) -> nn.Module:
+        """Give the U-Net wearing a LoRA; ``runner.models.architecture.UNet`` says what its forward takes.
 
-    def fresh_unet(self) -> nn.Module:
-        """Load the U-Net anew, for a caller that will change it."""
-        return load_part(build_unet, self.checkpoint / "unet", rename=unet_name, device=self.device, dtype=self.dtype)
+        Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
+        """
+        unet = self._part("unet", lambda: self._load_unet(self.dtype))
+        if lora is not None:
+            self._part(f"merge of {lora}", lambda: Merge(unet, read_lora(lora))).set(strength)
+        return unet
+
+    def training_unet(self) -> nn.Module:
+        """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.
+
+        Gradients underflow in plain float16, so bfloat16 takes its place, or float32 on cards that lack it.
+        """
+        dtype = self.dtype
+        if dtype == torch.float16:
+            usable = self.device == "cuda" and torch.cuda.is_bf16_supported()
+            dtype = torch.bfloat16 if usable else torch.float32
+        return self._load_unet(dtype)
 
     def schedule(self) -> NoiseSchedule:
         """Give the checkpoint's noise schedule."""
@@ -123,6 +129,9 @@ class Parts:
         if name not in self._loaded:
             self._loaded[name] = load()
         return cast(T, self._loaded[name])
+
+    def _load_unet(self, dtype: torch.dtype) -> nn.Module:
+        return load_part(build_unet, self.checkpoint / "unet", rename=unet_name, device=self.device, dtype=dtype)
 
     def _load_vae(self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str]) -> nn.Module:
         folder = self.checkpoint / "vae"

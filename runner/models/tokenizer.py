@@ -25,6 +25,8 @@ class Tokens:
 class Tokenizer:
     """Texts to tokens, with the tokenizer of the checkpoint or, where it brings none, the one DiffSynth ships."""
 
+    limit = TOKEN_LIMIT
+
     def __init__(self, folder: Path | None = None) -> None:
         own = folder / "tokenizer.model" if folder is not None else None
         self._tokenizer = ChatGLMTokenizer(str(own if own and own.is_file() else TOKENIZER_FOLDER / "tokenizer.model"))

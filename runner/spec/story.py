@@ -26,13 +26,13 @@ NEGATIVE_PROMPT = "丑陋，变形，嘈杂，模糊，低对比度"
 CELL = 512
 """Pixels of a picture's side in the grid when the story does not size the grid itself."""
 
-NAME = r"^\w[\w.-]{0,63}$"
-WORD = r"^[a-z][a-z0-9_-]{0,63}$"
-HUB_ID = r"^[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}$"
+NAME = r"""^[^\x00-\x20\x7f/\\:*?"'<>|.-][^\x00-\x20\x7f/\\:*?"'<>|]*$"""
+WORD = r"^[a-z][a-z0-9_-]*$"
+HUB_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
 COLOUR = r"^#[0-9a-fA-F]{6}$"
 PATTERNS = {
-    NAME: "1 to 64 letters, digits, - _ or ., not starting with - or .",
-    WORD: "a word of lower-case letters, digits, - or _",
+    NAME: "at most 64 characters fit for a file name, no spaces, not starting with - or .",
+    WORD: "a word of at most 64 lower-case letters, digits, - or _",
     HUB_ID: "owner/name, as the hub spells it",
     COLOUR: 'a colour like "#ffffff", in quotes',
 }
@@ -100,7 +100,7 @@ class PocketDataset(_Gathered):
     source: Literal["pocket"]
     """`pocket`."""
 
-    style: Annotated[str, Field(pattern=WORD)] = "ink"
+    style: Annotated[str, Field(pattern=WORD, max_length=64)] = "ink"
     """Drawing style of the pictures."""
 
     count: Annotated[int, Field(ge=1, le=10_000)] = 32
@@ -135,7 +135,7 @@ class FolderDataset(_Gathered):
 class _HubDataset(_Gathered):
     """A data set on a hub."""
 
-    id: Annotated[str, Field(pattern=HUB_ID)]
+    id: Annotated[str, Field(pattern=HUB_ID, max_length=200)]
     """The data set's name on the hub, `owner/name`."""
 
     revision: Label | None = None
@@ -437,7 +437,7 @@ class Story(Frozen):
     kolora: Literal[1] = 1
     """Version of this schema."""
 
-    name: Annotated[str, Field(pattern=NAME)] = "story"
+    name: Annotated[str, Field(pattern=NAME, max_length=64)] = "story"
     """Short name for files and submissions."""
 
     title: Title = ""

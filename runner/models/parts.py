@@ -113,7 +113,7 @@ class Parts:
         """
         dtype = self.dtype
         if dtype == torch.float16:
-            usable = self.device == "cuda" and torch.cuda.is_bf16_supported()
+            usable = self.device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
             dtype = torch.bfloat16 if usable else torch.float32
         return self._load_unet(dtype)
 

@@ -1,0 +1,1 @@
+"""Filtering: Data-Juicer's operators, run headless in a process of their own."""

@@ -1,0 +1,1 @@
+"""Hubs: where pictures and checkpoints come from, as bytes on disk with their sha256."""

@@ -1,0 +1,503 @@
+"""The story: what a spec may say, as frozen values with every field explained below itself."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from runner.spec import operators
+from runner.spec.faults import Fault, broken
+
+SCHEMA_VERSION = 1
+NEGATIVE_PROMPT = "丑陋，变形，嘈杂，模糊，低对比度"
+CELL = 512
+"""Pixels of a picture's side in the grid when the story does not size the grid itself."""
+
+NAME = r"""^[^\x00-\x20\x7f/\\:*?"'<>|.-][^\x00-\x20\x7f/\\:*?"'<>|]*$"""
+WORD = r"^[a-z][a-z0-9_-]*$"
+HUB_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
+COLOUR = r"^#[0-9a-fA-F]{6}$"
+PATTERNS = {
+    NAME: "at most 64 characters fit for a file name, no spaces, not starting with - or .",
+    WORD: "a word of at most 64 lower-case letters, digits, - or _",
+    HUB_ID: "owner/name, as the hub spells it",
+    COLOUR: 'a colour like "#ffffff", in quotes',
+}
+"""What each pattern asks for, in words."""
+
+
+def _printable(text: str) -> str:
+    """Return ``text``, or refuse control characters: they break file metadata, HTML and terminals."""
+    bad = next((letter for letter in text if (letter < " " and letter not in "\n\t\r") or letter == "\x7f"), None)
+    if bad is not None:
+        raise broken(Fault(given=f"text with the control character U+{ord(bad):04X}", expected="printable text"))
+    return text
+
+
+def _filled(text: str) -> str:
+    """Return ``text``, or refuse it when it is blank."""
+    if not text.strip():
+        raise broken(Fault(given="blank text", expected="text that says something"))
+    return text
+
+
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
+Prompt = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_printable), AfterValidator(_filled)]
+Title = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable), AfterValidator(_filled)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Side = Annotated[int, Field(ge=64, le=4096, multiple_of=64)]
+Steps = Annotated[int, Field(ge=1, le=1000)]
+Guidance = Annotated[float, Field(ge=0, le=50)]
+Strength = Annotated[float, Field(ge=0, le=2)]
+
+
+class Frozen(BaseModel):
+    """A part of the story: frozen, strict about types, and refusing keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Model(Frozen):
+    """The checkpoint that is taught and that draws."""
+
+    checkpoint: Place = "kolors"
+    """`kolors`, `pocket` (the small checkpoint inside the package), or a folder in the Kolors file layout."""
+
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Number format of the weights; `auto` is float32 on a CPU and the fastest safe one on a GPU."""
+
+
+class _Gathered(Frozen):
+    """What every data set has in common."""
+
+    min_images: Annotated[int, Field(ge=1, le=100_000)] = 4
+    """The fewest pictures that must be left after the filters; fewer end the run with exit code 65."""
+
+    max_pixels: Annotated[int, Field(ge=1, le=2**31 - 1)] = 100_000_000
+    """The most pixels one source picture may have; larger ones are dropped as decompression bombs."""
+
+
+class PocketDataset(_Gathered):
+    """Pictures drawn by pocket's own little world; nothing is downloaded."""
+
+    source: Literal["pocket"]
+    """`pocket`."""
+
+    style: Annotated[str, Field(pattern=WORD, max_length=64)] = "ink"
+    """Drawing style of the pictures."""
+
+    count: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """How many pictures are drawn."""
+
+    seed: Seed = 0
+    """Which pictures are drawn."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.min_images > self.count:
+            fault = Fault(
+                path=("min_images",), given=str(self.min_images), expected=f"no more than count, which is {self.count}"
+            )
+            raise broken(fault)
+        return self
+
+
+class FolderDataset(_Gathered):
+    """Pictures in a folder, with `metadata.csv`, `metadata.jsonl`, `.txt` files beside them, or one caption."""
+
+    source: Literal["folder"]
+    """`folder`."""
+
+    path: Place
+    """The folder, relative to the story file."""
+
+    caption: Text = ""
+    """Text for pictures that have none of their own."""
+
+
+class _HubDataset(_Gathered):
+    """A data set on a hub."""
+
+    id: Annotated[str, Field(pattern=HUB_ID, max_length=200)]
+    """The data set's name on the hub, `owner/name`."""
+
+    revision: Label | None = None
+    """Branch, tag or commit; none means the newest, which the lock then records."""
+
+    subset: Label | None = None
+    """Subset of the data set; none means its default."""
+
+    split: Label = "train"
+    """Split of the data set."""
+
+    image_column: Label = "image"
+    """Column that holds the pictures."""
+
+    text_column: Label | None = None
+    """Column that holds the texts; none means that `caption` stands for all."""
+
+    caption: Text = ""
+    """Text for pictures that have none of their own."""
+
+
+class ModelScopeDataset(_HubDataset):
+    """A data set on ModelScope."""
+
+    source: Literal["modelscope"]
+    """`modelscope`."""
+
+
+class HuggingFaceDataset(_HubDataset):
+    """A data set on Hugging Face."""
+
+    source: Literal["huggingface"]
+    """`huggingface`."""
+
+
+Dataset = Annotated[
+    PocketDataset | FolderDataset | ModelScopeDataset | HuggingFaceDataset, Field(discriminator="source")
+]
+
+
+class Filter(RootModel[dict[str, dict[str, Any]]]):
+    """One Data-Juicer operator in Data-Juicer's own form: `operator: {parameter: value}`, or the bare name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _allowed(cls, item: object) -> object:
+        faults = operators.faults(item)
+        if faults:
+            raise broken(*faults)
+        return operators.spelled_out(item)
+
+    @property
+    def name(self) -> str:
+        """Return the operator's name."""
+        return next(iter(self.root))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters as given, without defaults."""
+        return dict(self.root[self.name])
+
+    @property
+    def operator(self) -> operators.Operator:
+        """Return what the table of operators says about it."""
+        return operators.OPERATORS[self.name]
+
+    @property
+    def thresholds(self) -> dict[str, Any]:
+        """Return every threshold with the value in force; None means no limit."""
+        return self.operator.thresholds(self.parameters)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the list form operator by operator, so that editors complete names and parameters."""
+        return operators.json_schema() | {"title": cls.__name__, "description": cls.__doc__}
+
+
+class Lora(Frozen):
+    """How the LoRA is trained."""
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 16
+    """Rank of the update matrices; 16 suits a style, 4 a single thing."""
+
+    alpha: Annotated[float, Field(gt=0, le=1024)] = 4.0
+    """Numerator of the update's scale, which is alpha / rank."""
+
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Optimiser steps."""
+
+    batch_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """Pictures a step."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """Learning rate of AdamW."""
+
+    resolution: Annotated[int, Field(ge=64, le=2048, multiple_of=64)] = 1024
+    """Side of the square training crops, in pixels."""
+
+    crop: Literal["center", "random"] = "center"
+    """Where the square is cut from a picture that is not square."""
+
+    flip: bool = False
+    """Whether every other picture is mirrored, by chance."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the LoRA's inputs that is dropped at random."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Weight decay of AdamW."""
+
+    init_lora_weights: Literal["gaussian", "kaiming"] = "gaussian"
+    """How the LoRA's first matrix begins; the second begins at zero."""
+
+    target_modules: Annotated[
+        tuple[Literal["to_q", "to_k", "to_v", "to_out"], ...], Field(strict=False, min_length=1, max_length=4)
+    ] = ("to_q", "to_k", "to_v", "to_out")
+    """Projections of the U-Net's attention that are trained."""
+
+    seed: Seed = 0
+    """Seed of every draw: data order, crops, noise, timesteps, first weights, dropout."""
+
+    gradient_checkpointing: Literal["auto", True, False] = "auto"
+    """Whether activations are computed twice to save memory; `auto` does so where memory is short."""
+
+    @field_validator("target_modules")
+    @classmethod
+    def _once(cls, modules: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((module for module in modules if modules.count(module) > 1), None)
+        if twice:
+            raise broken(Fault(given=f"{twice} more than once", expected="each projection once"))
+        return modules
+
+
+class Render(Frozen):
+    """How the scenes are drawn; each scene may say otherwise."""
+
+    width: Side = 1024
+    """Width of a picture, in pixels."""
+
+    height: Side = 1024
+    """Height of a picture, in pixels."""
+
+    steps: Steps = 50
+    """Denoising steps."""
+
+    guidance_scale: Guidance = 4.0
+    """How hard the prompt pulls; 1 means no guidance."""
+
+    negative_prompt: Text = NEGATIVE_PROMPT
+    """What the pictures should not be."""
+
+    seed: Seed = 0
+    """Seed of the first noise, for scenes without their own."""
+
+    lora_scale: Strength = 1.0
+    """Strength of the LoRA: 0 is none of it, 1 is as trained."""
+
+    scheduler: Literal["ddim"] = "ddim"
+    """Noise schedule: `ddim` is DiffSynth's own."""
+
+
+class Scene(Frozen):
+    """One picture of the story."""
+
+    prompt: Prompt
+    """What the picture shows."""
+
+    title: Title = ""
+    """Caption in the report."""
+
+    negative_prompt: Text | None = None
+    """What this picture should not be; none means as in `render`."""
+
+    seed: Seed | None = None
+    """Seed of this picture's first noise; none means as in `render`."""
+
+    width: Side | None = None
+    """Width in pixels; none means as in `render`."""
+
+    height: Side | None = None
+    """Height in pixels; none means as in `render`."""
+
+    steps: Steps | None = None
+    """Denoising steps; none means as in `render`."""
+
+    guidance_scale: Guidance | None = None
+    """How hard the prompt pulls; none means as in `render`."""
+
+    lora_scale: Strength | None = None
+    """Strength of the LoRA; none means as in `render`."""
+
+
+class Grid(Frozen):
+    """How the pictures are pasted into one."""
+
+    columns: Annotated[int, Field(ge=1, le=64)] = 4
+    """Pictures side by side; a story with fewer scenes has fewer columns."""
+
+    width: Annotated[int, Field(ge=16, le=16_384)] | None = None
+    """Width of the whole grid, in pixels; none means 512 a column."""
+
+    height: Annotated[int, Field(ge=16, le=16_384)] | None = None
+    """Height of the whole grid, in pixels; none means 512 a row."""
+
+    gap: Annotated[int, Field(ge=0, le=256)] = 0
+    """Pixels between pictures."""
+
+    background: Annotated[str, Field(pattern=COLOUR)] = "#ffffff"
+    """Colour of gaps and empty cells."""
+
+
+class Scores(Frozen):
+    """How the pictures are judged."""
+
+    aesthetics: Place = "auto"
+    """Aesthetic predictor: `auto` (the checkpoint's own), `off`, or a folder."""
+
+    clip: Place = "auto"
+    """CLIP for the similarity of text and picture: `auto` (the checkpoint's own), `off`, or a folder."""
+
+    threshold: Annotated[float, Field(ge=1, le=10)] = 6.0
+    """Mean aesthetic score, of 1 to 10, from which on the story is valid."""
+
+
+class Report(Frozen):
+    """How the report is written."""
+
+    language: Literal["zh", "en"] | None = None
+    """Language of the report; none means the story's."""
+
+    title: Title | None = None
+    """Head of the report; none means the story's title."""
+
+
+class ResolvedScene(Frozen):
+    """One picture with every value filled in: the scene's own, else that of `render`."""
+
+    number: Annotated[int, Field(ge=1)]
+    """The scene's place in the story, from 1."""
+
+    title: str
+    """Caption in the report."""
+
+    prompt: str
+    """What the picture shows."""
+
+    negative_prompt: str
+    """What it should not be."""
+
+    seed: int
+    """Seed of the first noise."""
+
+    width: int
+    """Width in pixels."""
+
+    height: int
+    """Height in pixels."""
+
+    steps: int
+    """Denoising steps."""
+
+    guidance_scale: float
+    """How hard the prompt pulls."""
+
+    lora_scale: float
+    """Strength of the LoRA."""
+
+    scheduler: str
+    """Noise schedule."""
+
+
+class ResolvedGrid(Frozen):
+    """The grid with every value filled in."""
+
+    columns: int
+    """Pictures side by side."""
+
+    rows: int
+    """Rows of pictures."""
+
+    width: int
+    """Width of the whole grid, in pixels."""
+
+    height: int
+    """Height of the whole grid, in pixels."""
+
+    gap: int
+    """Pixels between pictures."""
+
+    background: str
+    """Colour of gaps and empty cells."""
+
+
+class Story(Frozen):
+    """A picture story: what to learn from, how to learn it, and what to draw."""
+
+    kolora: Literal[1] = 1
+    """Version of this schema."""
+
+    name: Annotated[str, Field(pattern=NAME, max_length=64)] = "story"
+    """Short name for files and submissions."""
+
+    title: Title = ""
+    """Title of the story."""
+
+    language: Literal["zh", "en"] = "zh"
+    """Language of the story: `zh` (Chinese) or `en` (English)."""
+
+    model: Model = Model()
+    """The checkpoint that is taught and that draws."""
+
+    dataset: Dataset
+    """The pictures to learn from; `source` says where they are."""
+
+    filters: Annotated[tuple[Filter, ...], Field(strict=False, max_length=32)] = ()
+    """Data-Juicer operators, in order; a picture must pass all of them."""
+
+    lora: Lora = Lora()
+    """How the LoRA is trained."""
+
+    render: Render = Render()
+    """How the scenes are drawn."""
+
+    scenes: Annotated[tuple[Scene, ...], Field(strict=False, min_length=1, max_length=64)]
+    """The pictures of the story, in order; eight make the usual story."""
+
+    grid: Grid = Grid()
+    """How the pictures are pasted into one."""
+
+    scores: Scores = Scores()
+    """How the pictures are judged."""
+
+    report: Report = Report()
+    """How the report is written."""
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        grid = self.resolved_grid()
+        for side, total, cells in (("width", grid.width, grid.columns), ("height", grid.height, grid.rows)):
+            least = 8 * cells + grid.gap * (cells - 1)
+            if total < least:
+                expected = f"at least {least} pixels for {cells} pictures and their gaps"
+                raise broken(Fault(path=("grid", side), given=str(total), expected=expected))
+        return self
+
+    def resolved_scenes(self) -> tuple[ResolvedScene, ...]:
+        """Return the scenes numbered from 1, with every value filled in from `render`."""
+        common = self.render.model_dump()
+        own = (scene.model_dump(exclude_none=True) for scene in self.scenes)
+        return tuple(ResolvedScene(**common | values, number=number) for number, values in enumerate(own, start=1))
+
+    def resolved_grid(self) -> ResolvedGrid:
+        """Return the grid for this story's number of scenes, with every value filled in."""
+        columns = min(self.grid.columns, len(self.scenes))
+        rows = ceil(len(self.scenes) / columns)
+        return ResolvedGrid(
+            columns=columns,
+            rows=rows,
+            width=self.grid.width or CELL * columns,
+            height=self.grid.height or CELL * rows,
+            gap=self.grid.gap,
+            background=self.grid.background,
+        )

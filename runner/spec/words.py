@@ -1,0 +1,47 @@
+"""Values, choices and near misses in the words of a message."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+LONGEST = 60
+"""Characters of a given text that a message repeats."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that ``word`` is most likely a misspelling of, or None."""
+    folded = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def listed(choices: Iterable[object], *, end: str = "or") -> str:
+    """Return ``a, b or c``."""
+    words = [str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in choices]
+    return "".join(words) if len(words) < 2 else f"{', '.join(words[:-1])} {end} {words[-1]}"
+
+
+def spoken(value: object) -> str:
+    """Return a value of a story as a message names it, its kind before it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {value:.12g}" if isinstance(value, float) else f"the number {value}"
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, Sequence):
+        return f"a list of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _quoted(text: str) -> str:
+    if not text.strip():
+        return "empty text" if not text else "blank text"
+    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    said = f'the text "{" ".join(short.split())}"'
+    return said if len(text) <= LONGEST else f"{said} ({len(text):,} characters)"

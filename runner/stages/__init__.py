@@ -30,7 +30,7 @@ class Job:
     state: folder that survives a kill, for stages that save their progress; gone when the step is finished.
     inputs: finished folders of the steps it declared, by step name.
     log: file that takes the noise of libraries.
-    parts: the checkpoint's parts, loaded on first use and shared by the steps of one run.
+    parts: gives the checkpoint's parts, each loaded on first use and shared by the steps of one run.
     tick: progress, and the one place where a stage may be interrupted.
     """
 
@@ -38,5 +38,12 @@ class Job:
     state: Path
     inputs: Mapping[str, Path]
     log: Path
-    parts: Parts
+    parts: Callable[[], Parts]
     tick: Tick
+
+
+def open_parts(checkpoint: Path, *, device: str, dtype: str) -> Parts:
+    """Open a checkpoint; this is what loads torch."""
+    from runner.models.parts import Parts
+
+    return Parts(checkpoint, device=device, dtype=dtype)

@@ -1,0 +1,456 @@
+"""The loop of a run: what is done is kept and said why, the rest runs, is recorded and published."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import resource
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import yaml
+
+from runner import __version__
+from runner.artifacts import Record, RunFolder, as_unwritable, files_in, write_json, write_text
+from runner.device import cpu_name, gpu_count
+from runner.errors import DeviceUnusable, KoloraError, Stopped
+from runner.plan import STAGES, Decision, Step, decide, plan_steps
+from runner.sources import Found
+from runner.stages import Job, open_parts
+
+if TYPE_CHECKING:
+    from runner.models.parts import Parts
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+GRACE_SECONDS = 8.0
+"""After a signal, a step that does not stop by itself is left: what it saved before is enough to go on from."""
+HEARTBEAT_SECONDS = 1.0
+LARGE_CHECKPOINT = 4 * 2**30
+"""Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""
+PACKAGES = (
+    "torch",
+    "diffsynth",
+    "transformers",
+    "peft",
+    "lightning",
+    "py-data-juicer",
+    "simple-aesthetics-predictor",
+    "safetensors",
+    "pillow",
+    "numpy",
+)
+
+
+class Listener(Protocol):
+    """Who is told how the run goes."""
+
+    def planned(self, decisions: Sequence[Decision]) -> None:
+        """Hear what will be kept and what will run, before anything does."""
+
+    def began(self, step: Step, reason: str) -> None:
+        """Hear that a step begins, and why it is not kept."""
+
+    def progressed(self, step: Step, done: int, total: int) -> None:
+        """Hear how far a step is."""
+
+    def ended(self, step: Step, seconds: float) -> None:
+        """Hear that a step is finished and published."""
+
+
+class Halt:
+    """Whether the run was asked to stop. The handlers only set a flag; a second signal leaves at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._timer: threading.Timer | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to the stopping signals while the block runs."""
+        before = {number: signal.signal(number, self._heard) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def check(self) -> None:
+        """Raise Stopped when a stop was asked for."""
+        if self.requested:
+            raise Stopped(
+                "stopped on request; everything finished so far is saved",
+                hint="run the same command again: it goes on where it stopped",
+            )
+
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(Stopped.code)
+        self.requested = True
+        self._timer = threading.Timer(GRACE_SECONDS, os._exit, (Stopped.code,))
+        self._timer.daemon = True
+        self._timer.start()
+
+
+@dataclass
+class _Progress:
+    """Where the run is, for status.json and the records."""
+
+    actions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    beat: float = 0.0
+
+
+def decisions_of(found: Found, folder: RunFolder, *, forced: Sequence[str] = ()) -> tuple[Decision, ...]:
+    """Plan a story against what its run folder already holds."""
+    steps = plan_steps(found.story, found.sources)
+    known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
+    return decide(
+        steps,
+        finished={step.digest for step in steps if folder.finished(step.name, step.digest)},
+        known=known,
+        resumable={step.name for step in steps if folder.saved_state(step.name, step.digest)},
+        forced=forced,
+    )
+
+
+def run_story(
+    found: Found,
+    *,
+    source: str,
+    folder: RunFolder,
+    device: str,
+    listener: Listener,
+    until: str | None = None,
+    fresh: bool = False,
+    forced: Sequence[str] = (),
+) -> bool:
+    """Bring a run folder to what the story says; returns whether anything had to be done.
+
+    source: the story file's text, kept as given. device: "cuda" or "cpu". until: last stage to run. fresh: forget
+    all earlier results. forced: steps or stages to run in any case. Whatever happens, ``records/run.json`` then says
+    how far the run came; the report is made from it. Raises KoloraError subclasses.
+    """
+    halt, progress, started = Halt(), _Progress(), time.time()
+    with folder.held(), halt.listening():
+        if fresh:
+            shutil.rmtree(folder.work)
+            folder.work.mkdir()
+        decisions = _until(decisions_of(found, folder, forced=forced), until)
+        listener.planned(decisions)
+        if folder.is_sealed() and not any(decision.runs for decision in decisions):
+            return False
+        folder.open_up()
+        failure: KoloraError | None = None
+        try:
+            write_text(folder.root / "story.yaml", source)
+            _check_device(found, device, decisions)
+            _run_all(decisions, found, folder, device, listener, halt, progress)
+            if until is None:
+                folder.tidy({decision.step.name: decision.step.digest for decision in decisions})
+                _write_lock(found, folder, decisions)
+        except KoloraError as problem:
+            failure = problem
+            raise
+        except Exception as problem:
+            failure = _translated(problem, folder.root)
+            if failure is None:
+                failure = KoloraError(f"{type(problem).__name__}: {problem}", hint="kolora run --debug tells more")
+                raise
+            raise failure from problem
+        finally:
+            _write_run(found, folder, decisions, progress, failure, started=started, until=until, device=device)
+    return True
+
+
+def _run_all(
+    decisions: Sequence[Decision],
+    found: Found,
+    folder: RunFolder,
+    device: str,
+    listener: Listener,
+    halt: Halt,
+    progress: _Progress,
+) -> None:
+    opened: list[Parts] = []
+
+    def parts() -> Parts:
+        if not opened:
+            opened.append(open_parts(found.checkpoint, device=device, dtype=found.story.model.dtype))
+        return opened[0]
+
+    digests = {decision.step.name: decision.step.digest for decision in decisions}
+    for decision in decisions:
+        step = decision.step
+        if not decision.runs:
+            record = folder.finished(step.name, step.digest)
+            assert record is not None
+            folder.publish(record)
+            progress.actions[step.name], progress.seconds[step.name] = "kept", record.seconds
+            continue
+        halt.check()
+        progress.actions[step.name] = "failed"
+        listener.began(step, decision.reason)
+
+        def tick(done: int, total: int, step: Step = step) -> None:
+            _beat(folder, decisions, progress, step, done, total)
+            listener.progressed(step, done, total)
+            halt.check()
+
+        record = _run_step(step, folder, digests, parts, tick, device, found)
+        folder.publish(record)
+        progress.actions[step.name], progress.seconds[step.name] = "ran", record.seconds
+        listener.ended(step, record.seconds)
+
+
+def _run_step(
+    step: Step,
+    folder: RunFolder,
+    digests: dict[str, str],
+    parts: Any,
+    tick: Any,
+    device: str,
+    found: Found,
+) -> Record:
+    partial, state = folder.begin(step.name, step.digest)
+    started, clock = _now(), time.monotonic()
+    _reset_peak()
+    job = Job(
+        folder=partial,
+        state=state,
+        inputs={name: folder.folder(name, digests[name]) for name in step.inputs},
+        log=folder.logs / f"{step.name}.log",
+        parts=parts,
+        tick=tick,
+    )
+    try:
+        facts = STAGES[step.stage].run(step.part, job)
+    except KoloraError:
+        # The ledger says why too few pictures are left: it outlives the failure.
+        if (partial / "ledger.jsonl").is_file():
+            (folder.root / "data").mkdir(exist_ok=True)
+            shutil.copyfile(partial / "ledger.jsonl", folder.root / "data" / "ledger.jsonl")
+        raise
+    record = Record(
+        kolora=__version__,
+        step=step.name,
+        stage=step.stage,
+        version=step.version,
+        digest=step.digest,
+        part=step.part.model_dump(mode="json"),
+        inputs={name: digests[name] for name in step.inputs},
+        facts=facts,
+        files=files_in(partial),
+        started=started,
+        seconds=round(time.monotonic() - clock, 3),
+        peak_memory_bytes=_peaks(),
+        numerics=_numerics(device, found),
+    )
+    folder.finish(record)
+    return record
+
+
+def _until(decisions: tuple[Decision, ...], until: str | None) -> tuple[Decision, ...]:
+    if until is None:
+        return decisions
+    order = list(STAGES)
+    return tuple(each for each in decisions if order.index(each.step.stage) <= order.index(until))
+
+
+def _check_device(found: Found, device: str, decisions: Sequence[Decision]) -> None:
+    """Refuse to train or render a full-size checkpoint on a CPU: it would take days and the machine's memory."""
+    if device != "cpu" or not any(decision.runs and decision.step.stage != "fetch" for decision in decisions):
+        return
+    size = sum(path.stat().st_size for path in (found.checkpoint / "unet").glob("*") if path.is_file())
+    if size > LARGE_CHECKPOINT:
+        raise DeviceUnusable(
+            f"{found.checkpoint_name} needs an NVIDIA GPU, and there is none here",
+            hint="docker run --gpus all ..., or try kolora quickstart.yaml, which needs no GPU",
+        )
+
+
+def _translated(problem: Exception, root: Path) -> KoloraError | None:
+    """Say what an exception of a library means for the user; None for our own bugs."""
+    if isinstance(problem, OSError):
+        return as_unwritable(problem, root)
+    torch = sys.modules.get("torch")
+    if isinstance(problem, MemoryError) or (torch and isinstance(problem, torch.cuda.OutOfMemoryError)):
+        return DeviceUnusable(
+            f"out of memory: {str(problem).splitlines()[0] if str(problem) else 'no more can be had'}",
+            hint="lower lora.batch_size, lora.resolution or render.width and height",
+        )
+    return None
+
+
+def _beat(
+    folder: RunFolder, decisions: Sequence[Decision], progress: _Progress, step: Step, done: int, total: int
+) -> None:
+    now = time.monotonic()
+    if now - progress.beat < HEARTBEAT_SECONDS and done < total:
+        return
+    progress.beat = now
+    running = [decision.step.name for decision in decisions if decision.runs]
+    write_json(
+        folder.root / "status.json",
+        {
+            "time": _now(),
+            "stage": step.stage,
+            "step": step.name,
+            "done": done,
+            "total": total,
+            "steps_done": sum(action == "ran" for action in progress.actions.values()),
+            "steps_total": len(running),
+            "pid": os.getpid(),
+        },
+    )
+
+
+def _write_run(
+    found: Found,
+    folder: RunFolder,
+    decisions: Sequence[Decision],
+    progress: _Progress,
+    failure: KoloraError | None,
+    *,
+    started: float,
+    until: str | None,
+    device: str,
+) -> None:
+    story = found.story
+    failed = next((name for name, action in progress.actions.items() if action == "failed"), None)
+    status = "complete" if until is None else "partial"
+    if failure is not None:
+        status = "stopped" if isinstance(failure, Stopped) else "failed"
+        if status == "stopped" and failed is not None:
+            progress.actions[failed] = "pending"
+    run = {
+        "kolora": __version__,
+        "name": story.name,
+        "title": story.title,
+        "language": story.report.language or story.language,
+        "status": status,
+        "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 1),
+        "checkpoint": {"name": found.checkpoint_name, "digest": found.sources.checkpoint},
+        "story": story.model_dump(mode="json"),
+        "scenes": [scene.model_dump(mode="json") for scene in story.resolved_scenes()],
+        "error": failure
+        and {"code": failure.code, "error": failure.error, "hint": failure.hint, "step": failed}
+        | {"facts": getattr(failure, "facts", None)},
+        "steps": [
+            {
+                "step": decision.step.name,
+                "stage": decision.step.stage,
+                "digest": decision.step.digest,
+                "action": progress.actions.get(decision.step.name, "pending"),
+                "reason": decision.reason,
+                "seconds": progress.seconds.get(decision.step.name),
+            }
+            for decision in decisions
+        ],
+        "environment": _environment(device),
+    }
+    # A full disk must not hide the error that led here.
+    with contextlib.suppress(OSError) if failure is not None else contextlib.nullcontext():
+        write_json(folder.records / "run.json", run)
+        write_json(folder.root / "status.json", {"time": _now(), "stage": status, "pid": os.getpid()})
+
+
+def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision]) -> None:
+    """Write what the story's wishes came to: identities of its sources, kept pictures, versions, results."""
+    records = {record.step: record for each in decisions if (record := folder.last_record(each.step.name))}
+    train = records["train"]
+    lock = {
+        "kolora": __version__,
+        "name": found.story.name,
+        "checkpoint": {"name": found.checkpoint_name, "sha256": found.sources.checkpoint},
+        "dataset": {
+            "identity": found.sources.dataset or None,
+            "kept": {
+                name.removeprefix("train/"): file.sha256
+                for name, file in records["filter"].files.items()
+                if name.startswith("train/")
+            },
+        },
+        "scorers": {
+            kind: scorer and scorer.digest
+            for kind, scorer in (("aesthetics", found.sources.aesthetics), ("clip", found.sources.clip))
+        },
+        "packages": _packages(),
+        "numerics": train.numerics,
+        "image": os.environ.get("KOLORA_IMAGE_DIGEST"),
+        "steps": {name: record.digest for name, record in records.items()},
+        "results": {
+            "lora/lora.safetensors": train.files["lora.safetensors"].sha256,
+            **{
+                f"images/{name.removeprefix('render-')}.png": record.files["image.png"].sha256
+                for name, record in records.items()
+                if record.stage == "render"
+            },
+        },
+    }
+    text = yaml.safe_dump(lock, allow_unicode=True, sort_keys=False, width=120)
+    write_text(
+        folder.root / "story.lock.yaml", "# What this run was made of. Written by kolora; not to be edited.\n" + text
+    )
+
+
+def _environment(device: str) -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch and device == "cuda" and torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "gpus": gpu_count(),
+        "packages": _packages(),
+    }
+
+
+def _packages() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def _numerics(device: str, found: Found) -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"device": "cpu", "torch": None}
+    return {
+        "device": device,
+        "device_name": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
+        "dtype": found.story.model.dtype,
+        "torch": torch.__version__,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _reset_peak() -> None:
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peaks() -> dict[str, int | None]:
+    """Give the peak memory: of the process since it began (Linux counts KiB), of the GPU since the step began."""
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_initialized() else None
+    return {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "gpu": gpu}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,144 @@
+"""Writes a checkpoint in Kolors' published layout, for pocket's training and for tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
+
+KOLORS: dict[str, dict[str, Any]] = {
+    "text_encoder": {
+        "num_layers": 28,
+        "hidden_size": 4096,
+        "ffn_hidden_size": 13696,
+        "kv_channels": 128,
+        "num_attention_heads": 32,
+        "multi_query_attention": True,
+        "multi_query_group_num": 2,
+        "padded_vocab_size": 65024,
+        "seq_length": 32768,
+        "layernorm_epsilon": 1e-5,
+        "rmsnorm": True,
+        "post_layer_norm": True,
+        "add_bias_linear": False,
+        "add_qkv_bias": True,
+        "apply_residual_connection_post_layernorm": False,
+        "attention_softmax_in_fp32": True,
+        "bias_dropout_fusion": True,
+        "fp32_residual_connection": False,
+        "original_rope": True,
+        "use_cache": True,
+        "torch_dtype": "float16",
+    },
+    "unet": {
+        "block_out_channels": [320, 640, 1280],
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "encoder_hid_dim": 4096,
+        "encoder_hid_dim_type": "text_proj",
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 5632,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 2,
+        "use_linear_projection": True,
+        "sample_size": 128,
+    },
+    "vae": {
+        "block_out_channels": [128, 256, 512, 512],
+        "latent_channels": 4,
+        "layers_per_block": 2,
+        "scaling_factor": 0.13025,
+        "sample_size": 1024,
+    },
+    "scheduler": {
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "beta_end": 0.014,
+        "num_train_timesteps": 1100,
+        "prediction_type": "epsilon",
+        "timestep_spacing": "leading",
+        "steps_offset": 1,
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+    },
+}
+"""The published configs of Kwai-Kolors/Kolors, as far as they shape the networks."""
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    configs: Mapping[str, Mapping[str, Any]],
+    text_encoder: nn.Module,
+    unet: nn.Module,
+    vae_encoder: nn.Module,
+    vae_decoder: nn.Module,
+    dtype: torch.dtype = torch.float16,
+    max_shard_bytes: int = 16 * 2**20 - 2**17,
+) -> None:
+    """Write parts as safetensors shards with an index, ``config.json`` beside them.
+
+    configs: by folder: ``text_encoder``, ``unet``, ``vae``, ``scheduler``.
+    """
+
+    def published(module: nn.Module, rename: Callable[[str], str]) -> dict[str, torch.Tensor]:
+        return {
+            rename(name): tensor.detach().to("cpu", dtype).contiguous()
+            for name, tensor in module.state_dict().items()
+            if not name.startswith(("output_layer.", "rotary_pos_emb."))
+        }
+
+    parts = {
+        "text_encoder": ("model", published(text_encoder, lambda name: name)),
+        "unet": ("diffusion_pytorch_model", published(unet, unet_name)),
+        "vae": (
+            "diffusion_pytorch_model",
+            published(vae_encoder, vae_encoder_name) | published(vae_decoder, vae_decoder_name),
+        ),
+    }
+    for name, (stem, tensors) in parts.items():
+        _write_config(folder / name / "config.json", configs[name])
+        write_shards(folder / name, stem, tensors, max_shard_bytes=max_shard_bytes)
+    _write_config(folder / "scheduler" / "scheduler_config.json", configs["scheduler"])
+
+
+def write_shards(folder: Path, stem: str, tensors: Mapping[str, torch.Tensor], *, max_shard_bytes: int) -> None:
+    """Write tensors as ``stem.safetensors``, or as numbered shards with an index when they exceed one shard."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    room = max_shard_bytes
+    for name in sorted(tensors):
+        size = tensors[name].nbytes
+        if size > room and shards[-1]:
+            shards.append({})
+            room = max_shard_bytes
+        shards[-1][name] = tensors[name]
+        room -= size
+    if len(shards) == 1:
+        save_file(shards[0], folder / f"{stem}.safetensors", metadata={"format": "pt"})
+        return
+    weight_map: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(shard, file)
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
+        "weight_map": weight_map,
+    }
+    _write_config(folder / f"{stem}.safetensors.index.json", index)
+
+
+def _write_config(path: Path, config: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

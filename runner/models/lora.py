@@ -1,0 +1,93 @@
+"""LoRA weights: the file that holds them, and a U-Net that wears them.
+
+The file is diffusers' kind, ``unet.<module>.lora_A.weight`` and ``lora_B.weight``, with alpha / rank folded into B:
+strength 1.0 then means the same to every loader, also to those that never read an alpha.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from runner.errors import InputAbsent
+from runner.models.names import UNET_BLOCKS, unet_name
+
+_BLOCK_NUMBERS = {place: number for number, place in UNET_BLOCKS.items()}
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """Low-rank pairs by DiffSynth's module name: A (rank, in), B (out, rank), float32; delta = B A at strength 1."""
+
+    pairs: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+def lora_bytes(weights: LoraWeights, *, metadata: Mapping[str, str]) -> bytes:
+    """Serialise weights; the same weights and metadata give the same bytes."""
+    tensors = {}
+    for module, (down, up) in weights.pairs.items():
+        stem = f"unet.{unet_name(module + '.weight').removesuffix('.weight')}"
+        tensors[f"{stem}.lora_A.weight"] = down.detach().to("cpu", torch.float32).contiguous()
+        tensors[f"{stem}.lora_B.weight"] = up.detach().to("cpu", torch.float32).contiguous()
+    return bytes(save(tensors, metadata={"format": "pt", **metadata}))
+
+
+def read_lora(path: Path) -> LoraWeights:
+    """Read a file that ``lora_bytes`` made; raises InputAbsent naming what is wrong with it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file object is no dict
+    except (SafetensorError, FileNotFoundError) as problem:
+        raise InputAbsent(f"{path.name} is no readable LoRA: {problem}", hint="kolora run --force train") from problem
+    pairs = {}
+    for name, down in tensors.items():
+        match = re.fullmatch(r"unet\.(.+)\.lora_A\.weight", name)
+        if match:
+            pairs[_module_name(match[1])] = (down, tensors[f"unet.{match[1]}.lora_B.weight"])
+    return LoraWeights(pairs)
+
+
+def _module_name(published: str) -> str:
+    """Turn ``down_blocks.1.attentions.0.X.to_out.0`` into ``blocks.7.X.to_out``."""
+    place, _, inner = published.partition(".transformer_blocks.")
+    if place not in _BLOCK_NUMBERS:
+        raise InputAbsent(f"the LoRA changes {published}, which Kolors' U-Net does not have", hint="use a Kolors LoRA")
+    return f"blocks.{_BLOCK_NUMBERS[place]}.transformer_blocks.{inner.removesuffix('.0')}"
+
+
+class Merge:
+    """A U-Net's weights with a LoRA merged in at one strength at a time.
+
+    The weights it replaces are kept (on the CPU), so every strength starts from the checkpoint's own bytes and
+    strength 0 is the checkpoint to the bit.
+    """
+
+    def __init__(self, unet: nn.Module, lora: LoraWeights) -> None:
+        modules = dict(unet.named_modules())
+        foreign = [name for name in lora.pairs if name not in modules]
+        if foreign:
+            raise InputAbsent(f"the LoRA changes {foreign[0]}, which this checkpoint lacks", hint="use its own LoRA")
+        self._lora = lora
+        self._weights = {name: modules[name].weight for name in lora.pairs}
+        self._originals = {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
+        self._strength = 0.0
+
+    @torch.no_grad()
+    def set(self, strength: float) -> None:
+        """Make the weights W + strength * B A, summed in float32."""
+        if strength == self._strength:
+            return
+        for name, weight in self._weights.items():
+            merged = self._originals[name].to(weight.device, torch.float32)
+            if strength:
+                down, up = (part.to(weight.device, torch.float32) for part in self._lora.pairs[name])
+                merged = torch.addmm(merged, up, down, alpha=strength)
+            weight.copy_(merged)
+        self._strength = strength

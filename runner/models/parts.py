@@ -1,0 +1,166 @@
+"""The model seam: one checkpoint's parts, as tensors in and tensors out.
+
+Training, rendering and the encoders stand on this class and know neither DiffSynth nor the checkpoint's size.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import nn
+
+from runner.errors import DeviceUnusable, InputAbsent
+from runner.models.architecture import (
+    build_text_encoder,
+    build_unet,
+    build_vae_decoder,
+    build_vae_encoder,
+)
+from runner.models.conditioning import Conditioning
+from runner.models.lora import Merge, read_lora
+from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
+from runner.models.schedule import NoiseSchedule
+from runner.models.tokenizer import Tokenizer
+from runner.models.weights import load_part, read_config
+
+T = TypeVar("T")
+FOLDERS = ("text_encoder", "unet", "vae", "scheduler")
+
+
+class Parts:
+    """A checkpoint folder's parts, each loaded when first asked for and kept until released.
+
+    device: "cpu" or "cuda"; dtype: "auto", "float32", "float16" or "bfloat16", of the text encoder and the U-Net
+    ("auto": float16 on a GPU, float32 on a CPU). The VAE always computes in float32: the published one overflows in
+    half precision, and it is a small share of the time.
+    """
+
+    def __init__(self, checkpoint: Path, *, device: str, dtype: str = "auto") -> None:
+        absent = [name for name in FOLDERS if not (checkpoint / name).is_dir()]
+        if absent:
+            raise InputAbsent(
+                f"{checkpoint} lacks {', '.join(absent)}, which every Kolors checkpoint has",
+                hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
+            )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise DeviceUnusable(
+                "there is a GPU, but torch cannot use it (its driver may be too old for CUDA 12.1)",
+                hint="kolora doctor",
+            )
+        self.checkpoint = checkpoint
+        self.device = device
+        self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
+        self._loaded: dict[str, Any] = {}
+
+    def release(self, *names: str) -> None:
+        """Forget the named parts, or all, and give their memory back."""
+        for name in names or tuple(self._loaded):
+            self._loaded.pop(name, None)
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def condition(self, texts: Sequence[str]) -> Conditioning:
+        """Encode texts, one at a time, because a row's bytes depend on the batch it is in.
+
+        Of ChatGLM's hidden states (tokens, 1, D) Kolors reads the last but one, and pools the last token of the last.
+        """
+        encoder = self._part("text_encoder", self._load_text_encoder)
+        hidden, pooled = [], []
+        for text in texts:
+            tokens = self.tokenizer()([text])
+            states = encoder(
+                input_ids=tokens.input_ids.to(self.device),
+                attention_mask=tokens.attention_mask.to(self.device),
+                position_ids=tokens.position_ids.to(self.device),
+                output_hidden_states=True,
+            ).hidden_states
+            hidden.append(states[-2][:, 0])
+            pooled.append(states[-1][-1, 0])
+        return Conditioning(torch.stack(hidden), torch.stack(pooled))
+
+    @torch.inference_mode()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Encode pixels (B, 3, H, W) in -1..1 to scaled mean latents (B, 4, H/8, W/8), float32."""
+        encoder = self._part("vae_encoder", lambda: self._load_vae(build_vae_encoder, vae_encoder_name))
+        return cast(torch.Tensor, encoder(pixels.to(self.device, torch.float32)))
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decode scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w), float32, about -1..1."""
+        decoder = self._part("vae_decoder", lambda: self._load_vae(build_vae_decoder, vae_decoder_name))
+        return cast(torch.Tensor, decoder(latents.to(self.device, torch.float32)))
+
+    def unet(self, *, lora: Path | None = None, strength: float = 1.0) -> nn.Module:
+        """Give the U-Net wearing a LoRA; ``runner.models.architecture.UNet`` says what its forward takes.
+
+        Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
+        """
+        unet = self._part("unet", lambda: self._load_unet(self.dtype))
+        if lora is not None:
+            self._part(f"merge of {lora}", lambda: Merge(unet, read_lora(lora))).set(strength)
+        return unet
+
+    def training_unet(self) -> nn.Module:
+        """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.
+
+        Gradients underflow in plain float16, so bfloat16 takes its place, or float32 on cards that lack it.
+        """
+        dtype = self.dtype
+        if dtype == torch.float16:
+            usable = self.device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+            dtype = torch.bfloat16 if usable else torch.float32
+        return self._load_unet(dtype)
+
+    def schedule(self) -> NoiseSchedule:
+        """Give the checkpoint's noise schedule."""
+        return self._part("schedule", lambda: NoiseSchedule.from_config(read_config(self.checkpoint / "scheduler")))
+
+    def tokenizer(self) -> Tokenizer:
+        """Give the checkpoint's tokenizer."""
+        return self._part("tokenizer", lambda: Tokenizer(self.checkpoint / "text_encoder"))
+
+    def _part(self, name: str, load: Callable[[], T]) -> T:
+        if name not in self._loaded:
+            self._loaded[name] = load()
+        return cast(T, self._loaded[name])
+
+    def _load_unet(self, dtype: torch.dtype) -> nn.Module:
+        return load_part(build_unet, self.checkpoint / "unet", rename=unet_name, device=self.device, dtype=dtype)
+
+    def _load_vae(self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str]) -> nn.Module:
+        folder = self.checkpoint / "vae"
+        return load_part(build, folder, rename=rename, device=self.device, dtype=torch.float32)
+
+    def _load_text_encoder(self) -> nn.Module:
+        """Load ChatGLM without its output layer (0.5 GB of logits that conditioning never reads).
+
+        The rotary table's dtype sets the precision of the positions, so it is made here, in the dtype computed in.
+        """
+        encoder = load_part(
+            build_text_encoder,
+            self.checkpoint / "text_encoder",
+            rename=lambda name: name,
+            device=self.device,
+            dtype=self.dtype,
+            optional=("rotary_pos_emb.inv_freq",),
+            drop=("output_layer",),
+        )
+        rotary = cast(Any, encoder).rotary_pos_emb
+        exponents = torch.arange(0, rotary.dim, 2, device=self.device).to(self.dtype) / rotary.dim
+        rotary.inv_freq = 1.0 / (10000**exponents)
+        return encoder
+
+
+def _resolved(dtype: str, device: str) -> str:
+    return {"cpu": "float32", "cuda": "float16"}[device] if dtype == "auto" else dtype
+
+
+def size_ids(height: int, width: int) -> torch.Tensor:
+    """Give the time ids of a picture: original height and width, crop 0 0, target height and width; (6,) float32."""
+    return torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)

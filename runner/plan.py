@@ -1,0 +1,225 @@
+"""Story -> steps with digests, and for each step whether it runs and why: pure, no disk, no clock, no model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from runner.spec import ResolvedScene, Story
+from runner.stages import condition, encode, fetch, grid, render, score, train
+from runner.stages import filter as filter_stage
+
+STAGES: dict[str, ModuleType] = {
+    "fetch": fetch,
+    "filter": filter_stage,
+    "encode": encode,
+    "condition": condition,
+    "train": train,
+    "render": render,
+    "grid": grid,
+    "score": score,
+}
+"""Every stage, in the order in which a story goes through them."""
+
+SHOWN_CHANGES = 3
+SHOWN_LETTERS = 40
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The identity (sha256) of everything that lies outside the story file.
+
+    dataset: of a folder's pictures and captions; empty where the story itself says all. A scorer that is off is None.
+    """
+
+    checkpoint: str
+    dataset: str = ""
+    aesthetics: score.Scorer | None = None
+    clip: score.Scorer | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of work: a stage, the part of the story it may see, and the steps whose results it needs."""
+
+    name: str
+    stage: str
+    part: BaseModel
+    inputs: tuple[str, ...]
+    digest: str
+
+    @property
+    def version(self) -> int:
+        """The stage's version: raised when it would make other bytes of the same inputs."""
+        return int(STAGES[self.stage].VERSION)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a step runs, and why, in words for the user."""
+
+    step: Step
+    runs: bool
+    reason: str
+
+
+class Known(Protocol):
+    """What a decision reads of an earlier record."""
+
+    digest: str
+    version: int
+    part: dict[str, Any]
+    inputs: dict[str, str]
+
+
+def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
+    """List the steps of a story, each after the steps it needs."""
+    steps: dict[str, Step] = {}
+
+    def add(name: str, stage: str, part: BaseModel, *inputs: str) -> str:
+        digests = {each: steps[each].digest for each in inputs}
+        steps[name] = Step(name, stage, part, inputs, digest_of(stage, part, list(digests.values())))
+        return name
+
+    lora, dtype, checkpoint = story.lora, story.model.dtype, sources.checkpoint
+    scenes = story.resolved_scenes()
+    sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=story.dataset.min_images), filters=story.filters)
+    fetched = add(
+        "fetch", "fetch", fetch.Part(dataset=story.dataset, language=story.language, pictures=sources.dataset)
+    )
+    filtered = add("filter", "filter", sifting, fetched)
+    crops = encode.Crops(
+        resolution=lora.resolution, crop=lora.crop, flip=lora.flip, seed=lora.seed if lora.crop == "random" else None
+    )
+    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
+    conditioned = [
+        add(
+            scene_step("condition", scene.number),
+            "condition",
+            condition.Part(
+                checkpoint=checkpoint, dtype=dtype, prompt=scene.prompt, negative_prompt=scene.negative_prompt
+            ),
+        )
+        for scene in scenes
+    ]
+    trained = add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)
+    rendered = [
+        add(
+            scene_step("render", scene.number),
+            "render",
+            _render_part(scene, checkpoint, dtype),
+            conditioning,
+            trained,
+        )
+        for scene, conditioning in zip(scenes, conditioned, strict=True)
+    ]
+    add("grid", "grid", grid.Part(grid=story.resolved_grid()), *rendered)
+    scored = score.Part(
+        prompts=tuple(scene.prompt for scene in scenes),
+        threshold=story.scores.threshold,
+        aesthetics=sources.aesthetics,
+        clip=sources.clip,
+    )
+    add("score", "score", scored, filtered, *rendered)
+    return tuple(steps.values())
+
+
+def scene_step(stage: str, number: int) -> str:
+    """Name a scene's step: ``render-03``."""
+    return f"{stage}-{number:02d}"
+
+
+def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str) -> render.Part:
+    values = scene.model_dump(exclude={"number", "title"})
+    return render.Part(checkpoint=checkpoint, dtype=dtype, **values)
+
+
+def digest_of(stage: str, part: BaseModel, inputs: Sequence[str]) -> str:
+    """Digest what a step's result depends on: stage, its version, its part of the story, its inputs."""
+    covered = [stage, int(STAGES[stage].VERSION), part.model_dump(mode="json"), list(inputs)]
+    return hashlib.sha256(json.dumps(covered, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def decide(
+    steps: Sequence[Step],
+    *,
+    finished: Collection[str],
+    known: Mapping[str, Known],
+    resumable: Collection[str] = (),
+    forced: Collection[str] = (),
+) -> tuple[Decision, ...]:
+    """Decide for each step whether it runs.
+
+    finished: digests of steps whose results are whole. known: the last record of each step, by name. resumable:
+    names of steps that left a saved state. forced: names of steps or stages that run in any case.
+    """
+    decisions = []
+    for step in steps:
+        is_forced = step.name in forced or step.stage in forced
+        runs = is_forced or step.digest not in finished
+        record = known.get(step.name)
+        if is_forced:
+            reason = "asked for by --force"
+        elif not runs:
+            reason = "nothing it depends on has changed"
+        elif step.name in resumable:
+            reason = "was interrupted, goes on where it was saved"
+        elif record is None:
+            reason = "not done yet"
+        else:
+            reason = _why(step, record, steps)
+        decisions.append(Decision(step, runs, reason))
+    return tuple(decisions)
+
+
+def _why(step: Step, record: Known, steps: Sequence[Step]) -> str:
+    if record.digest == step.digest:
+        return "its files are gone or damaged"
+    if record.version != step.version:
+        return f"this kolora does the {step.stage} stage anew (version {record.version} is now {step.version})"
+    changes = _changes(record.part, step.part.model_dump(mode="json"))
+    if changes:
+        more = f" and {len(changes) - SHOWN_CHANGES} more" if len(changes) > SHOWN_CHANGES else ""
+        return ", ".join(changes[:SHOWN_CHANGES]) + more
+    digests = {each.name: each.digest for each in steps}
+    changed = [name for name in step.inputs if record.inputs.get(name) != digests[name]]
+    gone = [name for name in record.inputs if name not in step.inputs]
+    return f"{', '.join((changed + gone)[:SHOWN_CHANGES])} changed" if changed or gone else "its inputs come otherwise"
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    before, after = _flat(old), _flat(new)
+    changes = []
+    for key in sorted(before.keys() | after.keys()):
+        if key not in before:
+            changes.append(f"{key} is new: {_shown(after[key])}")
+        elif key not in after:
+            changes.append(f"{key} is gone")
+        elif before[key] != after[key]:
+            values = [_shown(before[key]), _shown(after[key])]
+            is_digest = all(len(value) == 64 and " " not in value for value in values)
+            changes.append(f"{key} changed" + ("" if is_digest else f" from {values[0]} to {values[1]}"))
+    return changes
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        items = [(f"{path}.{key}" if path else str(key), each) for key, each in value.items()]
+    elif isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value):
+        items = [(f"{path}[{index}]", each) for index, each in enumerate(value)]
+    else:
+        return {path: value}
+    return {key: leaf for name, each in items for key, leaf in _flat(each, name).items()}
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):
+        return text
+    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"

@@ -1,0 +1,1 @@
+"""Judges of pictures: how well they look, how well they show their text."""

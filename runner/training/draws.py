@@ -1,0 +1,47 @@
+"""What each training step draws: a function of the seed and the step, so a resumed run is the uninterrupted one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step's chance: rows (B,) of examples, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32."""
+
+    rows: torch.Tensor
+    variants: torch.Tensor
+    timesteps: torch.Tensor
+    noise: torch.Tensor
+
+
+def generator(*key: object) -> torch.Generator:
+    """Make a CPU generator whose stream depends on ``key`` alone (sha256 of it, 63 bits)."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def draw(
+    *, seed: int, step: int, batch_size: int, examples: int, variants: int, timesteps: int, shape: tuple[int, ...]
+) -> Draw:
+    """Draw step number ``step`` (from 0).
+
+    Every epoch visits each example once, in its own order; batches run across epochs. Noise is drawn on the CPU in
+    float32, so it is the same on every card. shape: of one latent, (4, h, w).
+    """
+    rows = [_row(seed, step * batch_size + offset, examples) for offset in range(batch_size)]
+    chance = generator(seed, "step", step)
+    return Draw(
+        rows=torch.tensor(rows),
+        variants=torch.randint(variants, (batch_size,), generator=chance),
+        timesteps=torch.randint(timesteps, (batch_size,), generator=chance),
+        noise=torch.randn((batch_size, *shape), generator=chance),
+    )
+
+
+def _row(seed: int, sample: int, examples: int) -> int:
+    epoch, place = divmod(sample, examples)
+    return int(torch.randperm(examples, generator=generator(seed, "epoch", epoch))[place])

@@ -160,7 +160,10 @@ def _plain(image: ImageFile.ImageFile) -> Picture | Unfit:
     if profile:
         plain, note = _to_srgb(plain, profile)
         notes += note
-    return Picture(plain.convert("RGB"), tuple(notes))
+    plain = plain.convert("RGB")
+    # Profiles, dates and comments would be saved along: other bytes for the same picture.
+    plain.info = {}
+    return Picture(plain, tuple(notes))
 
 
 def _fits_16_bits(image: Image.Image) -> bool:

@@ -24,8 +24,7 @@ def test_a_sound_file_shows_the_same_picture(recipe: Recipe, seed: int, tmp_path
     made = recipe(tmp_path, "one", (90, 61), random.Random(seed))
     found = read_picture(tmp_path / made.name, max_pixels=LIMIT)
     assert isinstance(found, Picture), found
-    assert found.image.mode == "RGB"
-    assert found.image.size == made.size
+    assert (found.image.mode, found.image.size, found.image.info) == ("RGB", made.size, {})
     for seen, meant in zip(corners_of(found.image), made.corners, strict=True):
         assert max(abs(one - other) for one, other in zip(seen, meant, strict=True)) <= made.off, (seen, meant)
     assert [note for note in found.notes if made.note in note] or not made.note, found.notes
@@ -70,6 +69,7 @@ def test_the_limit_is_the_pixels_of_the_header(tmp_path: Path) -> None:
 
 
 def test_a_limit_above_pillows_own_is_believed(tmp_path: Path) -> None:
+    # Above twice Pillow's own limit, where it would refuse.
     Image.new("1", (20_000, 9_100)).save(tmp_path / "one.png")
     before = Image.MAX_IMAGE_PIXELS
     assert isinstance(read_picture(tmp_path / "one.png", max_pixels=182_000_000), Picture)

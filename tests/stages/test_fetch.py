@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from runner.errors import InputAbsent, Stopped
+from runner.errors import InputAbsent, Stopped, StoryInvalid
 from runner.hubs.identity import identify_folder
 from runner.spec.story import Dataset
 from runner.stages import Job, fetch
@@ -141,3 +141,24 @@ def test_a_run_that_is_asked_to_stop_stops_between_two_pictures(tmp_path: Path) 
     with pytest.raises(Stopped):
         fetch.run(folder_part(source, caption="x"), this)
     assert len(list((this.folder / "images").iterdir())) == 2
+
+
+def test_pocket_draws_the_same_set_for_the_same_seed(tmp_path: Path) -> None:
+    made = []
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        (tmp_path / name).mkdir()
+        this = job(tmp_path / name)
+        facts = fetch.run(part(source="pocket", style="ink", count=4, seed=seed), this)
+        assert facts == {"source": "pocket", "images": 4, "dropped": 0, "reasons": {}}
+        made.append(lines_of(this.folder))
+        assert all("\u4e00" <= line["text"][0] <= "\u9fff" for line in made[-1])
+        with Image.open(this.folder / made[-1][3]["image"]) as image:
+            assert (image.mode, image.size) == ("RGB", (made[-1][3]["width"], made[-1][3]["height"]))
+    assert made[0] == made[1]
+    assert not {line["sha256"] for line in made[0]} & {line["sha256"] for line in made[2]}
+    assert len({line["sha256"] for line in made[0]}) == 4
+
+
+def test_a_style_that_pocket_cannot_draw_names_those_it_can(tmp_path: Path) -> None:
+    with pytest.raises(StoryInvalid, match=r"dataset\.style is 'oil'; pocket's world is drawn in .*ink"):
+        fetch.run(part(source="pocket", style="oil"), job(tmp_path))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
+
 from runner.spec.faults import Step
 from runner.spec.story import PATTERNS, Story
 from runner.spec.words import listed
@@ -98,3 +100,9 @@ def _text(node: Schema) -> str:
     if node.get("minLength"):
         return f"text of {node['minLength']} to {node['maxLength']:,} characters"
     return f"text of at most {node['maxLength']:,} characters"
+
+
+def expects(model: type[BaseModel], name: str) -> str:
+    """Return what the key ``name`` of one of the story's models takes, in words."""
+    node = _schema() if model is Story else _schema()["$defs"][model.__name__]
+    return phrase(node["properties"][name])

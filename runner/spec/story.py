@@ -126,14 +126,17 @@ class FolderDataset(_Gathered):
     """`folder`."""
 
     path: Place
-    """The folder, relative to the story file."""
+    """The folder with the pictures, relative to the story file."""
 
     caption: Text = ""
     """Text for pictures that have none of their own."""
 
 
-class _HubDataset(_Gathered):
-    """A data set on a hub."""
+class HubDataset(_Gathered):
+    """A data set on ModelScope or Hugging Face."""
+
+    source: Literal["modelscope", "huggingface"]
+    """The hub: `modelscope` or `huggingface`."""
 
     id: Annotated[str, Field(pattern=HUB_ID, max_length=200)]
     """The data set's name on the hub, `owner/name`."""
@@ -157,23 +160,7 @@ class _HubDataset(_Gathered):
     """Text for pictures that have none of their own."""
 
 
-class ModelScopeDataset(_HubDataset):
-    """A data set on ModelScope."""
-
-    source: Literal["modelscope"]
-    """`modelscope`."""
-
-
-class HuggingFaceDataset(_HubDataset):
-    """A data set on Hugging Face."""
-
-    source: Literal["huggingface"]
-    """`huggingface`."""
-
-
-Dataset = Annotated[
-    PocketDataset | FolderDataset | ModelScopeDataset | HuggingFaceDataset, Field(discriminator="source")
-]
+Dataset = Annotated[PocketDataset | FolderDataset | HubDataset, Field(discriminator="source")]
 
 
 class Filter(RootModel[dict[str, dict[str, Any]]]):
@@ -240,7 +227,7 @@ class Lora(Frozen):
     """Where the square is cut from a picture that is not square."""
 
     flip: bool = False
-    """Whether every other picture is mirrored, by chance."""
+    """Whether pictures are mirrored by chance, each with probability one half."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the LoRA's inputs that is dropped at random."""

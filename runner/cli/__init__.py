@@ -1,0 +1,234 @@
+"""The command line: the only package that prints, configures logging or exits."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner import __version__
+from runner.artifacts import RunFolder, writing
+from runner.cli.console import complain, plan_lines, teller
+from runner.cli.doctor import diagnose
+from runner.cli.stories import out_folder, read_given, sources_of
+from runner.device import find_device
+from runner.errors import KoloraError, UsageError
+from runner.execute import decisions_of, run_story
+from runner.plan import STAGES, scene_step
+from runner.report import write_report
+from runner.spec import new_story, story_json_schema
+from runner.tokens import TOKEN_LIMIT, count_tokens
+
+STORY = click.argument("story")
+OUT = click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder [KOLORA_OUT, else out/NAME]."
+)
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the story: lora.steps=50."
+)
+
+
+class _Commands(click.Group):
+    """``kolora STORY`` is ``kolora run STORY``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = next((index for index, each in enumerate(args) if each == "-" or not each.startswith("-")), None)
+        if first is not None and args[first] not in self.commands:
+            args = [*args[:first], "run", *args[first:]]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="kolora")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def kolora(debug: bool) -> None:
+    """Turn one story file into a finished, checkable picture story.
+
+    STORY is a file, - for standard input, or the name of a shipped story such as quickstart.
+    """
+
+
+@kolora.command()
+@STORY
+@OUT
+@SET
+@click.option("--until", type=click.Choice(list(STAGES)), help="Stop after this stage.")
+@click.option("--fresh", is_flag=True, help="Forget all earlier results.")
+@click.option("--force", "forced", multiple=True, metavar="STEP", help="Run this step or stage in any case.")
+@click.option("--offline", is_flag=True, help="Use the network for nothing [KOLORA_OFFLINE].")
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+def run(
+    story: str,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    until: str | None,
+    fresh: bool,
+    forced: tuple[str, ...],
+    offline: bool,
+    device: str | None,
+) -> None:
+    """Do everything STORY says; what is done already is kept."""
+    if offline or os.environ.get("KOLORA_OFFLINE"):
+        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    given = read_given(story, overrides)
+    root = out_folder(given.story, out)
+    found = sources_of(given, out=root)
+    steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
+    unknown = [each for each in forced if each not in STAGES and each not in steps]
+    if unknown:
+        raise UsageError(
+            f"--force {unknown[0]} is no step of this story", hint=f"give a stage ({', '.join(STAGES)}) or render-01"
+        )
+    folder = RunFolder(root)
+    tell = teller(sys.stdout)
+    try:
+        worked = run_story(
+            found,
+            source=given.source.decode("utf-8", errors="replace"),
+            folder=folder,
+            device=find_device(device),
+            listener=tell,
+            until=until,
+            fresh=fresh,
+            forced=forced,
+        )
+        if not worked:
+            tell.say(f"nothing to do: {root} is complete", out=str(root))
+            return
+    except KoloraError:
+        if (folder.records / "run.json").is_file():
+            write_report(root)
+        raise
+    finally:
+        tell.close()
+    with writing(root):
+        write_report(root)
+        if until is None:
+            folder.seal()
+    tell.say(f"the report is {root / 'report.html'}", out=str(root))
+
+
+@kolora.command()
+@STORY
+@SET
+def validate(story: str, overrides: tuple[str, ...]) -> None:
+    """Tell every problem of STORY at once, with line and column."""
+    given = read_given(story, overrides)
+    click.echo(f"{story} is a valid story: {given.story.title or given.story.name}, {len(given.story.scenes)} scenes")
+
+
+@kolora.command()
+@STORY
+@OUT
+@SET
+def plan(story: str, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Show what a run of STORY would do, and why."""
+    given = read_given(story, overrides)
+    root = out_folder(given.story, out)
+    found = sources_of(given, out=root, strict=False)
+    for name, runs, reason in plan_lines(decisions_of(found, RunFolder(root))):
+        click.echo(f"{'run ' if runs else 'keep'} {name:<22} {reason}")
+    counts = [count_tokens(scene.prompt) for scene in given.story.scenes]
+    click.echo(f"tokens of {TOKEN_LIMIT} a prompt: {', '.join(map(str, counts))}")
+    for number, count in enumerate(counts, 1):
+        if count > TOKEN_LIMIT:
+            click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are not read")
+    for problem in found.absent:
+        click.echo(f"absent: {problem.error}\n  hint: {problem.hint}")
+
+
+@kolora.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def report(out: Path) -> None:
+    """Render the reports of the run folder OUT again, from its records."""
+    if not (out / "records" / "run.json").is_file():
+        raise UsageError(f"{out} is no run folder: it has no records/run.json", hint="kolora report out/quickstart")
+    folder = RunFolder(out)
+    with writing(out):
+        was_sealed = folder.is_sealed()
+        paths = write_report(out)
+        if was_sealed:
+            folder.seal()
+    for path in paths:
+        click.echo(str(path))
+
+
+@kolora.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="story.yaml")
+@click.option("--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True)
+def new(path: Path, language: str) -> None:
+    """Write a commented story to start from."""
+    if path.exists():
+        raise UsageError(f"{path} is there already and is not overwritten", hint="kolora new another.yaml")
+    with writing(path.parent):
+        path.write_text(new_story(language), encoding="utf-8")
+    click.echo(f"{path} is written; next: kolora plan {path}")
+
+
+@kolora.command()
+def schema() -> None:
+    """Print the JSON Schema of a story, for editors."""
+    click.echo(json.dumps(story_json_schema(), ensure_ascii=False, indent=2))
+
+
+@kolora.command()
+def doctor() -> None:
+    """Tell what is right and wrong with this machine."""
+    for is_well, what, cure in diagnose():
+        click.echo(f"{'ok  ' if is_well else 'look'} {what}" + ("" if is_well else f" - {cure}"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with the code that the contract promises."""
+    given = sys.argv[1:] if arguments is None else arguments
+    _quieten()
+    code = _exit_code(given)
+    sys.stdout.flush()
+    # torch and Lightning leave threads and handlers behind whose end nobody needs to wait for.
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def _exit_code(given: list[str]) -> int:
+    try:
+        kolora.main(given, prog_name="kolora", standalone_mode=False)
+    except KoloraError as problem:
+        _trace(given)
+        complain(problem)
+        return problem.code
+    except click.ClickException as problem:
+        complain(UsageError(problem.format_message(), hint="kolora --help"))
+        return UsageError.code
+    except click.Abort:
+        return 75
+    except BrokenPipeError:
+        # Who read our output has gone; nothing is wrong here, and nothing more can be told.
+        sys.stdout = io.StringIO()
+        return 0
+    except Exception as problem:
+        _trace(given, always=True)
+        complain(KoloraError(f"this is a bug of kolora: {type(problem).__name__}: {problem}", hint="please report it"))
+        return KoloraError.code
+    return 0
+
+
+def _trace(given: list[str], *, always: bool = False) -> None:
+    if always or "--debug" in given:
+        traceback.print_exc()
+
+
+def _quieten() -> None:
+    """Keep libraries' chatter out of the output; warnings and errors still come through."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    for name in ("lightning", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,0 +1,90 @@
+"""Finding the story a command line names, and the folders it may use."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import InputAbsent, UsageError
+from runner.sources import Found, find_sources
+from runner.spec import Story, load_story
+
+SHIPPED = Path(__file__).parents[2] / "specs"
+OUT_VOLUME = Path("/out")
+CACHE_VOLUME = Path("/cache")
+LARGEST_STORY = 2**20
+"""Bytes read of a story at most; what is longer is refused by the reader of stories."""
+_PATH_KEYS = re.compile(r"^(dataset\.path|model\.checkpoint|scores\.(?:aesthetics|clip))=(.+)$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A story as found: what it says, its bytes, and the folder its relative paths start from."""
+
+    story: Story
+    source: bytes
+    base: Path
+    overrides: tuple[str, ...]
+
+
+def read_given(name: str, overrides: Sequence[str]) -> Given:
+    """Read the story that ``name`` means: a file, ``-`` for standard input, or a shipped spec.
+
+    A relative name is looked for in the working directory, in /out, and among the shipped specs.
+    """
+    if name == "-":
+        source, base, shown = sys.stdin.buffer.read(LARGEST_STORY + 1), Path.cwd(), "standard input"
+    else:
+        path = _find(name)
+        base, shown = path.parent, str(path)
+        with path.open("rb") as file:
+            source = file.read(LARGEST_STORY + 1)
+    return Given(load_story(source, name=shown, overrides=overrides), source, base, tuple(overrides))
+
+
+def sources_of(given: Given, *, out: Path, strict: bool = True) -> Found:
+    """Find what a story stands on; a path from ``--set`` is the user's own and may lead anywhere."""
+    named = [Path(match[2]).resolve() for each in given.overrides if (match := _PATH_KEYS.match(each))]
+    roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
+    return find_sources(
+        given.story, base=given.base, cache=cache_folder(), roots=[Path.cwd(), out, *roots, *named], strict=strict
+    )
+
+
+def out_folder(given: Story, chosen: Path | None) -> Path:
+    """Choose OUT: what was asked for, else KOLORA_OUT (the image sets it to /out), else out/<name>."""
+    if chosen is not None:
+        return chosen
+    named = os.environ.get("KOLORA_OUT")
+    return Path(named) if named else Path("out") / given.name
+
+
+def cache_folder() -> Path:
+    """Choose the cache: KOLORA_CACHE, else the volume /cache where it is mounted, else the user's own."""
+    named = os.environ.get("KOLORA_CACHE")
+    if named:
+        return Path(named)
+    return CACHE_VOLUME if CACHE_VOLUME.is_dir() else Path.home() / ".cache" / "kolora"
+
+
+def _find(name: str) -> Path:
+    given = Path(name)
+    places = [given] if given.is_absolute() else [Path.cwd() / given, OUT_VOLUME / given, SHIPPED / given]
+    if given.suffix == "" and given.parent == Path():
+        places.append(SHIPPED / f"{name}.yaml")
+    for place in places:
+        if place.is_file():
+            return place
+        if place.is_dir() and (place / "story.yaml").is_file():
+            return place / "story.yaml"
+    if given.suffix and given.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"{name!r} is no story file and no command", hint="kolora --help")
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+    raise InputAbsent(
+        f"there is no story {name!r} here, in {OUT_VOLUME}, or among the shipped ones ({shipped})",
+        hint="kolora new writes a story to start from",
+    )

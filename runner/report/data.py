@@ -1,0 +1,213 @@
+"""What a report says, as one frozen value: its JSON is report.json, and both pages are drawn from nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Language = Literal["zh", "en"]
+Scalar = str | bool | int | float | None
+
+
+class Fact(BaseModel):
+    """Something the report says: frozen, complete, finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Gap(Fact):
+    """Something the report wanted to read and could not, so that a reader never takes silence for success."""
+
+    what: Literal["absent", "torn", "changed"]
+    """absent: not there. torn: there, but not readable as what it should be. changed: not the bytes that were recorded."""
+    path: str
+    """Relative to the run folder."""
+    detail: str = ""
+
+
+class Failure(Fact):
+    """Why the run ended early, in the words of the error itself."""
+
+    code: int | None
+    error: str
+    hint: str
+    step: str | None
+
+
+class Checkpoint(Fact):
+    """The model that drew the pictures. A pocket picture never passes for a Kolors picture."""
+
+    name: str
+    digest: str | None
+    path: str | None
+
+
+class Grid(Fact):
+    """All scenes in one picture."""
+
+    path: str
+    width: int | None
+    height: int | None
+    columns: int | None
+    rows: int | None
+
+
+class Verdict(Fact):
+    """Whether the story is valid: its mean aesthetic score against the threshold."""
+
+    state: Literal["valid", "invalid", "not scored"]
+    threshold: float | None = None
+    aesthetics_mean: float | None = None
+    """1 to 10, higher is better."""
+    clip_mean: float | None = None
+    """100 x cosine similarity of prompt and picture, mean of the scenes; higher is better."""
+    training_clip_mean: float | None = None
+    """The same similarity over the training pictures and their captions."""
+
+
+class Settings(Fact):
+    """How a scene was rendered."""
+
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    lora_scale: float | None = None
+    scheduler: str | None = None
+
+
+class Scene(Fact):
+    """One scene, rendered or not."""
+
+    number: int
+    state: Literal["done", "failed", "pending"]
+    title: str
+    prompt: str | None
+    negative_prompt: str | None
+    seed: int | None
+    settings: Settings
+    differs: Settings
+    """Of the settings, those that are not the story's common ones."""
+    checkpoint: str | None
+    image: str | None
+    """Path of the full picture, relative to the run folder; null where there is none to show."""
+    aesthetics: float | None = None
+    clip: float | None = None
+
+
+class Training(Fact):
+    """How the LoRA was trained."""
+
+    steps: int | None
+    rank: int | None
+    alpha: float | None
+    parameters: int | None
+    samples_per_second: float | None
+    loss_first: float | None
+    """Mean of the first tenth of the steps."""
+    loss_last: float | None
+    """Mean of the last tenth."""
+    resumed_at: int | None
+    step: tuple[int, ...] = ()
+    loss: tuple[float | None, ...] = ()
+    """One a step; null where the loss was not a finite number."""
+    learning_rate: tuple[float | None, ...] = ()
+
+
+class Sieve(Fact):
+    """One filter: how many pictures went in and how many came out."""
+
+    name: str
+    entered: int
+    left: int
+
+
+class Dropped(Fact):
+    """One picture that was not trained on."""
+
+    source: str
+    by: str | None
+    reason: str | None
+
+
+class Data(Fact):
+    """Where the training pictures came from and which were left."""
+
+    source: str | None
+    kept: int | None
+    dropped: int | None
+    funnel: tuple[Sieve, ...] = ()
+    losses: tuple[Dropped, ...] = ()
+    """The first of the dropped; the complete list is the ledger."""
+    ledger: str | None = None
+    """Path of the complete ledger, relative to the run folder."""
+
+
+class Step(Fact):
+    """One step of the run: done again or kept, why, and what it cost when it ran."""
+
+    name: str
+    stage: str
+    action: Literal["kept", "ran", "failed", "pending", "unknown"]
+    reason: str
+    seconds: float | None
+    peak_memory_bytes: dict[str, int | None] = Field(default_factory=dict)
+    digest: str | None
+
+
+class Numerics(Fact):
+    """Device, precision and determinism that were in force, and for which steps."""
+
+    steps: tuple[str, ...]
+    values: dict[str, Scalar]
+
+
+class Environment(Fact):
+    """The machine and the packages."""
+
+    python: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    gpu: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class Again(Fact):
+    """What it takes to run the story again."""
+
+    command: str
+    story: str | None
+    """The story file as given, where it can be read as text."""
+
+
+class ReportData(Fact):
+    """All that a report says."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    kolora: str | None
+    name: str
+    title: str
+    language: Language
+    status: Literal["complete", "failed", "stopped", "partial"]
+    started: str | None
+    seconds: float | None
+    checkpoint: Checkpoint | None
+    failure: Failure | None
+    gaps: tuple[Gap, ...]
+    grid: Grid | None
+    verdict: Verdict
+    settings: Settings
+    """What most scenes were rendered with; a scene's `differs` says where it goes its own way."""
+    scenes: tuple[Scene, ...]
+    training: Training | None
+    data: Data | None
+    steps: tuple[Step, ...]
+    numerics: tuple[Numerics, ...]
+    environment: Environment
+    again: Again
+
+
+def report_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of report.json."""
+    return ReportData.model_json_schema(by_alias=True, mode="serialization")

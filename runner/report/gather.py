@@ -1,0 +1,324 @@
+"""Turns a run folder into what the report says: only records that belong to this run count, and gaps are named."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from runner.errors import InputAbsent
+from runner.report.data import (
+    Again,
+    Checkpoint,
+    Data,
+    Dropped,
+    Environment,
+    Failure,
+    Gap,
+    Grid,
+    Numerics,
+    ReportData,
+    Scene,
+    Settings,
+    Sieve,
+    Step,
+    Training,
+    Verdict,
+)
+from runner.report.records import (
+    FetchRead,
+    FilterRead,
+    GridRead,
+    HistoryRead,
+    LedgerLineRead,
+    RecordRead,
+    RunRead,
+    SceneRead,
+    ScoreRead,
+    Shape,
+    StepRead,
+    TrainRead,
+    parse_json,
+    parse_value,
+    read_bytes,
+    read_json,
+)
+
+RUN = "records/run.json"
+LEDGER = "data/ledger.jsonl"
+HISTORY = "lora/history.json"
+GRID = "grid.png"
+STORY = "story.yaml"
+DROPPED_SHOWN = 50
+STORY_BYTES = 256 * 1024
+STAGES = ("fetch", "filter", "encode", "condition", "train", "render", "grid", "score")
+
+
+def read_report_data(out: Path) -> ReportData:
+    """Return what the report of the run folder `out` says.
+
+    Works on a run that is done, failed, stopped or half done; whatever is absent, torn or not what was recorded becomes
+    a gap. Raises InputAbsent where `out` is no run folder at all.
+    """
+    if not (out / "records").is_dir():
+        raise InputAbsent(
+            f"{out} is no run folder: it has no records.", hint="Name the folder that a run wrote: kolora report OUT"
+        )
+    return _Folder(out).report()
+
+
+class _Folder:
+    """A run folder being read; `gaps` grows while it is."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.gaps: list[Gap] = []
+        self.run = self.keep(read_json(out, RUN, RunRead))
+        self.steps = self.run.steps if self.run else ()
+        self.records = self.current_records()
+
+    def keep(self, value: Shape | Gap) -> Shape | None:
+        if isinstance(value, Gap):
+            self.gaps.append(value)
+            return None
+        return value
+
+    def current_records(self) -> dict[str, RecordRead]:
+        """Records of this run's steps. One left by an earlier story has another digest and does not count."""
+        if self.run is None:
+            paths = sorted(path for path in (self.out / "records").glob("*.json") if path.name != "run.json")
+            found = (self.keep(read_json(self.out, f"records/{path.name}", RecordRead)) for path in paths)
+            return {record.step: record for record in found if record}
+        records = {}
+        for step in self.steps:
+            path = _record(step.step)
+            if step.action not in ("kept", "ran"):
+                continue
+            record = self.keep(read_json(self.out, path, RecordRead))
+            if record and step.digest in (None, record.digest):
+                records[step.step] = record
+            elif record:
+                self.gaps.append(Gap(what="changed", path=path))
+        return records
+
+    def facts(self, step: str, shape: type[Shape]) -> Shape | None:
+        record = self.records.get(step)
+        return self.keep(parse_value(record.facts, _record(step), shape)) if record else None
+
+    def recorded_bytes(self, step: str, name: str, path: str) -> bytes | None:
+        """Bytes of a published file, only where they are those that the step recorded under `name`."""
+        record = self.records.get(step)
+        listed = record.files.get(name) if record else None
+        content = read_bytes(self.out, path, sha256=listed.sha256 if listed else None)
+        if isinstance(content, Gap):
+            self.gaps.append(content)
+            return None
+        return content
+
+    def report(self) -> ReportData:
+        run = self.run
+        failure = Failure(**run.error.model_dump()) if run and run.error else None
+        scenes = self.scenes()
+        return ReportData(
+            kolora=run.kolora if run else next((record.kolora for record in self.records.values()), None),
+            name=run.name if run else self.out.resolve().name,
+            title=(run.title or run.name) if run else self.out.resolve().name,
+            language=run.language if run else "en",
+            status=run.status if run else "partial",
+            started=run.started if run else None,
+            seconds=run.seconds if run else None,
+            checkpoint=self.checkpoint(scenes),
+            failure=failure,
+            grid=self.grid(),
+            verdict=self.verdict(),
+            settings=common_settings(scene.settings for scene in scenes),
+            scenes=scenes,
+            training=self.training(),
+            data=self.data(),
+            steps=self.step_lines(),
+            numerics=self.numerics(),
+            environment=Environment(**run.environment.model_dump()) if run else Environment(),
+            again=self.again(),
+            gaps=tuple(dict.fromkeys(self.gaps)),
+        )
+
+    def checkpoint(self, scenes: tuple[Scene, ...]) -> Checkpoint | None:
+        if self.run and self.run.checkpoint:
+            return Checkpoint(**self.run.checkpoint.model_dump())
+        named = next((scene.checkpoint for scene in scenes if scene.checkpoint), None)
+        return Checkpoint(name=named, digest=None, path=None) if named else None
+
+    def grid(self) -> Grid | None:
+        facts = self.facts("grid", GridRead)
+        if facts is None or self.recorded_bytes("grid", "grid.png", GRID) is None:
+            return None
+        return Grid(path=GRID, **facts.model_dump())
+
+    def verdict(self) -> Verdict:
+        facts = self.facts("score", ScoreRead)
+        if facts is None:
+            return Verdict(state="not scored")
+        return Verdict(
+            state="not scored" if facts.valid is None else "valid" if facts.valid else "invalid",
+            threshold=facts.threshold,
+            aesthetics_mean=facts.aesthetics_mean,
+            clip_mean=facts.clip_mean,
+            training_clip_mean=facts.training.clip_mean if facts.training else None,
+        )
+
+    def scenes(self) -> tuple[Scene, ...]:
+        planned = {scene.number: scene for scene in self.run.scenes} if self.run else {}
+        actions = {number: step.action for step in self.steps if (number := _scene_number(step.step))}
+        rendered: dict[int, SceneRead] = {}
+        for step in self.records:
+            number = _scene_number(step)
+            facts = self.facts(step, SceneRead) if number else None
+            if number and facts:
+                rendered[number] = facts
+        score = self.facts("score", ScoreRead)
+        scores = {line.number: line for line in score.scenes} if score else {}
+        numbers = sorted(planned.keys() | actions.keys() | rendered.keys())
+        read = {number: rendered.get(number) or planned.get(number) or SceneRead(number=number) for number in numbers}
+        common = common_settings(_settings(facts) for facts in read.values())
+        return tuple(
+            Scene(
+                number=number,
+                state="done" if number in rendered else "failed" if actions.get(number) == "failed" else "pending",
+                title=facts.title,
+                prompt=facts.prompt,
+                negative_prompt=facts.negative_prompt,
+                seed=facts.seed,
+                settings=_settings(facts),
+                differs=difference(_settings(facts), common),
+                checkpoint=facts.checkpoint,
+                image=self.image(number) if number in rendered else None,
+                aesthetics=scores[number].aesthetics if number in scores else None,
+                clip=scores[number].clip if number in scores else None,
+            )
+            for number, facts in read.items()
+        )
+
+    def image(self, number: int) -> str | None:
+        path = f"images/{number:02d}.png"
+        return None if self.recorded_bytes(f"render-{number:02d}", "image.png", path) is None else path
+
+    def training(self) -> Training | None:
+        facts = self.facts("train", TrainRead)
+        if facts is None:
+            return None
+        content = self.recorded_bytes("train", "history.json", HISTORY)
+        history = self.keep(parse_json(content, HISTORY, HistoryRead)) if content is not None else None
+        if history and len(history.step) != len(history.loss):
+            self.gaps.append(Gap(what="torn", path=HISTORY, detail="step and loss differ in length"))
+            history = None
+        return Training(**facts.model_dump(), **(history.model_dump() if history else {}))
+
+    def data(self) -> Data | None:
+        fetch, kept = self.facts("fetch", FetchRead), self.facts("filter", FilterRead)
+        if fetch is None and kept is None:
+            return None
+        funnel: tuple[Sieve, ...] = ()
+        if kept:
+            funnel = tuple(Sieve(name=sieve.name, entered=sieve.entered, left=sieve.left) for sieve in kept.funnel)
+        elif fetch:
+            funnel = (Sieve(name="fetch", entered=fetch.images + fetch.dropped, left=fetch.images),)
+        losses = self.losses() if kept else None
+        return Data(
+            source=fetch.source if fetch else None,
+            kept=kept.kept if kept else None,
+            dropped=kept.dropped if kept else None,
+            funnel=funnel,
+            losses=(losses or ())[:DROPPED_SHOWN],
+            ledger=LEDGER if losses is not None else None,
+        )
+
+    def losses(self) -> tuple[Dropped, ...] | None:
+        content = self.recorded_bytes("filter", "ledger.jsonl", LEDGER)
+        if content is None:
+            return None
+        lines = (
+            self.keep(parse_json(line, f"{LEDGER}:{number}", LedgerLineRead))
+            for number, line in enumerate(content.splitlines(), start=1)
+            if line.strip()
+        )
+        return tuple(
+            Dropped(source=line.source, by=line.by, reason=line.reason)
+            for line in lines
+            if line and line.verdict == "dropped"
+        )
+
+    def step_lines(self) -> tuple[Step, ...]:
+        lines: Iterable[StepRead | RecordRead] = self.steps
+        if not self.steps:
+            lines = sorted(self.records.values(), key=lambda record: (_stage_order(record.stage), record.step))
+        return tuple(self.step_line(line) for line in lines)
+
+    def step_line(self, line: StepRead | RecordRead) -> Step:
+        record = self.records.get(line.step)
+        return Step(
+            name=line.step,
+            stage=line.stage,
+            action=line.action if isinstance(line, StepRead) else "unknown",
+            reason=line.reason if isinstance(line, StepRead) else "",
+            # A kept step costs nothing now: its bar shows what keeping it saved.
+            seconds=record.seconds if record else line.seconds,
+            peak_memory_bytes=record.peak_memory_bytes if record else {},
+            digest=line.digest,
+        )
+
+    def numerics(self) -> tuple[Numerics, ...]:
+        groups: dict[tuple[tuple[str, object], ...], list[RecordRead]] = {}
+        for record in self.records.values():
+            if record.numerics:
+                groups.setdefault(tuple(sorted(record.numerics.items())), []).append(record)
+        return tuple(
+            Numerics(steps=tuple(record.step for record in group), values=group[0].numerics)
+            for group in groups.values()
+        )
+
+    def again(self) -> Again:
+        given = self.run.command if self.run else ()
+        command = shlex.join(given) if given else f"kolora run {STORY} -o again"
+        content = read_bytes(self.out, STORY)
+        if isinstance(content, Gap):
+            self.gaps.append(content)
+            return Again(command=command, story=None)
+        try:
+            story = content.decode("utf-8-sig") if len(content) <= STORY_BYTES else None
+        except UnicodeDecodeError:
+            story = None
+        return Again(command=command, story=story)
+
+
+def common_settings(all_settings: Iterable[Settings]) -> Settings:
+    """Return for each setting the value that most scenes have; the earlier one where two are as frequent."""
+    rows = [settings.model_dump() for settings in all_settings]
+    common = {}
+    for name in Settings.model_fields:
+        counted = Counter(row[name] for row in rows if row[name] is not None)
+        common[name] = counted.most_common(1)[0][0] if counted else None
+    return Settings(**common)
+
+
+def difference(settings: Settings, common: Settings) -> Settings:
+    """Return only those settings that are not the common ones."""
+    usual = common.model_dump()
+    return Settings(**{name: value for name, value in settings.model_dump().items() if value != usual[name]})
+
+
+def _settings(scene: SceneRead) -> Settings:
+    return Settings(**scene.model_dump(include=set(Settings.model_fields)))
+
+
+def _record(step: str) -> str:
+    return f"records/{step}.json"
+
+
+def _scene_number(step: str) -> int | None:
+    stage, _, number = step.partition("-")
+    return int(number) if stage == "render" and number.isdecimal() else None
+
+
+def _stage_order(stage: str) -> int:
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)

@@ -1,0 +1,214 @@
+"""Reads what a run left on disk, trusting none of it: a value of the wanted shape, or a gap that says what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runner.report.data import Gap, Language, Scalar
+
+
+class Read(BaseModel):
+    """A part of a record as far as the report needs it; what else it holds is none of the report's business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CheckpointRead(Read):
+    name: str
+    digest: str | None = None
+    path: str | None = None
+
+
+class FailureRead(Read):
+    code: int | None = None
+    error: str
+    hint: str = ""
+    step: str | None = None
+
+
+class StepRead(Read):
+    step: str
+    stage: str
+    digest: str | None = None
+    action: Literal["kept", "ran", "failed", "pending"]
+    reason: str = ""
+    seconds: float | None = None
+
+
+class EnvironmentRead(Read):
+    python: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    gpu: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class SceneRead(Read):
+    number: int
+    title: str = ""
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    lora_scale: float | None = None
+    scheduler: str | None = None
+    checkpoint: str | None = None
+
+
+class RunRead(Read):
+    """records/run.json. `command` and `scenes` may be absent: the argv, and the scenes as planned."""
+
+    kolora: str | None = None
+    name: str
+    title: str = ""
+    language: Language = "en"
+    status: Literal["complete", "failed", "stopped", "partial"]
+    started: str | None = None
+    seconds: float | None = None
+    checkpoint: CheckpointRead | None = None
+    error: FailureRead | None = None
+    steps: tuple[StepRead, ...] = ()
+    environment: EnvironmentRead = EnvironmentRead()
+    command: tuple[str, ...] = ()
+    scenes: tuple[SceneRead, ...] = ()
+
+
+class FileRead(Read):
+    sha256: str
+
+
+class RecordRead(Read):
+    """records/<step>.json: what a finished step found and cost."""
+
+    kolora: str | None = None
+    step: str
+    stage: str
+    digest: str | None = None
+    facts: dict[str, Any]
+    files: dict[str, FileRead] = Field(default_factory=dict)
+    seconds: float | None = None
+    peak_memory_bytes: dict[str, int | None] = Field(default_factory=dict)
+    numerics: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class FetchRead(Read):
+    source: str | None = None
+    images: int
+    dropped: int = 0
+
+
+class SieveRead(Read):
+    name: str
+    entered: int = Field(alias="in")
+    left: int = Field(alias="out")
+
+
+class FilterRead(Read):
+    kept: int
+    dropped: int
+    funnel: tuple[SieveRead, ...] = ()
+
+
+class LedgerLineRead(Read):
+    source: str
+    verdict: Literal["kept", "dropped"]
+    by: str | None = None
+    reason: str | None = None
+
+
+class TrainRead(Read):
+    steps: int
+    rank: int | None = None
+    alpha: float | None = None
+    parameters: int | None = None
+    loss_first: float | None = None
+    loss_last: float | None = None
+    samples_per_second: float | None = None
+    resumed_at: int | None = None
+
+
+class HistoryRead(Read):
+    step: tuple[int, ...]
+    loss: tuple[float | None, ...]
+    learning_rate: tuple[float | None, ...] = ()
+
+
+class GridRead(Read):
+    width: int | None = None
+    height: int | None = None
+    columns: int | None = None
+    rows: int | None = None
+
+
+class SceneScoreRead(Read):
+    number: int
+    aesthetics: float | None = None
+    clip: float | None = None
+
+
+class TrainingScoreRead(Read):
+    clip_mean: float | None = None
+
+
+class ScoreRead(Read):
+    scenes: tuple[SceneScoreRead, ...] = ()
+    aesthetics_mean: float | None = None
+    clip_mean: float | None = None
+    threshold: float | None = None
+    valid: bool | None = None
+    training: TrainingScoreRead | None = None
+
+
+Shape = TypeVar("Shape", bound=Read)
+
+
+def read_bytes(out: Path, path: str, *, sha256: str | None = None) -> bytes | Gap:
+    """Return a file's bytes; with `sha256`, only where they are the recorded ones."""
+    try:
+        content = (out / path).read_bytes()
+    except FileNotFoundError:
+        return Gap(what="absent", path=path)
+    except OSError as fault:
+        return Gap(what="torn", path=path, detail=fault.strerror or type(fault).__name__)
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        return Gap(what="changed", path=path)
+    return content
+
+
+def read_json(out: Path, path: str, shape: type[Shape], *, sha256: str | None = None) -> Shape | Gap:
+    """Return a JSON file as `shape`."""
+    content = read_bytes(out, path, sha256=sha256)
+    return content if isinstance(content, Gap) else parse_json(content, path, shape)
+
+
+def parse_json(content: bytes, path: str, shape: type[Shape]) -> Shape | Gap:
+    """Return JSON text as `shape`; numbers that are not finite become null, which JSON can say."""
+    try:
+        value = json.loads(content, parse_constant=lambda _: None, parse_float=_finite)
+    except (ValueError, RecursionError) as fault:
+        return Gap(what="torn", path=path, detail=str(fault))
+    return parse_value(value, path, shape)
+
+
+def parse_value(value: object, path: str, shape: type[Shape]) -> Shape | Gap:
+    """Return a JSON value as `shape`."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Gap(what="torn", path=path, detail=f"{where}: {first['msg']}" if where else first["msg"])
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,92 @@
+"""Writes the reports, each in one move, and reads them back before it calls them written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+from runner.errors import KoloraError, OutputUnwritable
+from runner.report.data import ReportData
+from runner.report.gather import read_report_data
+from runner.report.pages import render_html, render_markdown
+from runner.report.pictures import make_previews
+
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+
+
+def write_report(out: Path) -> tuple[Path, ...]:
+    """Write report.json, report.md and report.html into the run folder `out` and return their paths.
+
+    Each appears whole or not at all. Raises InputAbsent where `out` is no run folder, OutputUnwritable where it cannot
+    be written, KoloraError where what was written does not read back.
+    """
+    data = read_report_data(out)
+    previews = make_previews(
+        out, [scene.image for scene in data.scenes if scene.image], data.grid.path if data.grid else None
+    )
+    pages = {
+        out / "report.json": data.model_dump_json(by_alias=True, indent=2) + "\n",
+        out / "report.md": render_markdown(data),
+        out / "report.html": render_html(data, previews),
+    }
+    for path, text in pages.items():
+        _replace(path, text)
+    _read_back(out, data)
+    return tuple(pages)
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            try:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                temporary.unlink()
+                raise
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as fault:
+        raise OutputUnwritable(
+            f"{path} cannot be written: {fault.strerror}.", hint=f"Make {path.parent} writable, or free disk space."
+        ) from fault
+
+
+def _read_back(out: Path, data: ReportData) -> None:
+    try:
+        if ReportData.model_validate_json((out / "report.json").read_bytes()) != data:
+            raise ValueError("report.json says something else")
+        outline = _Outline()
+        outline.feed((out / "report.html").read_text(encoding="utf-8"))
+        outline.close()
+        if outline.open or not outline.closed_html:
+            raise ValueError("report.html is cut off")
+    except (OSError, ValueError) as fault:
+        raise KoloraError(f"The report in {out} does not read back: {fault}.", hint=f"kolora report {out}") from fault
+
+
+class _Outline(HTMLParser):
+    """Follows the elements of a page and refuses one that closes what is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.closed_html = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """`<path/>` opens nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            raise ValueError(f"report.html closes <{tag}>, which is not open")
+        self.closed_html = tag == "html"

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from runner.errors import InputAbsent, KoloraError, Stopped, StoryInvalid
-from runner.filtering.sift import sift
+from runner.errors import StoryInvalid
 from runner.stages import Job, fetch
 from runner.stages.filter import Part, TooFewPictures, run
 from tests.pictures import make_pictures, truth
@@ -233,29 +232,3 @@ def test_too_few_pictures_say_which_filter_took_how_many_and_leave_the_ledger(tm
         "fetch",
     ]
     assert tree(this.folder) == ["ledger.jsonl"]
-
-
-def ask(tmp_path: Path, operator: dict[str, dict[str, Any]], tick: Any = lambda: None) -> Any:
-    truth((40, 40)).save(tmp_path / "one.png")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    row = {"id": "0001", "text": "x", "image": str(tmp_path / "one.png"), "bytes": 9}
-    return sift([row], [operator], scratch=scratch, log=tmp_path / "log", tick=tick)
-
-
-def test_a_missing_package_is_named_and_never_installed(tmp_path: Path) -> None:
-    with pytest.raises(InputAbsent, match="the package 'imagededup' is not installed, and nothing is installed"):
-        ask(tmp_path, {"image_deduplicator": {}})
-
-
-def test_a_failure_shows_the_last_lines_of_the_log(tmp_path: Path) -> None:
-    with pytest.raises(KoloraError, match=r"exit status 1: .*ValueError: Keep strategy \[any_or_none\]"):
-        ask(tmp_path, {"image_shape_filter": {"any_or_all": "any_or_none"}})
-
-
-def test_a_stop_ends_the_process(tmp_path: Path) -> None:
-    def tick() -> None:
-        raise Stopped("asked to stop")
-
-    with pytest.raises(Stopped):
-        ask(tmp_path, {"image_shape_filter": {}}, tick)

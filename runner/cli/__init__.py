@@ -102,7 +102,7 @@ def run(
         if not worked:
             tell.say(f"nothing to do: {root} is complete", out=str(root))
             return
-    except KoloraError:
+    except Exception:
         if (folder.records / "run.json").is_file():
             write_report(root)
         raise

@@ -11,7 +11,7 @@ from runner.errors import InputAbsent, StoryInvalid
 from runner.hubs.checkpoints import POCKET, find_checkpoint, find_scorer
 from runner.hubs.identity import identify_folder
 from runner.plan import Sources
-from runner.pocket import world
+from runner.pocket import WORLD_VERSION
 from runner.spec import Story
 from runner.spec.story import FolderDataset, PocketDataset
 from runner.stages.score import Scorer
@@ -59,7 +59,7 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
         if isinstance(story.dataset, FolderDataset):
             dataset = identify_folder(Path(story.dataset.path))[0]
         elif isinstance(story.dataset, PocketDataset):
-            dataset = f"world {world.VERSION}"
+            dataset = f"world {WORLD_VERSION}"
         checkpoint = find_checkpoint(story.model.checkpoint, cache=cache)
         digest = identify(checkpoint)
         aesthetics, clip = scorer("aesthetics"), scorer("clip")

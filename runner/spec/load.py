@@ -15,7 +15,7 @@ from runner.spec.faults import FAULTS, Fault, Problem, Step, StoryProblems
 from runner.spec.overrides import apply_overrides
 from runner.spec.schema import Schema, choices, descend, phrase
 from runner.spec.story import SCHEMA_VERSION, Story
-from runner.spec.words import listed, nearest, spoken
+from runner.spec.words import listed, nearest, shown, spoken
 
 
 def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
@@ -96,7 +96,7 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
     if kind == "extra_forbidden":
         known = choices(walk[-2][1])
         near = nearest(str(step), known)
-        return Fault(given=f'unknown key "{step}"', expected=listed(known), nearest=near, key=True)
+        return Fault(given=f'unknown key "{shown(str(step))}"', expected=listed(known), nearest=near, key=True)
     if kind == "missing":
         return Fault(given="nothing", expected=phrase(node))
     if kind.startswith("union_tag"):

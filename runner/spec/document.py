@@ -283,7 +283,5 @@ def _slip(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, 
     if any(re.match(r"^\s*(- +)?\w+：", text) for text in around):
         return "a full-width colon ：", "an ASCII colon and a space after the key"
     said = " ".join(part for part in (error.context, error.problem) if part)
-    return (
-        f"broken YAML ({shown(said, most=200)})",
-        "YAML; text that holds : # or starts with a mark such as @ % * goes in quotes",
-    )
+    expected = "YAML; text that holds : # or starts with a mark such as @ % * goes in quotes"
+    return f"broken YAML ({shown(said, most=200)})", expected

@@ -101,19 +101,20 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
         return Fault(given="nothing", expected=phrase(node))
     if kind.startswith("union_tag"):
         return _variant(given, node)
+    if kind == "string_unicode":
+        return Fault(given=spoken(given), expected="printable text")
+    return Fault(given=spoken(given), expected=phrase(node) + _advice(kind, given))
+
+
+def _advice(kind: str, given: object) -> str:
+    """Return what else to say about the slips that YAML makes easy."""
     if kind == "finite_number":
-        return Fault(given=spoken(given), expected=f"{phrase(node)}, finite")
-    return _mistyped(given, phrase(node))
-
-
-def _mistyped(given: Any, expected: str) -> Fault:
-    if isinstance(given, str) and expected.startswith("a mapping") and "：" in given:
-        return Fault(
-            given=f"{spoken(given)} with a full-width colon", expected=f"{expected}, `key: value` with an ASCII colon"
-        )
-    if expected.startswith(("text", "1 to", "a word")) and isinstance(given, int | float):
-        return Fault(given=spoken(given), expected=f"{expected}, in quotes")
-    return Fault(given=spoken(given), expected=expected)
+        return ", finite"
+    if kind == "string_type" and isinstance(given, int | float):
+        return ", in quotes"
+    if kind.startswith("model_") and isinstance(given, str) and "：" in given:
+        return " written as `key: value`, not with a full-width colon ："
+    return ""
 
 
 def _variant(given: Any, node: Schema) -> Fault:

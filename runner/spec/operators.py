@@ -334,10 +334,8 @@ def _name_faults(name: str, *, key: bool) -> list[Fault]:
     reason = refusal(name)
     if reason:
         return [Fault(path=path, given=f"the operator {shown(name)}", expected=reason, key=key)]
-    near = nearest(name, OPERATORS)
-    return [
-        Fault(path=path, given=f'unknown operator "{shown(name)}"', expected=listed(OPERATORS), nearest=near, key=key)
-    ]
+    given, near = f'unknown operator "{shown(name)}"', nearest(name, OPERATORS)
+    return [Fault(path=path, given=given, expected=listed(OPERATORS), nearest=near, key=key)]
 
 
 def _parameter_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iterator[Fault]:

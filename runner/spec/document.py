@@ -279,6 +279,8 @@ def _slip(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, 
     line = lines[at] if at < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "a tab in the indentation", "spaces"
+    if error.problem and r"'\t'" in error.problem:
+        return "a tab", "spaces"
     around = lines[max(0, at - 1) : at + 1]
     if any(re.match(r"^\s*(- +)?\w+：", text) for text in around):
         return "a full-width colon ：", "an ASCII colon and a space after the key"

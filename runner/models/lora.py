@@ -105,3 +105,23 @@ class Merge:
                 merged = torch.addmm(merged, up, down, alpha=strength)
             weight.copy_(merged)
         self._strength = strength
+
+
+class Wearer:
+    """A U-Net that wears one LoRA at a time, or none."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        self._unet = unet
+        self._path: Path | None = None
+        self._merge: Merge | None = None
+
+    def wear(self, path: Path | None, *, strength: float) -> nn.Module:
+        """Give the U-Net with the LoRA of ``path`` and no other; without one it is the checkpoint's to the bit."""
+        if self._merge is not None and path != self._path:
+            self._merge.set(0.0)
+            self._merge = None
+        if path is not None:
+            self._merge = self._merge or Merge(self._unet, read_lora(path))
+            self._path = path
+            self._merge.set(strength)
+        return self._unet

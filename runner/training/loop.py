@@ -22,7 +22,7 @@ from runner.models.lora import LoraWeights
 from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
-from runner.training.draws import Draw, draw
+from runner.training.draws import Draw, draw, global_stream
 from runner.training.examples import Examples
 from runner.training.state import State, read_state, write_state
 
@@ -76,7 +76,7 @@ def train(
 def add_adapters(unet: nn.Module, lora: Lora) -> None:
     """Give the targeted projections peft's LoRA adapters, float32, initialised by ``lora.seed``.
 
-    peft draws the initial weights on the CPU from torch's global stream, which is seeded here and put back after.
+    peft draws the initial weights on the CPU from torch's global stream.
     """
     config = LoraConfig(
         r=lora.rank,
@@ -85,8 +85,7 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
         target_modules=list(lora.target_modules),
         init_lora_weights=True if lora.init_lora_weights == "kaiming" else "gaussian",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(lora.seed)
+    with global_stream(lora.seed, "init", device=torch.device("cpu")):
         inject_adapter_in_model(config, unet)
     for parameter in unet.parameters():
         if parameter.requires_grad:
@@ -128,14 +127,15 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         dtype = self._dtype
         hidden = examples.conditioning.hidden[captions].to(device, dtype)
         height, width = (8 * side for side in latents.shape[-2:])
-        predicted = self.unet(
-            noisy.to(dtype),
-            batch.timesteps.to(device, torch.float32),
-            encoder_hidden_states=hidden,
-            add_time_id=size_ids(height, width).repeat(len(captions)).to(device),
-            add_text_embeds=examples.conditioning.pooled[captions].to(device, dtype),
-            use_gradient_checkpointing=self._lora.gradient_checkpointing is True,
-        )
+        with global_stream(self._lora.seed, "dropout", batch.step, device=device):
+            predicted = self.unet(
+                noisy.to(dtype),
+                batch.timesteps.to(device, torch.float32),
+                encoder_hidden_states=hidden,
+                add_time_id=size_ids(height, width).repeat(len(captions)).to(device),
+                add_text_embeds=examples.conditioning.pooled[captions].to(device, dtype),
+                use_gradient_checkpointing=self._lora.gradient_checkpointing is True,
+            )
         return F.mse_loss(predicted.float(), noise)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:

@@ -12,6 +12,8 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
@@ -190,14 +192,15 @@ class _Keeper(Callback):  # type: ignore[misc]
         self._module.losses.append(loss)
         unsaved = time.monotonic() - self._saved_at
         if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
-            self._save()
+            self.save()
         try:
             self._tick(len(self._module.losses), module._lora.steps)
         except Stopped:
-            self._save()
+            self.save()
             raise
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save the state as it is after the last step."""
         started = time.monotonic()
         write_state(self._folder, self._module.state())
         self._saved_at = time.monotonic()
@@ -237,11 +240,17 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             max_epochs=1,
             logger=False,
             callbacks=[keeper],
+            plugins=[LightningEnvironment()],  # one device, also where a batch system's variables speak of many
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         loader = DataLoader(_Steps(module._examples, lora, module._schedule, start), batch_size=None)
         module.unet.train()
-        trainer.fit(module, train_dataloaders=loader)
+        try:
+            trainer.fit(module, train_dataloaders=loader)
+        except SIGTERMException as signalled:
+            # Lightning listens too, and would leave with code 0 and nothing saved when it hears before the next tick.
+            keeper.save()
+            raise Stopped("stopped on request; the training so far is saved", hint="run the same command") from signalled
         module.unet.eval()

@@ -46,7 +46,7 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, LookupError, TypeError, AttributeError) as problem:
-            raise InputAbsent(f"{folder.name}/{index.name} is no index of weights: {problem!r}", hint=_AGAIN) from problem
+            raise InputAbsent(f"{folder.name}/{index.name} is no index: {problem!r}", hint=_AGAIN) from problem
         files = tuple(folder / name for name in names)
         absent = [path.name for path in files if path.parent != folder or not path.is_file()]
         if absent:

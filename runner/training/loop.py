@@ -141,7 +141,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         return F.mse_loss(predicted.float(), noise)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
-        """Leave the draw on the CPU: its indexes pick from the cached set there, and Lightning moves no frozen values."""
+        """Leave the draw on the CPU: its indexes pick from the set cached there, and Lightning moves no frozen values."""
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -252,5 +252,5 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
         except SIGTERMException as signalled:
             # Lightning listens too, and would leave with code 0 and nothing saved when it hears before the next tick.
             keeper.save()
-            raise Stopped("stopped on request; the training so far is saved", hint="run the same command") from signalled
+            raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
         module.unet.eval()

@@ -48,7 +48,8 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} is not a state dict of plain tensors: {problem}",
             hint="download the checkpoint again, or take its safetensors files",
         ) from problem
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    named = isinstance(loaded, dict) and all(isinstance(name, str) for name in loaded)
+    if not named or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise InputAbsent(
             f"{path.name} holds something else than a dict of tensors", hint="download the checkpoint again"
         )

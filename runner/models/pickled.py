@@ -42,7 +42,7 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            loaded = _Tensors(archive, path).load()
+            loaded: dict[str, torch.Tensor] = _Tensors(archive, path).load()
     except Exception as problem:  # a damaged pickle can end in any of them, as Python's documentation says
         raise InputAbsent(
             f"{path.name} is not a state dict of plain tensors: {problem}",

@@ -431,8 +431,13 @@ def _environment(device: str) -> dict[str, Any]:
     }
 
 
-def _packages() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+def _packages() -> dict[str, str | None]:
+    """Give the versions of what results depend on; None for a package that is not installed here."""
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _numerics(device: str, found: Found) -> dict[str, Any]:

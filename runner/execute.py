@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import resource
@@ -150,7 +151,7 @@ def run_story(
             folder.work.mkdir()
         decisions = _until(decisions_of(found, folder, forced=forced), until)
         listener.planned(decisions)
-        if folder.is_sealed() and not any(decision.runs for decision in decisions):
+        if folder.is_sealed() and not any(decision.runs for decision in decisions) and _tells(folder, found):
             return False
         folder.open_up()
         failure: KoloraError | None = None
@@ -262,6 +263,15 @@ def _run_step(
     return record
 
 
+def _tells(folder: RunFolder, found: Found) -> bool:
+    """Say whether the last run's report is of this very story, titles and all."""
+    try:
+        run = json.loads((folder.records / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(run.get("story") == found.given.model_dump(mode="json") and run.get("status") == "complete")
+
+
 def _until(decisions: tuple[Decision, ...], until: str | None) -> tuple[Decision, ...]:
     if until is None:
         return decisions
@@ -328,7 +338,7 @@ def _write_run(
     until: str | None,
     device: str,
 ) -> None:
-    story = found.story
+    story = found.given
     failed = next((name for name, action in progress.actions.items() if action == "failed"), None)
     status = "complete" if until is None else "partial"
     if failure is not None:

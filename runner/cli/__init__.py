@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def run(
         if not worked:
             tell.say(f"nothing to do: {root} is complete", out=str(root))
             return
-    except KoloraError:
+    except Exception:
         if (folder.records / "run.json").is_file():
             write_report(root)
         raise
@@ -226,6 +227,7 @@ def _trace(given: list[str], *, always: bool = False) -> None:
 
 def _quieten() -> None:
     """Keep libraries' chatter out of the output; warnings and errors still come through."""
+    warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for name in ("lightning", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)

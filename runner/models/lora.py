@@ -6,6 +6,7 @@ strength 1.0 then means the same to every loader, also to those that never read 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,20 @@ def lora_bytes(weights: LoraWeights, *, metadata: Mapping[str, str]) -> bytes:
         stem = f"unet.{unet_name(module + '.weight').removesuffix('.weight')}"
         tensors[f"{stem}.lora_A.weight"] = down.detach().to("cpu", torch.float32).contiguous()
         tensors[f"{stem}.lora_B.weight"] = up.detach().to("cpu", torch.float32).contiguous()
-    return bytes(save(tensors, metadata={"format": "pt", **metadata}))
+    return _with_sorted_metadata(save(tensors, metadata={"format": "pt", **metadata}))
+
+
+def _with_sorted_metadata(file: bytes) -> bytes:
+    """Write the header's metadata in order: safetensors keeps it in a hash map, whose order changes by the process.
+
+    A file is the header's length (8 bytes, little endian), the header (JSON, padded with spaces to 8), the tensors.
+    """
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def read_lora(path: Path) -> LoraWeights:

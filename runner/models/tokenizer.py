@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from runner.models.diffsynth_blocks import TOKENIZER_FOLDER, ChatGLMTokenizer
-
-TOKEN_LIMIT = 256
+from runner.tokens import TOKEN_LIMIT
 
 
 @dataclass(frozen=True)

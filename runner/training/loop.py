@@ -138,6 +138,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         )
         return F.mse_loss(predicted.float(), noise)
 
+    def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
+        """Leave the draw on the CPU: its indexes pick from the cached set there, and Lightning moves no frozen values."""
+        return batch
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._optimizer
 

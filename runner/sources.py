@@ -19,7 +19,7 @@ from runner.stages.score import Scorer
 
 @dataclass(frozen=True)
 class Found:
-    """A story as given and with its paths made absolute, where its checkpoint lies, and the identity of all it stands on.
+    """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
 
     absent: why something could not be identified; only a plan may go on with such a gap.
     """

@@ -7,8 +7,12 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, also by what the tests start
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from runner.models.parts import Parts
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     write_tiny_checkpoint(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(tiny_checkpoint: Path) -> Parts:
+    """The tiny checkpoint's parts on the CPU in float32, loaded as tests ask for them."""
+    from runner.models.parts import Parts
+
+    return Parts(tiny_checkpoint, device="cpu")

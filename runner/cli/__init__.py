@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 
@@ -164,7 +164,7 @@ def report(out: Path) -> None:
 @kolora.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="story.yaml")
 @click.option("--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True)
-def new(path: Path, language: str) -> None:
+def new(path: Path, language: Literal["zh", "en"]) -> None:
     """Write a commented story to start from."""
     if path.exists():
         raise UsageError(f"{path} is there already and is not overwritten", hint="kolora new another.yaml")

@@ -21,7 +21,7 @@ from runner.models.architecture import (
     build_vae_encoder,
 )
 from runner.models.conditioning import Conditioning
-from runner.models.lora import Merge, read_lora
+from runner.models.lora import Wearer
 from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import Tokenizer
@@ -101,10 +101,7 @@ class Parts:
 
         Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
         """
-        unet = self._part("unet", lambda: self._load_unet(self.dtype))
-        if lora is not None:
-            self._part(f"merge of {lora}", lambda: Merge(unet, read_lora(lora))).set(strength)
-        return unet
+        return self._part("unet", lambda: Wearer(self._load_unet(self.dtype))).wear(lora, strength=strength)
 
     def training_unet(self) -> nn.Module:
         """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.

@@ -1,5 +1,6 @@
 """The command line: errors in two lines with the promised codes, quick commands without torch, finding stories."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from runner.cli import main
 from runner.cli.stories import SHIPPED
 from runner.errors import KoloraError
+from runner.hubs.store import Store, Wanted
 from tests.stories import write_story
 
 
@@ -124,3 +126,20 @@ def test_output_that_is_no_terminal_is_json_lines(outside, tiny_checkpoint, caps
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"time", "severity", "message"} <= set.intersection(*(set(line) for line in lines))
     assert any(line.get("stage") == "fetch" for line in lines)
+
+
+def test_the_cache_is_verified_and_pruned(outside, capsys):
+    store = Store(outside / "cache")
+    (outside / "file").write_bytes(b"content")
+    kept = store.keep(outside / "file", hashlib.sha256(b"content").hexdigest())
+    snapshot = store.settle(Wanted("modelscope", "model", "one/two"), "master", {"a": kept})
+    assert left("cache", "verify") == 0
+    assert "1 files" in capsys.readouterr().out
+    (snapshot.folder / "a").chmod(0o644)
+    (snapshot.folder / "a").write_bytes(b"c0ntent")
+    assert left("cache", "verify") == 66
+    assert "damaged: one/two a: its sha256" in capsys.readouterr().out
+    assert left("cache", "verify", "--drop") == 0
+    assert list(store.snapshots()) == []
+    assert left("cache", "prune") == 0
+    assert "freed" in capsys.readouterr().out

@@ -16,6 +16,7 @@ import click
 
 from runner import __version__
 from runner.artifacts import RunFolder, writing
+from runner.cli.cache import cache
 from runner.cli.console import complain, plan_lines, teller
 from runner.cli.doctor import diagnose
 from runner.cli.stories import out_folder, read_given, sources_of
@@ -194,6 +195,9 @@ def doctor() -> None:
     """Tell what is right and wrong with this machine."""
     for is_well, what, cure in diagnose():
         click.echo(f"{'ok  ' if is_well else 'look'} {what}" + ("" if is_well else f" - {cure}"))
+
+
+kolora.add_command(cache)
 
 
 def main(arguments: list[str] | None = None) -> None:

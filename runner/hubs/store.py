@@ -1,0 +1,255 @@
+"""The cache: every file once under its sha256, and snapshots of repositories as folders of links to them.
+
+files/ab/abcd...         one file, whoever asked for it, never written to again
+snapshots/DIGEST/        a repository's files under their own names: hard links, or copies where there are none
+manifests/HUB/KIND/OWNER/NAME/ASK.json   what an ask came to: the revision and its files; written last
+partial/                 downloads under way, continued after a cut
+locks/                   one a repository, and one that keeps a prune from downloads
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Hub = Literal["modelscope", "huggingface"]
+Kind = Literal["model", "dataset"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a hub; two equal asks share one manifest.
+
+    revision: branch, tag or commit; None is the newest. patterns: the paths needed, as globs; none means all of a
+    data set's subset and split. about: bytes expected, None where only the hub knows.
+    """
+
+    hub: Hub
+    kind: Kind
+    id: str
+    revision: str | None = None
+    patterns: tuple[str, ...] = ()
+    subset: str | None = None
+    split: str | None = None
+    about: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One file of a snapshot."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What an ask came to: the revision as the hub resolved it, the files by path, and the folder they are in."""
+
+    wanted: Wanted
+    revision: str
+    files: Mapping[str, Kept]
+    folder: Path
+
+
+class Store:
+    """One cache folder, shared by any number of processes."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+
+    def find(self, wanted: Wanted) -> Snapshot | None:
+        """Find what an ask came to before; None where it is not here whole."""
+        return self._read(self._manifest(wanted), wanted)
+
+    def partial(self, wanted: Wanted, revision: str) -> Path:
+        """Name the folder in which a download of this revision is continued."""
+        name = hashlib.sha256(json.dumps([wanted.hub, wanted.kind, wanted.id, revision]).encode()).hexdigest()
+        return self.cache / "partial" / name[:16]
+
+    def file(self, sha256: str) -> Path:
+        """Name the place of a file."""
+        return self.cache / "files" / sha256[:2] / sha256
+
+    def keep(self, path: Path, sha256: str) -> Kept:
+        """Move a finished file of this content into the store."""
+        target = self.file(sha256)
+        size = path.stat().st_size
+        if target.is_file() and target.stat().st_size == size:
+            path.unlink()
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Other names link to these very bytes: nobody may write into them.
+            path.chmod(0o444)
+            _persist(path)
+            path.replace(target)
+        return Kept(size, sha256)
+
+    def settle(self, wanted: Wanted, revision: str, files: Mapping[str, Kept]) -> Snapshot:
+        """Make a folder of kept files, and then the manifest that says the ask came to them."""
+        listed = {path: {"bytes": files[path].bytes, "sha256": files[path].sha256} for path in sorted(files)}
+        folder = self._folder(files)
+        if not _is_whole(folder, files):
+            self._link(folder, files)
+        manifest = {
+            "hub": wanted.hub,
+            "kind": wanted.kind,
+            "id": wanted.id,
+            "asked": _asked(wanted),
+            "revision": revision,
+            "files": listed,
+        }
+        target = self._manifest(wanted)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
+            json.dump(manifest, file, ensure_ascii=False, indent=1)
+        Path(file.name).chmod(0o644)
+        _persist(Path(file.name))
+        Path(file.name).replace(target)
+        return Snapshot(wanted, revision, files, folder)
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """Read every manifest, by hub and name; torn ones are as good as none."""
+        for path in sorted((self.cache / "manifests").rglob("*.json")):
+            snapshot = self._read(path, None, whole=False)
+            if snapshot is not None:
+                yield snapshot
+
+    @contextlib.contextmanager
+    def held(self, name: str, *, shared: bool = False, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold a lock while the block runs; ``waiting`` is called, and should take a moment, as long as others do."""
+        locks = self.cache / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / hashlib.sha256(name.encode()).hexdigest()[:16]).open("a") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waiting()
+            yield
+
+    def verify(self) -> Iterator[tuple[Snapshot, str, str | None]]:
+        """Read every file of every snapshot again; yield its path and what is wrong with it, None where nothing is."""
+        hashed: dict[tuple[int, int], str] = {}
+        for snapshot in self.snapshots():
+            for path, kept in snapshot.files.items():
+                yield snapshot, path, _fault(snapshot.folder / path, kept, hashed)
+
+    def drop(self, snapshot: Snapshot, path: str) -> None:
+        """Take a damaged file out, and its snapshot with it, so that both are downloaded again."""
+        self._manifest(snapshot.wanted).unlink(missing_ok=True)
+        self.file(snapshot.files[path].sha256).unlink(missing_ok=True)
+        shutil.rmtree(snapshot.folder, ignore_errors=True)
+
+    def prune(self, *, id: str | None = None) -> int:  # noqa: A002 - the hubs' own word
+        """Remove what no manifest names, downloads never finished, and all of repository ``id``; return bytes freed."""
+        before = _bytes_of(self.cache)
+        for snapshot in list(self.snapshots()):
+            if snapshot.wanted.id == id:
+                self._manifest(snapshot.wanted).unlink()
+        named = list(self.snapshots())
+        folders = {snapshot.folder for snapshot in named}
+        contents = {kept.sha256 for snapshot in named for kept in snapshot.files.values()}
+        for folder in (self.cache / "snapshots").glob("*"):
+            if folder not in folders:
+                shutil.rmtree(folder)
+        for file in (self.cache / "files").glob("*/*"):
+            if file.name not in contents:
+                file.unlink()
+        if (self.cache / "partial").is_dir():
+            shutil.rmtree(self.cache / "partial")
+        return before - _bytes_of(self.cache)
+
+    def _manifest(self, wanted: Wanted) -> Path:
+        ask = hashlib.sha256(json.dumps(_asked(wanted), sort_keys=True).encode()).hexdigest()[:16]
+        return self.cache / "manifests" / wanted.hub / wanted.kind / wanted.id / f"{ask}.json"
+
+    def _folder(self, files: Mapping[str, Kept]) -> Path:
+        content = json.dumps({path: kept.sha256 for path, kept in files.items()}, sort_keys=True)
+        return self.cache / "snapshots" / hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def _read(self, path: Path, wanted: Wanted | None, *, whole: bool = True) -> Snapshot | None:
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            files = {name: Kept(**kept) for name, kept in manifest["files"].items()}
+            asked = manifest["asked"] | {"patterns": tuple(manifest["asked"]["patterns"])}
+            found = wanted or Wanted(hub=manifest["hub"], kind=manifest["kind"], id=manifest["id"], **asked)
+            snapshot = Snapshot(found, manifest["revision"], files, self._folder(files))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return None if whole and not _is_whole(snapshot.folder, files) else snapshot
+
+    def _link(self, folder: Path, files: Mapping[str, Kept]) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
+        for path, kept in files.items():
+            place = building / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                place.hardlink_to(self.file(kept.sha256))
+            except OSError:
+                # Some file systems of containers and clouds know no hard links.
+                shutil.copyfile(self.file(kept.sha256), place)
+        building.chmod(0o755)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        building.replace(folder)
+
+
+def hash_file(path: Path) -> str:
+    """Compute a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _asked(wanted: Wanted) -> dict[str, object]:
+    return {
+        "revision": wanted.revision,
+        "patterns": list(wanted.patterns),
+        "subset": wanted.subset,
+        "split": wanted.split,
+    }
+
+
+def _is_whole(folder: Path, files: Mapping[str, Kept]) -> bool:
+    try:
+        return all((folder / path).stat().st_size == kept.bytes for path, kept in files.items())
+    except OSError:
+        return False
+
+
+def _fault(path: Path, kept: Kept, hashed: dict[tuple[int, int], str]) -> str | None:
+    try:
+        status = path.stat()
+        key = (status.st_dev, status.st_ino)
+        if key not in hashed:
+            hashed[key] = hash_file(path)
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    return None if hashed[key] == kept.sha256 else f"its sha256 is {hashed[key][:12]}, not {kept.sha256[:12]}"
+
+
+def _persist(path: Path) -> None:
+    """Bring a file to the disk before its final name says that it is whole."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _bytes_of(folder: Path) -> int:
+    """Count the bytes of a folder, a file with several names once."""
+    seen = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            seen[status.st_ino] = status.st_size if path.is_file() else 0
+    return sum(seen.values())

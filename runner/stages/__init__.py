@@ -7,10 +7,13 @@ all it may see of the story; the step's digest covers exactly that) and ``run(pa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from runner.hubs.store import Snapshot, Wanted
 
 if TYPE_CHECKING:
     from runner.models.parts import Parts
@@ -47,3 +50,19 @@ def open_parts(checkpoint: Path, *, device: str, dtype: str) -> Parts:
     from runner.models.parts import Parts
 
     return Parts(checkpoint, device=device, dtype=dtype)
+
+
+def download(wanted: Wanted, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
+    """Bring a hub's repository into the cache; this is what loads the hubs' clients.
+
+    ``runner.hubs.download.download`` says more. The clients read these variables when they are loaded: one layer
+    retries, ours; plain HTTP, which can be continued after a cut; no bars of theirs between our lines.
+    """
+    os.environ.setdefault("MODELSCOPE_DOWNLOAD_MAX_RETRIES", "0")
+    os.environ.setdefault("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    from runner.hubs.download import download as bring
+
+    return bring(wanted, cache=cache, tick=tick, refresh=refresh)

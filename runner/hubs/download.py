@@ -1,0 +1,197 @@
+"""Downloads: from a hub into the cache, side by side, continued after a cut, every file checked."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from runner.errors import HubUnreachable, InputAbsent
+from runner.hubs.choice import chosen
+from runner.hubs.huggingface import HuggingFace
+from runner.hubs.modelscope import ModelScope
+from runner.hubs.remote import NAMES, Faltered, Remote, Repository
+from runner.hubs.store import Kept, Snapshot, Store, Wanted, hash_file
+
+T = TypeVar("T")
+
+WORKERS = 8
+"""Files side by side: enough for a fast line, little enough for a hub's patience."""
+ATTEMPTS = 6
+"""Attempts in a row without a byte gained, before a hub counts as unreachable."""
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds between attempts: doubled each time, or what the hub asks for, never more than the longest."""
+LOOK_SECONDS = 0.2
+
+
+def download(
+    wanted: Wanted, *, cache: Path, tick: Callable[[int, int], None], refresh: bool = False
+) -> tuple[Snapshot, int]:
+    """Bring what is wanted into the cache; returns it and the bytes that came over the line.
+
+    tick: told bytes done and bytes in all, several times a second; may raise to stop, the next call goes on.
+    refresh: ask the hub again what the revision is by now, though an earlier answer is in the cache. Raises
+    InputAbsent where the hub has no such thing for this user, HubUnreachable when it does not answer.
+    """
+    store = Store(cache)
+
+    def waiting() -> None:
+        tick(0, 0)
+        time.sleep(LOOK_SECONDS)
+
+    with (
+        store.held("cache", shared=True, waiting=waiting),
+        store.held(f"{wanted.hub} {wanted.kind} {wanted.id}", waiting=waiting),
+    ):
+        known = store.find(wanted)
+        if known is not None and not refresh:
+            return known, 0
+        stop = threading.Event()
+        state = store.partial(wanted, "state")
+        repository: Repository = ModelScope(wanted, state=state) if wanted.hub == "modelscope" else HuggingFace(wanted)
+        listing = _insist(repository.list, wanted, stop, gained=lambda: 0)
+        files = chosen(listing.files, wanted)
+        if not files:
+            raise InputAbsent(
+                f"{wanted.id} on {NAMES[wanted.hub]} has none of the files that are needed"
+                f"{': ' + ', '.join(wanted.patterns) if wanted.patterns else ''}",
+                hint="check the id, or name a folder instead",
+            )
+        partial = store.partial(wanted, listing.revision)
+        here = {file.path: kept for file in files if (kept := _here(store, file))}
+        coming = [file for file in files if file.path not in here]
+        came = _bring(coming, repository, listing.revision, wanted, store, partial, tick, stop)
+        snapshot = store.settle(wanted, listing.revision, here | came)
+        shutil.rmtree(partial, ignore_errors=True)
+        return snapshot, sum(file.bytes for file in coming)
+
+
+def _here(store: Store, file: Remote) -> Kept | None:
+    """Find a file in the cache, by the sha256 that the hub tells."""
+    if file.sha256 is None:
+        return None
+    place = store.file(file.sha256)
+    return Kept(file.bytes, file.sha256) if place.is_file() and place.stat().st_size == file.bytes else None
+
+
+def _bring(
+    files: list[Remote],
+    repository: Repository,
+    revision: str,
+    wanted: Wanted,
+    store: Store,
+    partial: Path,
+    tick: Callable[[int, int], None],
+    stop: threading.Event,
+) -> dict[str, Kept]:
+    total = sum(file.bytes for file in files)
+    todo: queue.SimpleQueue[Remote] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[Remote, Kept | BaseException]] = queue.SimpleQueue()
+    for file in sorted(files, key=lambda each: -each.bytes):
+        todo.put(file)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                file = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                ended.put((file, _bring_one(file, repository, revision, wanted, store, partial, stop)))
+            except BaseException as problem:  # handed to the thread that waits, which raises it
+                ended.put((file, problem))
+
+    # Not an executor: a read under way must not keep a stopped run from leaving, so these threads are daemons.
+    for _ in range(min(WORKERS, len(files))):
+        threading.Thread(target=work, daemon=True).start()
+    came: dict[str, Kept] = {}
+    done = 0
+    try:
+        while len(came) < len(files):
+            try:
+                file, result = ended.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                tick(min(total, done + _bytes_in(partial)), total)
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            came[file.path], done = result, done + file.bytes
+            tick(done, total)
+    finally:
+        stop.set()
+    return came
+
+
+def _bring_one(
+    file: Remote,
+    repository: Repository,
+    revision: str,
+    wanted: Wanted,
+    store: Store,
+    partial: Path,
+    stop: threading.Event,
+) -> Kept:
+    path = PurePosixPath(file.path)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputAbsent(f"{wanted.id} has a file named {file.path!r}, which leads out of it", hint="do not use it")
+    # A folder each: what is gained is seen apart, and two files never share a client's state.
+    into = partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
+    into.mkdir(parents=True, exist_ok=True)
+
+    def attempt() -> Kept:
+        place = repository.download(revision, file, into)
+        sha256 = hash_file(place)
+        if not _is_right(place, sha256, file):
+            place.unlink()
+            raise Faltered(f"{file.path} came damaged, or was changed on the hub since it was listed")
+        return store.keep(place, sha256)
+
+    return _insist(attempt, wanted, stop, gained=lambda: _bytes_in(into))
+
+
+def _is_right(place: Path, sha256: str, file: Remote) -> bool:
+    if place.stat().st_size != file.bytes:
+        return False
+    if file.sha256 is not None:
+        return sha256 == file.sha256
+    if file.blob is None:
+        return True
+    # Small files outside LFS are known by git's own name for them.
+    content = b"blob %d\0" % file.bytes + place.read_bytes()
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest() == file.blob
+
+
+def _insist(attempt: Callable[[], T], wanted: Wanted, stop: threading.Event, *, gained: Callable[[], int]) -> T:
+    """Try until it works; give up after some attempts in a row that brought nothing."""
+    failures, before = 0, gained()
+    while True:
+        try:
+            return attempt()
+        except Faltered as fault:
+            now = gained()
+            failures, before = (1, now) if now > before else (failures + 1, before)
+            if failures >= ATTEMPTS:
+                raise HubUnreachable(
+                    f"{NAMES[wanted.hub]} did not give {wanted.id} after {failures} attempts: {fault}",
+                    hint="run the same command again: it goes on where it was cut; kolora doctor looks at the network",
+                ) from fault
+            pause = FIRST_PAUSE * 2 ** (failures - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+            if stop.wait(min(LONGEST_PAUSE, pause if fault.after is None else fault.after)):
+                raise
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue  # it was moved to its place meanwhile
+    return total

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -35,11 +36,13 @@ SHOWN_LETTERS = 40
 class Sources:
     """The identity (sha256) of everything that lies outside the story file.
 
-    dataset: of a folder's pictures and captions; empty where the story itself says all. A scorer that is off is None.
+    dataset: of a folder's pictures and captions; empty where the story itself says all. pictures: the folder in the
+    cache that a hub's data set lies in. A scorer that is off is None.
     """
 
     checkpoint: str
     dataset: str = ""
+    pictures: Path | None = None
     aesthetics: score.Scorer | None = None
     clip: score.Scorer | None = None
 
@@ -91,7 +94,9 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
     scenes = story.resolved_scenes()
     sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=story.dataset.min_images), filters=story.filters)
     fetched = add(
-        "fetch", "fetch", fetch.Part(dataset=story.dataset, language=story.language, pictures=sources.dataset)
+        "fetch",
+        "fetch",
+        fetch.Part(dataset=story.dataset, language=story.language, pictures=sources.dataset, folder=sources.pictures),
     )
     filtered = add("filter", "filter", sifting, fetched)
     crops = encode.Crops(

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InputAbsent, StoryInvalid
-from runner.hubs.checkpoints import POCKET, find_checkpoint, find_scorer
+from runner.hubs.checkpoints import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
 from runner.hubs.identity import identify_folder
+from runner.hubs.store import Store, Wanted
 from runner.plan import Sources
 from runner.pocket import WORLD_VERSION
 from runner.spec import Story
-from runner.spec.story import FolderDataset, PocketDataset
+from runner.spec.story import FolderDataset, HubDataset, PocketDataset
 from runner.stages.score import Scorer
 
 
@@ -36,6 +37,35 @@ class Found:
         return "pocket" if self.checkpoint == POCKET else Path(self.story.model.checkpoint).name
 
 
+def wanted_from_hubs(story: Story, *, base: Path, cache: Path, refresh: bool = False) -> tuple[Wanted, ...]:
+    """List what a story uses of the hubs and the cache does not hold; with ``refresh`` also what it holds.
+
+    base: folder that relative paths of the story start from.
+    """
+    wanted = []
+    if isinstance(story.dataset, HubDataset):
+        wanted.append(_wanted_pictures(story.dataset))
+    name = story.model.checkpoint
+    checkpoint = name if name in ("kolors", "pocket") else str(base / name)
+    scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
+    for published in used(checkpoint, scorers):
+        is_downloaded = Store(cache).find(published.wanted(preferred_hub())) is not None
+        if find_published(published, cache=cache) is None or (refresh and is_downloaded):
+            wanted.append(published.wanted(preferred_hub()))
+    return tuple(each for each in wanted if refresh or Store(cache).find(each) is None)
+
+
+def _wanted_pictures(dataset: HubDataset) -> Wanted:
+    return Wanted(
+        dataset.source,
+        "dataset",
+        dataset.id,
+        revision=dataset.revision,
+        subset=dataset.subset,
+        split=dataset.split,
+    )
+
+
 def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path], strict: bool = True) -> Found:
     """Find what a story stands on.
 
@@ -55,12 +85,15 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
 
     checkpoint, digest = POCKET, "absent"
     aesthetics = clip = None
-    dataset = ""
+    dataset, pictures = "", None
     try:
         if isinstance(story.dataset, FolderDataset):
             dataset = identify_folder(Path(story.dataset.path))[0]
         elif isinstance(story.dataset, PocketDataset):
             dataset = f"world {WORLD_VERSION}"
+        else:
+            pictures = _downloaded(story.dataset, cache)
+            dataset = identify(pictures)
         checkpoint = find_checkpoint(story.model.checkpoint, cache=cache)
         digest = identify(checkpoint)
         aesthetics, clip = scorer("aesthetics"), scorer("clip")
@@ -68,8 +101,18 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
         if strict:
             raise
         absent.append(problem)
-    sources = Sources(checkpoint=digest, dataset=dataset, aesthetics=aesthetics, clip=clip)
+    sources = Sources(checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip)
     return Found(given, story, checkpoint, sources, tuple(absent))
+
+
+def _downloaded(dataset: HubDataset, cache: Path) -> Path:
+    snapshot = Store(cache).find(_wanted_pictures(dataset))
+    if snapshot is None:
+        raise InputAbsent(
+            f"the data set {dataset.id} is not in the cache {cache}, and nothing is downloaded here",
+            hint="kolora fetch STORY downloads it",
+        )
+    return snapshot.folder
 
 
 def _confined(story: Story, base: Path, roots: Sequence[Path]) -> Story:

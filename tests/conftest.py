@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, also by what the tests start
+os.environ["KOLORA_OFFLINE"] = "1"  # no test asks a hub, but those that serve one themselves
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.hubs.loopback import LoopbackHub, serving
 
 if TYPE_CHECKING:
     from runner.models.parts import Parts
@@ -31,3 +35,22 @@ def tiny_parts(tiny_checkpoint: Path) -> Parts:
     from runner.models.parts import Parts
 
     return Parts(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """An empty hub on loopback; both hubs' clients are sent to it and to nowhere else, and try again at once."""
+    for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_DOMAIN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("KOLORA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("MODELSCOPE_DOWNLOAD_MAX_RETRIES", "0")
+    monkeypatch.setenv("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")
+    # The client would lose up to its usual 10 MiB at a cut: more than the files here have.
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("runner.hubs.download.FIRST_PAUSE", 0.01)
+    with serving(LoopbackHub()) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
+        yield hub

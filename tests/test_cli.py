@@ -42,7 +42,7 @@ def outside(tmp_path, monkeypatch):
         (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
         (["validate", "quickstart", "--set", "lora.rnk=4"], 65, "lora.rnk", "rank"),
         (["validate", "quickstart", "--set", "kolora=9"], 78, "9", ""),
-        (["story"], 66, "Kwai-Kolors/Kolors is not in the cache", "model.checkpoint"),
+        (["story"], 66, "AI-ModelScope/lowres_anime is not in the cache", "kolora fetch"),
     ],
 )
 def test_an_error_is_two_lines_and_its_code(outside, capsys, arguments, code, error, hint):
@@ -103,7 +103,8 @@ def test_plan_says_tokens_what_is_absent_and_what_will_not_be_read(outside, caps
     assert left("plan", "story", "--set", f"scenes.1.prompt={'一只小猫坐在窗前。' * 60}") == 0
     told = capsys.readouterr().out
     assert "run  fetch" in told
-    assert "absent: Kwai-Kolors/Kolors is not in the cache" in told
+    assert "to download: Kwai-Kolors/Kolors from ModelScope, about 17.8 GB" in told
+    assert "absent: the data set AI-ModelScope/lowres_anime is not in the cache" in told
     assert "scene 1 has" in told
 
 

@@ -1,16 +1,29 @@
 """What lies outside the story: found by name or path, confined to the story's own folders, identified by content."""
 
+import hashlib
+import shutil
+
 import pytest
 
-from runner.errors import InputAbsent, StoryInvalid
-from runner.hubs.checkpoints import POCKET, find_checkpoint, find_scorer
-from runner.sources import find_sources
+from runner.errors import InputAbsent, StoryInvalid, UsageError
+from runner.hubs.checkpoints import CLIP, KOLORS, POCKET, find_checkpoint, find_scorer
+from runner.hubs.store import Store, Wanted
+from runner.sources import find_sources, wanted_from_hubs
 from runner.spec import read_story
 from tests.stories import write_story
 
 
 def find(path, tmp_path, *, roots=(), strict=True):
     return find_sources(read_story(path), base=path.parent, cache=tmp_path / "cache", roots=roots, strict=strict)
+
+
+def settle(cache, wanted, **files):
+    store, kept = Store(cache), {}
+    for name, content in (files or {"config.json": b"{}"}).items():
+        cache.mkdir(exist_ok=True)
+        (cache / "coming").write_bytes(content)
+        kept[name] = store.keep(cache / "coming", hashlib.sha256(content).hexdigest())
+    return store.settle(wanted, "r1", kept)
 
 
 def test_a_checkpoint_is_known_by_its_content_and_named_by_its_folder(tiny_checkpoint, tmp_path):
@@ -50,16 +63,58 @@ def test_what_is_absent_stops_a_run_and_is_listed_in_a_plan(tiny_checkpoint, tmp
     with pytest.raises(InputAbsent, match="Kwai-Kolors/Kolors"):
         find(story, tmp_path)
     (problem,) = find(story, tmp_path, strict=False).absent
-    assert "models/Kwai-Kolors/Kolors" in problem.error
+    assert "kolora fetch" in problem.hint
 
 
 def test_names_are_found_in_the_package_and_in_the_cache(tmp_path):
     assert find_checkpoint("pocket", cache=tmp_path) == POCKET
     (tmp_path / "models" / "Kwai-Kolors" / "Kolors").mkdir(parents=True)
     assert find_checkpoint("kolors", cache=tmp_path) == tmp_path / "models" / "Kwai-Kolors" / "Kolors"
+    shutil.rmtree(tmp_path / "models")
+    downloaded = settle(tmp_path, KOLORS.wanted("huggingface"))
+    assert find_checkpoint("kolors", cache=tmp_path) == downloaded.folder
     own = tmp_path / "checkpoint"
     (own / "clip").mkdir(parents=True)
     assert find_scorer("auto", kind="clip", checkpoint=own, cache=tmp_path) == own / "clip"
     assert find_scorer("off", kind="clip", checkpoint=own, cache=tmp_path) is None
     with pytest.raises(InputAbsent, match="aesthetics"):
         find_scorer("auto", kind="aesthetics", checkpoint=own, cache=tmp_path)
+
+
+def test_a_story_asks_the_hubs_for_what_is_not_here(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.delenv("KOLORA_HUB", raising=False)
+    cache = tmp_path / "cache"
+
+    def asked(refresh=False, **changes):
+        story = read_story(write_story(tmp_path / "story", tiny_checkpoint, **changes))
+        return wanted_from_hubs(story, base=tmp_path / "story", cache=cache, refresh=refresh)
+
+    assert asked() == ()
+    pictures = Wanted("huggingface", "dataset", "some/set", revision="v1", split="train")
+    dataset = {"source": "huggingface", "id": "some/set", "revision": "v1"}
+    assert asked(dataset=dataset) == (pictures,)
+    kolors = {"checkpoint": "kolors"}
+    assert asked(model=kolors, scores={"aesthetics": "off"}) == (KOLORS.wanted("modelscope"), CLIP.wanted("modelscope"))
+    settle(cache, pictures, **{"a.png": b"a"})
+    settle(cache, CLIP.wanted("huggingface"))
+    settle(cache, KOLORS.wanted("modelscope"))
+    assert asked(dataset=dataset, model=kolors, scores={"aesthetics": "off"}) == ()
+    assert asked(refresh=True, dataset=dataset, model=kolors, scores={"aesthetics": "off"}) == (
+        pictures,
+        KOLORS.wanted("modelscope"),
+    )
+    monkeypatch.setenv("KOLORA_HUB", "elsewhere")
+    with pytest.raises(UsageError, match="elsewhere"):
+        asked(model=kolors)
+
+
+def test_pictures_of_a_hub_are_known_by_their_content(tiny_checkpoint, tmp_path):
+    story = write_story(tmp_path / "one", tiny_checkpoint, dataset={"source": "modelscope", "id": "some/set"})
+    with pytest.raises(InputAbsent, match="some/set is not in the cache"):
+        find(story, tmp_path)
+    wanted = Wanted("modelscope", "dataset", "some/set", split="train")
+    first = settle(tmp_path / "cache", wanted, **{"a.png": b"a"})
+    before = find(story, tmp_path).sources
+    assert before.pictures == first.folder
+    settle(tmp_path / "cache", wanted, **{"a.png": b"b"})
+    assert find(story, tmp_path).sources.dataset != before.dataset

@@ -17,9 +17,10 @@ import click
 from runner import __version__
 from runner.artifacts import RunFolder, writing
 from runner.cli.cache import cache
-from runner.cli.console import complain, plan_lines, teller
+from runner.cli.console import Teller, complain, plan_lines, teller
 from runner.cli.doctor import diagnose
-from runner.cli.stories import out_folder, read_given, sources_of
+from runner.cli.downloads import bring, is_offline, to_download
+from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
 from runner.execute import decisions_of, run_story
@@ -77,10 +78,13 @@ def run(
     device: str | None,
 ) -> None:
     """Do everything STORY says; what is done already is kept."""
-    if offline or os.environ.get("KOLORA_OFFLINE"):
-        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
+    tell = teller(sys.stdout)
+    if is_offline(offline):
+        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    else:
+        _bring(given, tell)
     found = sources_of(given, out=root)
     steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
     unknown = [each for each in forced if each not in STAGES and each not in steps]
@@ -89,7 +93,6 @@ def run(
             f"--force {unknown[0]} is no step of this story", hint=f"give a stage ({', '.join(STAGES)}) or render-01"
         )
     folder = RunFolder(root)
-    tell = teller(sys.stdout)
     try:
         worked = run_story(
             found,
@@ -115,6 +118,13 @@ def run(
         if until is None:
             folder.seal()
     tell.say(f"the report is {root / 'report.html'}", out=str(root))
+
+
+def _bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
+    try:
+        bring(given, tell, refresh=refresh)
+    finally:
+        tell.close()
 
 
 def _report_failure(folder: RunFolder, problem: Exception) -> None:
@@ -152,8 +162,22 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     for number, count in enumerate(counts, 1):
         if count > TOKEN_LIMIT:
             click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are not read")
+    for line in to_download(given):
+        click.echo(f"to download: {line}")
     for problem in found.absent:
         click.echo(f"absent: {problem.error}\n  hint: {problem.hint}")
+
+
+@kolora.command()
+@STORY
+@SET
+def fetch(story: str, overrides: tuple[str, ...]) -> None:
+    """Fill the cache with what STORY needs, and look whether it has moved on the hubs; then --offline works."""
+    if is_offline(False):
+        raise UsageError("KOLORA_OFFLINE is set, and kolora fetch asks the hubs", hint="KOLORA_OFFLINE=0 kolora fetch")
+    given = read_given(story, overrides)
+    _bring(given, teller(sys.stdout), refresh=True)
+    click.echo(f"the cache {cache_folder()} has all that {given.story.name} needs")
 
 
 @kolora.command()

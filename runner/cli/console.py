@@ -13,7 +13,16 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from runner.errors import KoloraError
 from runner.execute import Listener
@@ -30,6 +39,9 @@ class Teller(Listener, Protocol):
 
     def say(self, message: str, **fields: Any) -> None:
         """Tell one thing that is no error."""
+
+    def downloading(self, name: str, done: int, total: int) -> None:
+        """Tell how many bytes of a download are here."""
 
     def close(self) -> None:
         """Put the terminal back in order."""
@@ -66,6 +78,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._told = 0.0
+        self._downloads: dict[str, tuple[float, int]] = {}
 
     def say(self, message: str, **fields: Any) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -89,6 +102,17 @@ class Lines:
     def ended(self, step: Step, seconds: float) -> None:
         self.say(f"{step.name} is done", **_place(step), seconds=seconds)
 
+    def downloading(self, name: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if name not in self._downloads:
+            self._downloads[name] = (now, done)
+        began, before = self._downloads[name]
+        if now - self._told >= QUIET_SECONDS:
+            self._told = now
+            speed = (done - before) / max(now - began, 1e-3)
+            eta = round((total - done) / speed) if speed > 0 else None
+            self.say(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB", done=done, total=total, eta=eta)
+
     def close(self) -> None:
         self._stream.flush()
 
@@ -107,6 +131,16 @@ class Terminal:
             transient=True,
         )
         self._task: TaskID | None = None
+        self._downloads = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=32),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._names: dict[str, TaskID] = {}
 
     def say(self, message: str, **_fields: Any) -> None:
         self._console.print(escape(message), highlight=False)
@@ -128,7 +162,14 @@ class Terminal:
         self.close()
         self._console.print(f"[green]done[/green] {step.name:<22} [dim]{seconds:.1f} s[/dim]", highlight=False)
 
+    def downloading(self, name: str, done: int, total: int) -> None:
+        self._downloads.start()
+        if name not in self._names:
+            self._names[name] = self._downloads.add_task(name, total=None)
+        self._downloads.update(self._names[name], completed=done, total=total or None)
+
     def close(self) -> None:
+        self._downloads.stop()
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None

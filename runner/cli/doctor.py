@@ -12,9 +12,8 @@ from pathlib import Path
 from runner.cli.stories import cache_folder
 from runner.device import cpu_name, gpu_count
 from runner.execute import PACKAGES
-from runner.hubs.checkpoints import KOLORS, POCKET
+from runner.hubs.checkpoints import KOLORS, POCKET, find_published
 
-KOLORS_BYTES = 18 * 10**9
 SMALL_SHM = 512 * 2**20
 
 
@@ -36,15 +35,15 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
     )
     yield POCKET.is_dir(), "the pocket checkpoint is there", "install kolora with its data files"
     cache = cache_folder()
-    has_kolors = (cache / "models" / KOLORS.id).is_dir()
+    has_kolors = find_published(KOLORS, cache=cache) is not None
     yield (
         has_kolors,
         f"Kolors is {'in' if has_kolors else 'not in'} the cache {cache}",
-        f"put {KOLORS.id} into {cache / 'models' / KOLORS.id}, or set model.checkpoint to its folder",
+        "a run downloads it (kolora fetch STORY does before), or set model.checkpoint to its folder",
     )
     parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(parent).free
-    yield free > KOLORS_BYTES, f"{free / 1e9:.0f} GB free for the cache", "Kolors takes 18 GB"
+    yield free > KOLORS.bytes, f"{free / 1e9:.0f} GB free for the cache", f"Kolors takes {KOLORS.bytes / 1e9:.0f} GB"
     shm = Path("/dev/shm")  # noqa: S108 - its size is asked, nothing is put there
     if shm.is_dir():
         size = shutil.disk_usage(shm).total

@@ -1,26 +1,99 @@
-"""Checkpoints and scorers: where each lies on this machine."""
+"""Checkpoints and scorers: the catalogue of those on hubs, and where each lies on this machine."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import InputAbsent
+from runner.errors import InputAbsent, UsageError
+from runner.hubs.store import Hub, Store, Wanted
 
 POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
 
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint or scorer the catalogue knows: its id, the same on both hubs unless said otherwise, and licence."""
+    """A checkpoint or scorer on the hubs: its id on each, the files that are needed, their bytes, the licence."""
 
-    id: str
+    huggingface: str
+    modelscope: str
+    patterns: tuple[str, ...]
+    bytes: int
     licence: str
 
+    def wanted(self, hub: Hub) -> Wanted:
+        """Say what to ask of a hub."""
+        name = self.modelscope if hub == "modelscope" else self.huggingface
+        return Wanted(hub, "model", name, patterns=self.patterns, about=self.bytes)
 
-KOLORS = Published("Kwai-Kolors/Kolors", "Apache-2.0 for research, registration for commercial use")
-CLIP = Published("openai/clip-vit-large-patch14", "MIT")
-AESTHETICS = Published("shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE", "Apache-2.0")
+
+KOLORS = Published(
+    "Kwai-Kolors/Kolors",
+    "Kwai-Kolors/Kolors",
+    (
+        "text_encoder/*.json",
+        "text_encoder/pytorch_model-*.bin",
+        "text_encoder/tokenizer.model",
+        "text_encoder/vocab.txt",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+        "scheduler/scheduler_config.json",
+    ),
+    17_820_000_000,
+    "Apache-2.0 for research, registration for commercial use",
+)
+"""The fp16 files: 12.5 GB of text encoder, 5.2 of U-Net, 0.2 of VAE. The same in fp32 would be 7.9 GB more."""
+CLIP = Published(
+    "openai/clip-vit-large-patch14",
+    "AI-ModelScope/clip-vit-large-patch14",
+    ("*.json", "merges.txt", "model.safetensors"),
+    1_713_000_000,
+    "MIT",
+)
+AESTHETICS = Published(
+    "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+    "AI-ModelScope/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+    ("*.json", "*.safetensors", "*.bin"),
+    1_220_000_000,
+    "Apache-2.0",
+)
+SCORERS = {"aesthetics": AESTHETICS, "clip": CLIP}
+
+
+def preferred_hub() -> Hub:
+    """Choose the hub of the catalogue's downloads: KOLORA_HUB, else ModelScope. Raises UsageError."""
+    named = os.environ.get("KOLORA_HUB") or "modelscope"
+    if named == "modelscope":
+        return "modelscope"
+    if named == "huggingface":
+        return "huggingface"
+    raise UsageError(f"KOLORA_HUB is {named!r}", hint="KOLORA_HUB=modelscope or KOLORA_HUB=huggingface")
+
+
+def find_published(published: Published, *, cache: Path) -> Path | None:
+    """Find the folder of a catalogue entry: put there by hand, or downloaded from either hub; None where absent."""
+    by_hand = cache / "models" / published.huggingface
+    if by_hand.is_dir():
+        return by_hand
+    hubs: tuple[Hub, ...] = ("modelscope", "huggingface")
+    snapshots = [
+        Store(cache).find(published.wanted(hub)) for hub in sorted(hubs, key=lambda hub: hub != preferred_hub())
+    ]
+    return next((snapshot.folder for snapshot in snapshots if snapshot is not None), None)
+
+
+def used(checkpoint: str, scorers: dict[str, str]) -> Iterator[Published]:
+    """Name the catalogue entries that a story uses; scorers: "aesthetics" and "clip", each a name, "auto" or "off"."""
+    if checkpoint == "kolors":
+        yield KOLORS
+    for kind, name in scorers.items():
+        has_own = checkpoint == "pocket" or (checkpoint != "kolors" and (Path(checkpoint) / kind).is_dir())
+        if name == "auto" and not has_own:
+            yield SCORERS[kind]
 
 
 def find_checkpoint(name: str, *, cache: Path) -> Path:
@@ -53,16 +126,15 @@ def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path) -> Path 
             )
         return folder
     own = checkpoint / kind
-    published = {"clip": CLIP, "aesthetics": AESTHETICS}[kind]
-    return own if own.is_dir() else _cached(published, cache, key=f"scores.{kind}")
+    return own if own.is_dir() else _cached(SCORERS[kind], cache, key=f"scores.{kind}")
 
 
 def _cached(published: Published, cache: Path, *, key: str) -> Path:
-    folder = cache / "models" / published.id
-    if not folder.is_dir():
-        off = " (scores can be off)" if key.startswith("scores") else ""
+    folder = find_published(published, cache=cache)
+    if folder is None:
+        off = ", or to off" if key.startswith("scores") else ""
         raise InputAbsent(
-            f"{published.id} is not in the cache, and this kolora cannot download yet: {folder} is absent",
-            hint=f"download it into that folder, or set {key} to the folder it is in{off}",
+            f"{published.huggingface} is not in the cache {cache}, and nothing is downloaded here",
+            hint=f"kolora fetch STORY downloads it; or set {key} to the folder it is in{off}",
         )
     return folder

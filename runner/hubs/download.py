@@ -69,7 +69,8 @@ def download(
         coming = [file for file in files if file.path not in here]
         came = _bring(coming, repository, listing.revision, wanted, store, partial, tick, stop)
         snapshot = store.settle(wanted, listing.revision, here | came)
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, state):
+            shutil.rmtree(folder, ignore_errors=True)
         return snapshot, sum(file.bytes for file in coming)
 
 

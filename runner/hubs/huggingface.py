@@ -15,11 +15,13 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from runner.errors import InputAbsent
 from runner.hubs.remote import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
 from runner.hubs.store import Wanted
 
@@ -61,7 +63,7 @@ class HuggingFace:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (HfHubHTTPError, requests.RequestException, FileMetadataError) as problem:
+        except (HfHubHTTPError, requests.RequestException, FileMetadataError, OfflineModeIsEnabled) as problem:
             # The client wraps what went wrong in "not in the local cache either".
             cause = problem.__cause__ if isinstance(problem, LocalEntryNotFoundError) else problem
             raise self._judged(cause or problem) from problem
@@ -75,6 +77,11 @@ class HuggingFace:
 
     def _judged(self, problem: BaseException) -> Exception:
         """Turn the client's problem into ours: absent, forbidden, or worth another try."""
+        if isinstance(problem, OfflineModeIsEnabled):
+            return InputAbsent(
+                f"HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, and {self._wanted.id} is to come from Hugging Face",
+                hint="unset it, or KOLORA_HUB=modelscope",
+            )
         response = getattr(problem, "response", None)
         status = None if response is None else response.status_code
         if isinstance(problem, GatedRepoError):

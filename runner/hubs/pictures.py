@@ -99,6 +99,12 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
     return Picture(picture.image, (*notes, *dict.fromkeys(str(complaint.message) for complaint in complaints)))
 
 
+def ending_of(content: bytes) -> str:
+    """Name the ending a picture's bytes should have, ``.jpg``; empty for what is no picture."""
+    name = _format_of(content[:32])
+    return {"JPEG": ".jpg", "TIFF": ".tif"}.get(name, f".{name.lower()}") if name else ""
+
+
 def _format_of(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"

@@ -56,12 +56,14 @@ def download(wanted: Wanted, *, cache: Path, tick: Tick, refresh: bool = False) 
     """Bring a hub's repository into the cache; this is what loads the hubs' clients.
 
     ``runner.hubs.download.download`` says more. The clients read these variables when they are loaded: one layer
-    retries, ours; plain HTTP, which can be continued after a cut; no bars of theirs between our lines.
+    retries, ours; plain HTTP, which can be continued after a cut; no lines and bars of theirs between ours.
     """
     os.environ.setdefault("MODELSCOPE_DOWNLOAD_MAX_RETRIES", "0")
     os.environ.setdefault("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TQDM_DISABLE", "1")
     from runner.hubs.download import download as bring
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from runner.spec.story import Dataset
 from runner.stages import Facts, Job
@@ -17,8 +18,9 @@ VERSION = 1
 class Part(BaseModel):
     """The data set, and by what its pictures are known: a folder's content digest, the version of the little world.
 
-    The folder's place is here to open it and the fewest pictures because the data set says so; neither changes what
-    is fetched, so neither is dumped, and the digest does not cover them.
+    A folder's place is here to open it (``folder``: that of a hub's data set in the cache) and the fewest pictures
+    because the data set says so; neither changes what is fetched, so neither is dumped, and the digest does not cover
+    them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +28,7 @@ class Part(BaseModel):
     dataset: Dataset
     language: Literal["zh", "en"]
     pictures: str
+    folder: Path | None = Field(default=None, exclude=True)
 
     @field_serializer("dataset")
     def _without_place(self, dataset: Dataset) -> dict[str, Any]:
@@ -39,7 +42,9 @@ def run(part: Part, job: Job) -> Facts:
 
     (job.folder / "images").mkdir()
     reasons: Counter[str] = Counter()
-    total, raws = gather(part.dataset, language=part.language, pictures=part.pictures)
+    total, raws = gather(
+        part.dataset, language=part.language, pictures=part.pictures, folder=part.folder, scratch=job.state
+    )
     with (job.folder / "images.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for number, raw in enumerate(raws, start=1):
             job.tick(number - 1, total)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ import pytest
 from runner.errors import HubUnreachable, InputAbsent, Stopped
 from runner.hubs.store import Store, Wanted
 from runner.stages import download
-from tests.hubs.loopback import LoopbackHub, Repository, serving
+from tests.hubs.loopback import LoopbackHub, Repository
 
 BIG = random.Random(0).randbytes(300_000)
 FILES = {
@@ -33,26 +31,10 @@ NAME = "some/model"
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    """A hub that holds one model; both clients are sent to it and to nowhere else."""
-    with serving(LoopbackHub()) as served:
-        served.publish("model", NAME, FILES)
-        for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_DOMAIN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_ENDPOINT", served.url)
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", served.url)
-        yield served
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait between attempts, and let Hugging Face's client write pieces smaller than its usual 10 MiB."""
-    os.environ["MODELSCOPE_DOWNLOAD_MAX_RETRIES"] = "0"
-    os.environ["MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS"] = "1"
-    from runner.hubs import download as module
-
-    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
+def hub(loopback: LoopbackHub) -> LoopbackHub:
+    """A hub that holds one model."""
+    loopback.publish("model", NAME, FILES)
+    return loopback
 
 
 @pytest.fixture(params=["modelscope", "huggingface"])

@@ -124,10 +124,21 @@ def test_a_folder_that_changed_after_the_plan_is_not_taken(tmp_path: Path) -> No
         fetch.run(planned, job(tmp_path))
 
 
-def test_a_hub_is_refused_with_the_way_round(tmp_path: Path) -> None:
-    with pytest.raises(InputAbsent, match="'some/set' is on modelscope; this version cannot download") as caught:
+def test_a_hub_s_pictures_must_be_in_the_cache(tmp_path: Path) -> None:
+    with pytest.raises(InputAbsent, match="some/set is not in the cache") as caught:
         fetch.run(part(source="modelscope", id="some/set"), job(tmp_path))
-    assert "dataset.source to folder" in caught.value.hint
+    assert "kolora fetch" in caught.value.hint
+
+
+def test_a_hub_s_pictures_come_from_the_cache_and_their_place_does_not_count(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    make_pictures(source, count=2)
+    dataset = TypeAdapter(Dataset).validate_python({"source": "modelscope", "id": "some/set", "caption": "x"})
+    digest = identify_folder(source)[0]
+    this = fetch.Part(dataset=dataset, language="zh", pictures=digest, folder=source)
+    assert this.model_dump() == fetch.Part(dataset=dataset, language="zh", pictures=digest).model_dump()
+    facts = fetch.run(this, job(tmp_path))
+    assert (facts["source"], facts["images"] + facts["dropped"]) == ("modelscope", len(lines_of(tmp_path / "job")))
 
 
 def test_a_run_that_is_asked_to_stop_stops_between_two_pictures(tmp_path: Path) -> None:

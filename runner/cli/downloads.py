@@ -1,0 +1,52 @@
+"""What a story still needs from the hubs, brought into the cache before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from runner.artifacts import writing
+from runner.cli.console import Teller
+from runner.cli.stories import Given, cache_folder
+from runner.execute import Halt
+from runner.hubs.remote import NAMES
+from runner.hubs.store import Wanted
+from runner.sources import wanted_from_hubs
+from runner.stages import download
+
+
+def is_offline(asked: bool) -> bool:
+    """Say whether the network is to be left alone: by --offline, or by KOLORA_OFFLINE."""
+    return asked or os.environ.get("KOLORA_OFFLINE", "0") not in ("", "0")
+
+
+def bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
+    """Download what a story needs and the cache does not hold; with ``refresh`` ask what has moved on the hubs.
+
+    Raises InputAbsent, HubUnreachable, OutputUnwritable, and Stopped after a signal: the next call goes on.
+    """
+    cache, halt = cache_folder(), Halt()
+    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache, refresh=refresh):
+
+        def tick(done: int, total: int, name: str = wanted.id) -> None:
+            tell.downloading(name, done, total)
+            halt.check()
+
+        with writing(cache), halt.listening():
+            snapshot, came = download(wanted, cache=cache, tick=tick, refresh=refresh)
+        tell.say(
+            f"{wanted.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
+            f"{came / 1e6:.1f} MB downloaded from {NAMES[wanted.hub]}",
+            revision=snapshot.revision,
+            bytes=came,
+        )
+
+
+def to_download(given: Given) -> Iterator[str]:
+    """Say in words what a run would download."""
+    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder()):
+        yield f"{wanted.id} from {NAMES[wanted.hub]}, {_size(wanted)}"
+
+
+def _size(wanted: Wanted) -> str:
+    return "only the hub knows how much" if wanted.about is None else f"about {wanted.about / 1e9:.1f} GB"

@@ -1,0 +1,78 @@
+"""Of a repository only what is needed is chosen."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.errors import InputAbsent
+from runner.hubs.checkpoints import AESTHETICS, KOLORS
+from runner.hubs.choice import chosen, split_of
+from runner.hubs.remote import Remote
+
+PUBLISHED = [
+    "README.md",
+    "configuration.json",
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/configuration_chatglm.py",
+    "text_encoder/pytorch_model-00001-of-00002.bin",
+    "text_encoder/pytorch_model-00002-of-00002.bin",
+    "text_encoder/pytorch_model.bin.index.json",
+    "text_encoder/tokenizer.model",
+    "text_encoder/vocab.txt",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.fp16.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+]
+
+
+def test_of_kolors_the_half_precision_files_are_enough() -> None:
+    files = chosen([Remote(path, 1) for path in PUBLISHED], KOLORS.wanted("modelscope"))
+    assert {file.path for file in files} == {
+        path for path in PUBLISHED[3:] if not path.endswith((".py", "diffusion_pytorch_model.safetensors"))
+    }
+
+
+def test_safetensors_win_over_the_same_pickled() -> None:
+    both = [Remote("model.safetensors", 1), Remote("pytorch_model.bin", 1), Remote("config.json", 1)]
+    names = [file.path for file in chosen(both, AESTHETICS.wanted("modelscope"))]
+    assert names == ["model.safetensors", "config.json"]
+    assert next(file.path for file in chosen(both[1:], AESTHETICS.wanted("modelscope"))) == "pytorch_model.bin"
+
+
+PIECES = [
+    "README.md",
+    "set.py",
+    "data/train-00000-of-00002.parquet",
+    "data/train-00001-of-00002.parquet",
+    "data/test-00000-of-00001.parquet",
+]
+
+
+@pytest.mark.parametrize(
+    ("paths", "subset", "split", "left"),
+    [
+        (PIECES, None, "train", PIECES[2:4]),
+        (PIECES, "default", "test", PIECES[4:]),
+        (["ink/train/1.png", "ink/val/1.png", "oil/train/1.png"], "ink", "train", ["ink/train/1.png"]),
+        (["pictures/1.jpg", "list.csv", ".hidden.png"], None, "train", ["pictures/1.jpg", "list.csv"]),
+        (["train.zip", "validation.zip"], None, "train", ["train.zip"]),
+        (["train.csv", "test.csv", "img/1.png"], None, "train", ["train.csv", "img/1.png"]),
+        (["a.TAR.GZ", "b.PNG"], None, "train", ["a.TAR.GZ", "b.PNG"]),
+    ],
+)
+def test_subset_and_split_are_told_by_folders_and_names(
+    paths: list[str], subset: str | None, split: str, left: list[str]
+) -> None:
+    assert split_of(paths, subset=subset, split=split) == left
+
+
+def test_what_is_not_there_is_named() -> None:
+    with pytest.raises(InputAbsent, match="no subset 'ink'"):
+        split_of(PIECES, subset="ink", split="train")
+    with pytest.raises(InputAbsent, match="no split 'dev'; it has test, train"):
+        split_of(PIECES, subset=None, split="dev")

@@ -398,9 +398,14 @@ def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision]) 
     lock = {
         "kolora": __version__,
         "name": found.story.name,
-        "checkpoint": {"name": found.checkpoint_name, "sha256": found.sources.checkpoint},
+        "checkpoint": {
+            "name": found.checkpoint_name,
+            "sha256": found.sources.checkpoint,
+            "origin": _origin(found, found.checkpoint),
+        },
         "dataset": {
             "identity": found.sources.dataset or None,
+            "origin": _origin(found, found.sources.pictures),
             "kept": {
                 name.removeprefix("train/"): file.sha256
                 for name, file in records["filter"].files.items()
@@ -428,6 +433,11 @@ def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision]) 
     write_text(
         folder.root / "story.lock.yaml", "# What this run was made of. Written by kolora; not to be edited.\n" + text
     )
+
+
+def _origin(found: Found, folder: Path | None) -> dict[str, str] | None:
+    origin = found.origins.get(folder) if folder else None
+    return dict(origin) if origin else None
 
 
 def _environment(device: str) -> dict[str, Any]:

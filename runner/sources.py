@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,15 @@ from runner.stages.score import Scorer
 class Found:
     """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
 
-    absent: why something could not be identified; only a plan may go on with such a gap.
+    origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
+    be identified; only a plan may go on with such a gap.
     """
 
     given: Story
     story: Story
     checkpoint: Path
     sources: Sources
+    origins: Mapping[Path, Mapping[str, str]]
     absent: tuple[InputAbsent, ...]
 
     @property
@@ -102,7 +104,11 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
             raise
         absent.append(problem)
     sources = Sources(checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip)
-    return Found(given, story, checkpoint, sources, tuple(absent))
+    origins = {
+        each.folder: {"hub": each.wanted.hub, "id": each.wanted.id, "revision": each.revision}
+        for each in Store(cache).snapshots()
+    }
+    return Found(given, story, checkpoint, sources, origins, tuple(absent))
 
 
 def _downloaded(dataset: HubDataset, cache: Path) -> Path:

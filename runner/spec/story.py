@@ -152,10 +152,10 @@ class HubDataset(_Gathered):
     """Split of the data set."""
 
     image_column: Label = "image"
-    """Column that holds the pictures."""
+    """Column that holds the pictures, or their paths; the only one that does needs no naming."""
 
     text_column: Label | None = None
-    """Column that holds the texts; none means that `caption` stands for all."""
+    """Column that holds the texts; none means `caption` for all or, without one, the column whose name says so."""
 
     caption: Text = ""
     """Text for pictures that have none of their own."""

@@ -118,3 +118,18 @@ def test_fetch_looks_whether_a_revision_has_moved(loopback: LoopbackHub, story: 
 def test_fetch_refuses_to_be_offline(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert left("fetch", "story") == 2
     assert "KOLORA_OFFLINE" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_73(
+    loopback: LoopbackHub,
+    story: Path,
+    outside: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def keep(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "keep", keep)
+    assert left("fetch", story) == 73
+    assert "is full" in capsys.readouterr().err

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from runner.errors import HubUnreachable, InputAbsent
+from runner.errors import HubUnreachable, InputAbsent, OutputUnwritable
 from runner.hubs.choice import chosen
 from runner.hubs.huggingface import HuggingFace
 from runner.hubs.modelscope import ModelScope
-from runner.hubs.remote import NAMES, Faltered, Remote, Repository
+from runner.hubs.remote import MIRRORS, NAMES, Faltered, Remote, Repository
 from runner.hubs.store import Kept, Snapshot, Store, Wanted, hash_file
 
 T = TypeVar("T")
@@ -67,11 +67,21 @@ def download(
         partial = store.partial(wanted, listing.revision)
         here = {file.path: kept for file in files if (kept := _here(store, file))}
         coming = [file for file in files if file.path not in here]
+        _check_room(sum(file.bytes for file in coming) - _bytes_in(partial), wanted, cache)
         came = _bring(coming, repository, listing.revision, wanted, store, partial, tick, stop)
         snapshot = store.settle(wanted, listing.revision, here | came)
         for folder in (partial, state):
             shutil.rmtree(folder, ignore_errors=True)
         return snapshot, sum(file.bytes for file in coming)
+
+
+def _check_room(needed: int, wanted: Wanted, cache: Path) -> None:
+    free = shutil.disk_usage(cache).free
+    if needed > free:
+        raise OutputUnwritable(
+            f"{wanted.id} needs {needed / 1e9:.1f} GB more, and the disk of {cache} has {free / 1e9:.1f} GB free",
+            hint="make room, or set KOLORA_CACHE to a folder on another disk",
+        )
 
 
 def _here(store: Store, file: Remote) -> Kept | None:
@@ -110,8 +120,9 @@ def _bring(
                 ended.put((file, problem))
 
     # Not an executor: a read under way must not keep a stopped run from leaving, so these threads are daemons.
-    for _ in range(min(WORKERS, len(files))):
-        threading.Thread(target=work, daemon=True).start()
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, len(files)))]
+    for thread in threads:
+        thread.start()
     came: dict[str, Kept] = {}
     done = 0
     try:
@@ -127,6 +138,8 @@ def _bring(
             tick(done, total)
     finally:
         stop.set()
+        for thread in threads:
+            thread.join(LOOK_SECONDS)
     return came
 
 
@@ -152,7 +165,12 @@ def _bring_one(
         if not _is_right(place, sha256, file):
             place.unlink()
             raise Faltered(f"{file.path} came damaged, or was changed on the hub since it was listed")
-        return store.keep(place, sha256)
+        if stop.is_set():
+            # Another process may be at this download by now: the file stays where it will look for it.
+            raise Faltered("stopped")
+        kept = store.keep(place, sha256)
+        shutil.rmtree(into, ignore_errors=True)
+        return kept
 
     return _insist(attempt, wanted, stop, gained=lambda: _bytes_in(into))
 
@@ -181,7 +199,7 @@ def _insist(attempt: Callable[[], T], wanted: Wanted, stop: threading.Event, *, 
             if failures >= ATTEMPTS:
                 raise HubUnreachable(
                     f"{NAMES[wanted.hub]} did not give {wanted.id} after {failures} attempts: {fault}",
-                    hint="run the same command again: it goes on where it was cut; kolora doctor looks at the network",
+                    hint=f"run the same command again, it goes on where it was; {MIRRORS[wanted.hub]} names a mirror",
                 ) from fault
             pause = FIRST_PAUSE * 2 ** (failures - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
             if stop.wait(min(LONGEST_PAUSE, pause if fault.after is None else fault.after)):

@@ -34,7 +34,7 @@ class HuggingFace:
         self._wanted = wanted
         # False keeps the client from tokens that a login left on the disk.
         token: str | bool = os.environ.get(TOKENS["huggingface"]) or False
-        self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
+        self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
 
     def list(self) -> Listing:
         """List the files, their revision resolved to a commit; files in LFS with their sha256."""

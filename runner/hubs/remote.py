@@ -13,6 +13,9 @@ from runner.hubs.store import Wanted
 TOKENS = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}
 """The environment variables that hold a hub's token; it is read nowhere else and written nowhere."""
 
+MIRRORS = {"modelscope": "MODELSCOPE_ENDPOINT", "huggingface": "HF_ENDPOINT"}
+"""The environment variables that send a hub's client elsewhere."""
+
 NAMES = {"modelscope": "ModelScope", "huggingface": "Hugging Face"}
 
 

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from runner.errors import HubUnreachable, InputAbsent, Stopped
+from runner.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
 from runner.hubs.store import Store, Wanted
 from runner.stages import download
 from tests.hubs.loopback import LoopbackHub, Repository
@@ -135,8 +137,6 @@ def test_a_hub_that_is_not_there_is_69(
 
 @pytest.mark.parametrize("change", [{"id": "some/other"}, {"revision": "v9"}, {"patterns": ("*.onnx",)}])
 def test_what_the_hub_has_not_is_66(hub: LoopbackHub, wanted: Wanted, tmp_path: Path, change: dict) -> None:
-    from dataclasses import replace
-
     with pytest.raises(InputAbsent) as caught:
         bring(replace(wanted, **change), tmp_path)
     assert caught.value.hint
@@ -204,6 +204,24 @@ def test_two_processes_at_once_download_once(hub: LoopbackHub, wanted: Wanted, t
     snapshot = Store(tmp_path).find(wanted)
     assert snapshot is not None
     assert contents(snapshot) == expected()
+
+
+def test_an_older_name_of_the_endpoint_still_counts(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MODELSCOPE_ENDPOINT")
+    monkeypatch.setenv("MODELSCOPE_DOMAIN", hub.url)
+    snapshot, _ = bring(Wanted("modelscope", "model", NAME, patterns=PATTERNS), tmp_path)
+    assert contents(snapshot) == expected()
+
+
+def test_what_does_not_fit_is_not_begun(
+    hub: LoopbackHub, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OutputUnwritable, match=r"some/model needs 0\.0 GB more"):
+        bring(wanted, tmp_path)
+    assert not hub.sent
 
 
 def test_a_file_of_a_hub_may_not_lead_out(hub: LoopbackHub, tmp_path: Path) -> None:

@@ -125,7 +125,9 @@ def _faults_of(each: Import) -> Iterator[str]:
 def _cycles(modules: dict[str, tuple[Import, ...]]) -> Iterator[str]:
     """Yield each module that reaches itself; a package is loaded with its modules, which is none."""
     graph = {
-        name: {each.target for each in imports if each.target in modules and not f"{name}.".startswith(f"{each.target}.")}
+        name: {
+            each.target for each in imports if each.target in modules and not f"{name}.".startswith(f"{each.target}.")
+        }
         for name, imports in modules.items()
     }
     for name in graph:

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("artifacts",),
     ("execute", "report"),
     ("cli",),
+    ("__main__",),
 )
 """Lowest first. A module may import from layers below its own, and from its own package."""
 

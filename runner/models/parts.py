@@ -6,6 +6,7 @@ Training, rendering and the encoders stand on this class and know neither DiffSy
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -51,6 +52,7 @@ class Parts:
                 "there is a GPU, but torch cannot use it (its driver may be too old for CUDA 12.1)",
                 hint="kolora doctor",
             )
+        make_deterministic()
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
@@ -152,6 +154,16 @@ class Parts:
         exponents = torch.arange(0, rotary.dim, 2, device=self.device).to(self.dtype) / rotary.dim
         rotary.inv_freq = 1.0 / (10000**exponents)
         return encoder
+
+
+def make_deterministic() -> None:
+    """Ask for kernels that give the same bits every time, where there are such; the others only warn.
+
+    cuBLAS needs its workspace fixed before CUDA starts.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _resolved(dtype: str, device: str) -> str:

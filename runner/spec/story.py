@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
@@ -41,9 +42,9 @@ PATTERNS = {
 
 def _printable(text: str) -> str:
     """Return ``text``, or refuse control characters: they break file metadata, HTML and terminals."""
-    bad = next((letter for letter in text if (letter < " " and letter not in "\n\t\r") or letter == "\x7f"), None)
-    if bad is not None:
-        raise broken(Fault(given=f"text with the control character U+{ord(bad):04X}", expected="printable text"))
+    bad = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
+    if bad:
+        raise broken(Fault(given=f"text with the control character U+{ord(bad[0]):04X}", expected="printable text"))
     return text
 
 

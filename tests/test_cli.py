@@ -75,7 +75,9 @@ def test_last_words_go_where_the_keeper_looks(outside, monkeypatch):
 
 @pytest.mark.parametrize("command", [["validate", "quickstart"], ["plan", "story"], ["schema"], ["--help"], ["doctor"]])
 def test_quick_commands_load_nothing_heavy(outside, command):
-    heavy = "('torch', 'transformers', 'diffsynth', 'lightning', 'numpy', 'datasets')"
+    heavy = (
+        "('torch', 'transformers', 'diffsynth', 'lightning', 'numpy', 'datasets', 'modelscope_hub', 'huggingface_hub')"
+    )
     code = (
         "import sys; from runner.cli import main\n"
         f"try: main()\nfinally: assert not [each for each in {heavy} if each in sys.modules], sys.modules.keys()"

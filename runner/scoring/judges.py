@@ -95,7 +95,7 @@ def _pixels(processor: CLIPImageProcessor, paths: Sequence[Path]) -> torch.Tenso
 def _from(folder: Path, load: Callable[[], T]) -> T:
     try:
         return load()
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, TypeError) as problem:  # TypeError: how CLIP's tokenizer says that a file is absent
         raise InputAbsent(
             f"{folder.name}/ is no complete scorer: {str(problem).splitlines()[0]}",
             hint="point scores.clip and scores.aesthetics at complete folders, or set them to off",

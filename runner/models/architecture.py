@@ -27,6 +27,7 @@ from runner.models.diffsynth_blocks import (
     UpSampler,
     VAEAttentionBlock,
 )
+from runner.models.hearing import TextProjection
 
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
@@ -53,7 +54,11 @@ class UNet(SDXLUNet):  # type: ignore[misc]
 
         def attention(width: int) -> nn.Module:
             heads, depth = (middle_heads, middle_depth) if width == middle else (high_heads, high_depth)
-            return AttentionBlock(heads, width // heads, width, depth, context)  # type: ignore[no-any-return]
+            stack = AttentionBlock(heads, width // heads, width, depth, context)
+            for layer in stack.transformer_blocks:
+                layer.attn2.to_k = TextProjection(context, width, bias=False)
+                layer.attn2.to_v = TextProjection(context, width, bias=False)
+            return stack  # type: ignore[no-any-return]
 
         def down(inside: int, outside: int) -> list[nn.Module]:
             blocks: list[nn.Module] = []
@@ -76,7 +81,7 @@ class UNet(SDXLUNet):  # type: ignore[misc]
             nn.Linear(embedding, embedding),
         )
         self.conv_in = nn.Conv2d(LATENT_CHANNELS, low, 3, padding=1)
-        self.text_intermediate_proj = nn.Linear(config["encoder_hid_dim"], context)
+        self.text_intermediate_proj = TextProjection(config["encoder_hid_dim"], context)
         self.blocks = nn.ModuleList(
             [resnet(low, low), PushBlock(), resnet(low, low), PushBlock(), DownSampler(low), PushBlock()]
             + [*down(low, middle), DownSampler(middle), PushBlock()]

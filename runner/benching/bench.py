@@ -15,7 +15,7 @@ from runner.benching import notebook
 from runner.benching.clock import forget, matrix_rate, moment, peak, seconds
 from runner.benching.networks import Configs, configs_of, made_up
 from runner.device import cpu_name
-from runner.models.architecture import build_unet
+from runner.models.architecture import build_unet, use_diffsynths_gate
 from runner.models.conditioning import Conditioning
 from runner.models.parts import make_deterministic, size_ids
 from runner.models.predictor import Predictor
@@ -105,6 +105,7 @@ def _notebook(
     forget(device)
     texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
     unet = made_up("unet", configs, device=device, dtype=dtype)
+    use_diffsynths_gate(unet)
     decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32)
 
     def draw() -> torch.Tensor:
@@ -112,7 +113,7 @@ def _notebook(
 
     picture_seconds = seconds(draw, device=device, repeats=2, warm_ups=1)
     rendering_peak = peak(device)
-    del decoder
+    decoder.to("meta")
     forget(device)
     encoder = made_up("vae_encoder", configs, device=device, dtype=dtype)
     pixels = torch.randn(1, 3, size, size, device=device, dtype=dtype)
@@ -133,7 +134,7 @@ def _rendering(
     texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
     text_seconds = seconds(lambda: [texts(prompt) for prompt in PROMPTS], device=device, repeats=3, warm_ups=1)
     hidden, pooled = (torch.cat(each) for each in zip(*(texts(prompt) for prompt in PROMPTS), strict=True))
-    del texts
+    texts.encoder.to("meta")
     forget(device)
     decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32)
     predictor = Predictor(made_up("unet", configs, device=device, dtype=dtype))

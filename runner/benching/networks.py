@@ -33,7 +33,7 @@ def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype) -> 
     with torch.device("meta"):
         module = build(configs[folder])
     if part == "text_encoder":
-        module.output_layer = None  # as when loaded: its logits are never read
+        delattr(module, "output_layer")  # its logits are never read
     module = module.to_empty(device=device).to(dtype)
     chance = torch.Generator(device).manual_seed(0)
     for name, parameter in module.named_parameters():

@@ -61,7 +61,7 @@ def training_step(
         parameter.data = parameter.data.float()
     optimizer = torch.optim.AdamW(trained, lr=RATE)
     half = device.type == "cuda"
-    scaler = torch.cuda.amp.GradScaler(enabled=half)
+    scaler = cast(Any, torch.amp).GradScaler(device.type, enabled=half)
     height, width = picture.shape[-2:]
 
     def step() -> None:

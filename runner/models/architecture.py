@@ -13,6 +13,7 @@ from torch import nn
 
 from runner.errors import InputAbsent
 from runner.models.diffsynth_blocks import (
+    GEGLU,
     AttentionBlock,
     ChatGLMConfig,
     ChatGLMModel,
@@ -27,6 +28,7 @@ from runner.models.diffsynth_blocks import (
     UpSampler,
     VAEAttentionBlock,
 )
+from runner.models.gating import GatedUnit
 from runner.models.hearing import TextProjection
 
 LATENT_CHANNELS = 4
@@ -56,6 +58,7 @@ class UNet(SDXLUNet):  # type: ignore[misc]
             heads, depth = (middle_heads, middle_depth) if width == middle else (high_heads, high_depth)
             stack = AttentionBlock(heads, width // heads, width, depth, context)
             for layer in stack.transformer_blocks:
+                layer.act_fn = GatedUnit(width, 4 * width)
                 layer.attn2.to_k = TextProjection(context, width, bias=False)
                 layer.attn2.to_v = TextProjection(context, width, bias=False)
             return stack  # type: ignore[no-any-return]
@@ -155,6 +158,15 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
 def build_unet(config: Mapping[str, Any]) -> nn.Module:
     """Build the U-Net of a diffusers-style ``unet/config.json``."""
     return _built("unet", UNet, config)
+
+
+def use_diffsynths_gate(unet: nn.Module) -> None:
+    """Put DiffSynth's own gated activation in the place of ours, weights and all, for comparison."""
+    for module in list(unet.modules()):
+        if isinstance(getattr(module, "act_fn", None), GatedUnit):
+            gate = GEGLU(1, 1)
+            gate.proj = module.act_fn.proj
+            module.act_fn = gate
 
 
 def build_vae_encoder(config: Mapping[str, Any]) -> nn.Module:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from runner.models.attention import fastest_attention
 from runner.models.conditioning import Conditioning
 from runner.models.graphs import Work, captured
 from runner.models.hearing import having_heard, hear
@@ -64,7 +65,7 @@ class Predictor:
         ids, hidden, pooled, *heard = constants
 
         def work(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-            with having_heard(self._unet, heard):
+            with having_heard(self._unet, heard), fastest_attention(hidden.device):
                 predicted: torch.Tensor = self._unet(
                     sample.expand(len(hidden), -1, -1, -1),
                     timestep,

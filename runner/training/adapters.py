@@ -19,26 +19,63 @@ NAME = "default"
 """peft's name of an adapter that is the only one."""
 
 
-class LeanLinear(Linear):  # type: ignore[misc]
-    """peft's LoRA of a linear layer, computed with ``worn``: A and B in the dtype of the layer, cast once a step.
+class _LowRank(torch.autograd.Function):
+    """y = W x + b + B A x for frozen W and b: added where y and the input's gradient lie, without copies or sums."""
 
-    peft's own forward casts both, and the layer's input, in every layer at every step. Until something is worn,
-    A and B themselves are.
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        down: torch.Tensor,
+        up: torch.Tensor,
+    ) -> torch.Tensor:
+        rows = x.flatten(0, -2)
+        inner = rows @ down.t()
+        given = F.linear(rows, weight, bias).addmm_(inner, up.t())
+        ctx.save_for_backward(rows, inner, weight, down, up)
+        return given.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows, inner, weight, down, up = ctx.saved_tensors
+        (gradient,) = gradients
+        outer = gradient.flatten(0, -2)
+        through = outer @ up
+        before = None
+        if ctx.needs_input_grad[0]:
+            before = (outer @ weight).addmm_(through, down).view(*gradient.shape[:-1], -1)
+        return before, None, None, through.t() @ rows, outer.t() @ inner
+
+
+class LeanLinear(Linear):  # type: ignore[misc]
+    """peft's LoRA of a linear layer, computed with ``worn``: A, and B scaled, in the layer's dtype, cast once a step.
+
+    peft's own forward casts both, and the layer's input, in every layer at every step. Until something is worn, its
+    own forward is used.
     """
 
     worn: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Give W x + scale * B A dropout(x)."""
-        down, up = self.worn or self.pair()
-        given = self.base_layer(x)
-        inner = F.linear(self.lora_dropout[NAME](x), down.to(x.dtype))
-        added = torch.addmm(given.flatten(0, -2), inner.flatten(0, -2), up.to(x.dtype).t(), alpha=self.scaling[NAME])
-        return added.view_as(given)
+        if self.worn is None:
+            return super().forward(x)  # type: ignore[no-any-return]
+        down, up = self.worn
+        dropout = self.lora_dropout[NAME]
+        if isinstance(dropout, nn.Identity):
+            return _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, down, up)  # type: ignore[no-any-return, no-untyped-call]
+        return self.base_layer(x) + F.linear(F.linear(dropout(x), down), up)  # type: ignore[no-any-return]
 
     def pair(self) -> tuple[nn.Parameter, nn.Parameter]:
         """Give A (rank, in) and B (out, rank), float32."""
         return self.lora_A[NAME].weight, self.lora_B[NAME].weight
+
+    @property
+    def scale(self) -> float:
+        """Give alpha / rank."""
+        return float(self.scaling[NAME])
 
 
 def add_adapters(unet: nn.Module, lora: Lora) -> None:
@@ -75,19 +112,25 @@ def _pairs(unet: nn.Module) -> Iterator[tuple[str, tuple[nn.Parameter, nn.Parame
 class Master:
     """All adapters of a U-Net as one vector, float32, that an optimiser moves in one kernel.
 
-    The adapters' own parameters become views of it. The network computes with a copy in its own dtype (with the vector
-    itself where that is float32), whose parts are the leaves that gradients are taken of.
+    The adapters' own parameters become views of it. The network computes with a copy in its own dtype, B scaled, whose
+    parts are the leaves that gradients are taken of.
     """
 
     def __init__(self, unet: nn.Module, *, dtype: torch.dtype) -> None:
-        parameters = [each for _, pair in _pairs(unet) for each in pair]
+        layers = [layer for layer in unet.modules() if isinstance(layer, LeanLinear)]
+        parameters = [each for layer in layers for each in layer.pair()]
+        scales = [scale for layer in layers for scale in (1.0, layer.scale)]
         self._shapes = [each.shape for each in parameters]
         self.vector = nn.Parameter(torch.cat([each.data.flatten() for each in parameters]))
-        self._worn = self.vector.data.to(dtype)
-        for parameter, view in zip(parameters, self.parts(self.vector.data), strict=True):
+        self._scales = torch.empty_like(self.vector.data)
+        for parameter, view, part, scale in zip(
+            parameters, self.parts(self.vector.data), self.parts(self._scales), scales, strict=True
+        ):
             parameter.data = view
+            part.fill_(scale)
+        self._worn = torch.empty_like(self.vector.data, dtype=dtype)
+        self.wear()
         self.leaves = [part.detach().requires_grad_() for part in self.parts(self._worn)]
-        layers = [layer for layer in unet.modules() if isinstance(layer, LeanLinear)]
         for layer, down, up in zip(layers, self.leaves[::2], self.leaves[1::2], strict=True):
             layer.worn = (down, up)
 
@@ -98,9 +141,8 @@ class Master:
 
     def wear(self) -> None:
         """Let the network compute with the vector as it is now."""
-        if self._worn.data_ptr() != self.vector.data_ptr():
-            self._worn.copy_(self.vector.data)
+        self._worn.copy_(self.vector.data * self._scales)
 
     def take(self, gradients: Sequence[torch.Tensor]) -> None:
         """Make the leaves' gradients the vector's, in float32."""
-        self.vector.grad = torch.cat([each.flatten() for each in gradients]).float()
+        self.vector.grad = torch.cat([each.flatten() for each in gradients]).float().mul_(self._scales)

@@ -96,10 +96,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self.losses: list[float] = []
         self._unread: list[torch.Tensor] = []
         self._dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
-        self._master = Master(unet, dtype=self._dtype)
+        self.master = Master(unet, dtype=self._dtype)
         self._step: Work | None = None
         self._optimizer = torch.optim.AdamW(
-            [self._master.vector],
+            [self.master.vector],
             lr=lora.learning_rate,
             weight_decay=lora.weight_decay,
             fused=True if self.on_gpu else None,
@@ -108,12 +108,12 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU computes."""
-        return self._master.vector.is_cuda
+        return self.master.vector.is_cuda
 
     @property
     def parameters_trained(self) -> int:
         """Number of weights that are trained."""
-        return self._master.vector.numel()
+        return self.master.vector.numel()
 
     @property
     def steps_made(self) -> int:
@@ -123,10 +123,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def training_step(self, draw: Draw, _index: int) -> None:
         batch = mix(draw, self.examples, self.schedule, dtype=self._dtype)
         if self._step is None:
-            self._step = ready_step(self.unet, self._master, batch, checkpointing=self.lora.gradient_checkpointing)
+            self._step = ready_step(self.unet, self.master, batch, checkpointing=self.lora.gradient_checkpointing)
         if self.on_gpu:
             batch = batch.pinned()
-        with _dropout_stream(self.lora, draw.step, device=self._master.vector.device):
+        with _dropout_stream(self.lora, draw.step, device=self.master.vector.device):
             loss = self._step(*batch.tensors())
         cast(torch.optim.Optimizer, self.optimizers()).step()
         self._unread.append(loss.clone())  # the next step overwrites it
@@ -158,12 +158,12 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         """Take up a saved state; returns the step to go on with."""
         if state is None:
             return 0
-        vector = self._master.vector
+        vector = self.master.vector
         moments = {name: torch.zeros_like(vector.data) for name in MOMENTS}
-        for index, part in enumerate(self._master.parts(vector.data)):
+        for index, part in enumerate(self.master.parts(vector.data)):
             part.copy_(state.tensors[f"{index}"])
         for name, moment in moments.items():
-            for index, part in enumerate(self._master.parts(moment)):
+            for index, part in enumerate(self.master.parts(moment)):
                 part.copy_(state.tensors[f"{index}.{name}"])
         # The fused optimiser counts its steps on the device, the plain one on the CPU.
         step = torch.tensor(float(state.step), device=vector.device if self.on_gpu else None)
@@ -173,10 +173,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
 
     def state(self) -> State:
         """Give what a later run needs to go on from here; all losses must have been read."""
-        vector = self._master.vector
-        tensors = {f"{index}": part for index, part in enumerate(self._master.parts(vector.data))}
+        vector = self.master.vector
+        tensors = {f"{index}": part for index, part in enumerate(self.master.parts(vector.data))}
         for name in MOMENTS:
-            for index, part in enumerate(self._master.parts(self._optimizer.state[vector][name])):
+            for index, part in enumerate(self.master.parts(self._optimizer.state[vector][name])):
                 tensors[f"{index}.{name}"] = part
         return State(len(self.losses), tensors, tuple(self.losses))
 
@@ -269,3 +269,4 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             keeper.save()
             raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
         module.unet.eval()
+        module.master.wear()

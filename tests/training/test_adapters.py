@@ -62,8 +62,9 @@ def test_in_half_precision_the_network_computes_with_the_vector_rounded():
         master.vector.mul_(2.0)
     before = copy.deepcopy([leaf.detach() for leaf in master.leaves])
     master.wear()
-    for leaf, old, part in zip(master.leaves, before, master.parts(master.vector.data), strict=True):
-        assert torch.equal(leaf, part.bfloat16())
+    scales = [1.0, 5.0 / 3] * len(PROJECTIONS)
+    for leaf, old, part, scale in zip(master.leaves, before, master.parts(master.vector.data), scales, strict=True):
+        assert torch.equal(leaf, (part * scale).bfloat16())
         assert not torch.equal(leaf, old)
     master.take([torch.ones_like(leaf) for leaf in master.leaves])
     assert master.vector.grad.dtype == torch.float32
@@ -80,6 +81,15 @@ def test_what_is_collected_moves_with_the_vector():
     for name, (down, up) in after.items():
         torch.testing.assert_close(down, 3 * before[name][0])
         torch.testing.assert_close(up, 3 * before[name][1])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_until_it_is_worn_the_adapter_is_pefts(dropout):
+    lean, theirs = adapted(dropout=dropout)
+    given = torch.randn(3, 6)
+    assert torch.equal(through(lean.eval(), given), through(theirs.eval(), given))
+    Master(lean, dtype=torch.float32)
+    assert difference(through(lean, given), through(theirs, given)) < 1e-5
 
 
 def test_dropout_drops_what_the_adapter_sees_only():

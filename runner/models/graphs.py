@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -38,13 +39,24 @@ def captured(work: Work, inputs: Sequence[torch.Tensor]) -> Work:
         torch.cuda.synchronize(device)
         return _called(work, device)
 
-    def replay(*given: torch.Tensor) -> torch.Tensor:
-        for buffer, tensor in zip(buffers, given, strict=True):
-            buffer.copy_(tensor, non_blocking=True)
-        graph.replay()
-        return result
+    return _Recording(work, graph, buffers, result)
 
-    return replay
+
+@dataclass(frozen=True)
+class _Recording:
+    """A graph, and all whose memory it reads and writes: also what ``work`` holds, which is why that is kept."""
+
+    work: Work
+    graph: Any
+    buffers: Sequence[torch.Tensor]
+    result: torch.Tensor
+
+    def __call__(self, *given: torch.Tensor) -> torch.Tensor:
+        """Run the graph on new inputs."""
+        for buffer, tensor in zip(self.buffers, given, strict=True):
+            buffer.copy_(tensor, non_blocking=True)
+        self.graph.replay()
+        return self.result
 
 
 def _called(work: Work, device: torch.device) -> Work:

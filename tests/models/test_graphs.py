@@ -1,6 +1,9 @@
 """Work is called where there are no graphs, on tensors of any device, with what it leaves behind."""
 
+import gc
 import logging
+import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -24,11 +27,23 @@ def test_on_a_cpu_every_call_runs_the_work_on_what_it_is_given():
     assert len(given) == 2
 
 
-class Refusing:
-    """Stands for ``torch.cuda`` on a device that cannot record."""
+class Willing:
+    """Stands for ``torch.cuda`` on a device that records."""
 
     class CUDAGraph:
-        """Records nothing."""
+        """Records nothing, and counts its replays."""
+
+        replays = 0
+
+        def replay(self):
+            self.replays += 1
+
+    def graph(self, _graph):
+        return nullcontext()
+
+
+class Refusing(Willing):
+    """Stands for ``torch.cuda`` on a device that cannot record."""
 
     def graph(self, _graph):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
@@ -54,6 +69,30 @@ def test_work_that_no_graph_can_hold_is_called_and_the_reason_told(monkeypatch, 
     assert run(torch.ones(1)) == 2
     assert "operation not permitted when stream is capturing" in caplog.text
     assert "and more" not in caplog.text
+
+
+def test_a_recording_takes_new_inputs_and_keeps_alive_what_it_reads(monkeypatch):
+    """A graph knows addresses only: a tensor that the work made and nobody else holds must not be freed."""
+    monkeypatch.setattr(torch, "cuda", Willing())
+    monkeypatch.setattr(graphs, "_warm_up", lambda work, inputs: None)
+    constant = torch.ones(2)
+    gone = weakref.ref(constant)
+    given = torch.zeros(2).as_subclass(OnGpu)
+
+    def recorded(constant):
+        return captured(lambda tensor: tensor + constant, [given])
+
+    run = recorded(constant)
+    del constant
+    gc.collect()
+    assert gone() is not None
+    run(torch.full((2,), 5.0))
+    assert run.graph.replays == 1
+    assert run.buffers[0].tolist() == [5.0, 5.0]
+    assert given.tolist() == [0.0, 0.0]
+    del run
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_torch_without_graphs_calls_the_work(monkeypatch):

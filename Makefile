@@ -5,11 +5,12 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3; do \
 LOCK := requirements-dev.lock
 BIN := .venv/bin
 
-.PHONY: help story test check format lock clean
+.PHONY: help story test image check format lock clean
 
 help:
 	@echo 'make story    set up and turn specs/quickstart.yaml into out/quickstart'
 	@echo 'make test     set up and run all tests'
+	@echo 'make image    build the image and try it'
 	@echo 'make check    lint, formatting, types'
 	@echo 'make format   put the code in form'
 	@echo 'make lock     resolve the dependencies anew into the hashed locks'
@@ -20,6 +21,13 @@ story: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2
+
+# On a machine without an engine, ENGINE names a program that brings one and then builds like `docker build`.
+ENGINE ?= $(firstword $(wildcard ../shared/tools/docker-engine) docker)
+
+image:
+	$(ENGINE) build -t kolora .
+	docker/try kolora
 
 check: .venv/ready
 	$(BIN)/ruff check .

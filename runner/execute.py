@@ -111,6 +111,7 @@ class _Progress:
     actions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     beat: float = 0.0
+    began: float = 0.0
 
 
 def decisions_of(found: Found, folder: RunFolder, *, forced: Sequence[str] = ()) -> tuple[Decision, ...]:
@@ -213,7 +214,7 @@ def _run_all(
             progress.actions[step.name], progress.seconds[step.name] = "kept", record.seconds
             continue
         halt.check()
-        progress.actions[step.name] = "failed"
+        progress.actions[step.name], progress.began = "failed", time.monotonic()
         listener.began(step, decision.reason)
 
         def tick(done: int, total: int, step: Step = step) -> None:
@@ -322,6 +323,7 @@ def _beat(
     if now - progress.beat < HEARTBEAT_SECONDS and done < total:
         return
     progress.beat = now
+    elapsed = now - progress.began
     running = [decision.step.name for decision in decisions if decision.runs]
     write_json(
         folder.root / "status.json",
@@ -331,6 +333,7 @@ def _beat(
             "step": step.name,
             "done": done,
             "total": total,
+            "eta_seconds": round(elapsed * (total - done) / done, 1) if done else None,
             "steps_done": sum(action == "ran" for action in progress.actions.values()),
             "steps_total": len(running),
             "pid": os.getpid(),

@@ -60,7 +60,8 @@ Prompt = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_
 Title = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable), AfterValidator(_filled)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""torch's generators on the CPU read 32 bits of a seed: larger ones would repeat smaller ones."""
 Side = Annotated[int, Field(ge=64, le=4096, multiple_of=64)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Guidance = Annotated[float, Field(ge=0, le=50)]

@@ -31,6 +31,14 @@ def shapes(module: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
+def settings(module: nn.Module) -> dict[str, dict[str, Any]]:
+    """Give what shapes no weight and yet every result: groups, epsilons, heads, strides, scaling."""
+    return {
+        name: {key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)}
+        for name, part in module.named_modules()
+    }
+
+
 def tree(build: Build, config: Mapping[str, Any]) -> set[str]:
     """Name a network's weights but for the shortcuts, which a residual block of constant width does not need."""
     return {name for name in shapes(on_meta(lambda: build(config))) if "conv_shortcut" not in name}
@@ -54,8 +62,10 @@ def billions(module: nn.Module) -> float:
     ],
 )
 def test_kolors_config_gives_diffsynths_network(part: str, build: Build, theirs: Callable[[], nn.Module]) -> None:
-    ours = on_meta(lambda: build(KOLORS[part]))
-    assert shapes(ours) == shapes(on_meta(theirs))
+    ours, reference = on_meta(lambda: build(KOLORS[part])), on_meta(theirs)
+    assert shapes(ours) == shapes(reference)
+    assert settings(ours) == settings(reference)
+    assert any("eps" in each for each in settings(ours).values())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "device", "tokens"),
     ("spec",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
+    ("benching",),
     ("stages",),
     ("plan",),
     ("sources",),

@@ -16,6 +16,7 @@ import click
 
 from runner import __version__
 from runner.artifacts import RunFolder, writing
+from runner.cli.bench import bench_table
 from runner.cli.cache import cache
 from runner.cli.console import Teller, complain, plan_lines, teller
 from runner.cli.doctor import diagnose
@@ -24,9 +25,11 @@ from runner.cli.stories import Given, cache_folder, out_folder, read_given, sour
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
 from runner.execute import decisions_of, run_story
+from runner.hubs.checkpoints import POCKET
 from runner.plan import STAGES, scene_step
 from runner.report import write_report
 from runner.spec import new_story, story_json_schema
+from runner.stages.bench import run_bench
 from runner.tokens import TOKEN_LIMIT, count_tokens
 
 STORY = click.argument("story")
@@ -212,6 +215,46 @@ def new(path: Path, language: Literal["zh", "en"]) -> None:
 def schema() -> None:
     """Print the JSON Schema of a story, for editors."""
     click.echo(json.dumps(story_json_schema(), ensure_ascii=False, indent=2))
+
+
+@kolora.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON instead of a table.")
+@click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Training steps to time.")
+@click.option("--render-steps", type=click.IntRange(1), help="Denoising steps of a picture [50; 10 on a CPU].")
+@click.option("--size", type=click.IntRange(64), help="Side of the pictures, in pixels [1024; 256 on a CPU].")
+@click.option("--batch-sizes", default="1,4", show_default=True, help="Pictures a training step, several sizes.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder whose configs give the shapes [Kolors'; pocket's on a CPU].",
+)
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+def bench(
+    as_json: bool,
+    steps: int,
+    render_steps: int | None,
+    size: int | None,
+    batch_sizes: str,
+    checkpoint: Path | None,
+    device: str | None,
+) -> None:
+    """Time this machine on the notebook's way and on kolora's, side by side, with made-up weights."""
+    device = find_device(device)
+    if not all(each.strip().isdecimal() and int(each) for each in batch_sizes.split(",")):
+        raise UsageError(f"--batch-sizes is {batch_sizes!r}", hint="kolora bench --batch-sizes 1,4")
+    if size is not None and size % 64:
+        raise UsageError(f"--size {size} is no multiple of 64", hint="kolora bench --size 1024")
+    on_gpu = device == "cuda"
+    facts = run_bench(
+        device=device,
+        checkpoint=checkpoint or (None if on_gpu else POCKET),
+        size=size or (1024 if on_gpu else 256),
+        train_steps=steps,
+        render_steps=render_steps or (50 if on_gpu else 10),
+        batch_sizes=tuple(map(int, batch_sizes.split(","))),
+        say=lambda what: click.echo(f"measuring {what}", err=True),
+    )
+    click.echo(json.dumps(facts, indent=2) if as_json else bench_table(facts), nl=as_json)
 
 
 @kolora.command()

@@ -13,6 +13,7 @@ from torch import nn
 
 from runner.errors import InputAbsent
 from runner.models.diffsynth_blocks import (
+    GEGLU,
     AttentionBlock,
     ChatGLMConfig,
     ChatGLMModel,
@@ -27,6 +28,8 @@ from runner.models.diffsynth_blocks import (
     UpSampler,
     VAEAttentionBlock,
 )
+from runner.models.gating import GatedUnit
+from runner.models.hearing import TextProjection
 
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
@@ -53,7 +56,12 @@ class UNet(SDXLUNet):  # type: ignore[misc]
 
         def attention(width: int) -> nn.Module:
             heads, depth = (middle_heads, middle_depth) if width == middle else (high_heads, high_depth)
-            return AttentionBlock(heads, width // heads, width, depth, context)  # type: ignore[no-any-return]
+            stack = AttentionBlock(heads, width // heads, width, depth, context)
+            for layer in stack.transformer_blocks:
+                layer.act_fn = GatedUnit(width, 4 * width)
+                layer.attn2.to_k = TextProjection(context, width, bias=False)
+                layer.attn2.to_v = TextProjection(context, width, bias=False)
+            return stack  # type: ignore[no-any-return]
 
         def down(inside: int, outside: int) -> list[nn.Module]:
             blocks: list[nn.Module] = []
@@ -76,7 +84,7 @@ class UNet(SDXLUNet):  # type: ignore[misc]
             nn.Linear(embedding, embedding),
         )
         self.conv_in = nn.Conv2d(LATENT_CHANNELS, low, 3, padding=1)
-        self.text_intermediate_proj = nn.Linear(config["encoder_hid_dim"], context)
+        self.text_intermediate_proj = TextProjection(config["encoder_hid_dim"], context)
         self.blocks = nn.ModuleList(
             [resnet(low, low), PushBlock(), resnet(low, low), PushBlock(), DownSampler(low), PushBlock()]
             + [*down(low, middle), DownSampler(middle), PushBlock()]
@@ -150,6 +158,15 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
 def build_unet(config: Mapping[str, Any]) -> nn.Module:
     """Build the U-Net of a diffusers-style ``unet/config.json``."""
     return _built("unet", UNet, config)
+
+
+def use_diffsynths_gate(unet: nn.Module) -> None:
+    """Put DiffSynth's own gated activation in the place of ours, weights and all, for comparison."""
+    for module in list(unet.modules()):
+        if isinstance(getattr(module, "act_fn", None), GatedUnit):
+            gate = GEGLU(1, 1)
+            gate.proj = module.act_fn.proj
+            module.act_fn = gate
 
 
 def build_vae_encoder(config: Mapping[str, Any]) -> nn.Module:

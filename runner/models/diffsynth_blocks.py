@@ -63,6 +63,7 @@ _sd_unet, _sdxl_unet, _sd_vae_decoder, _sdxl_vae_decoder, _sdxl_vae_encoder, _ch
 )
 
 Timesteps = _sd_unet.Timesteps
+GEGLU = _sd_unet.GEGLU
 ResnetBlock = _sd_unet.ResnetBlock
 AttentionBlock = _sd_unet.AttentionBlock
 PushBlock = _sd_unet.PushBlock

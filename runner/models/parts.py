@@ -24,6 +24,7 @@ from runner.models.architecture import (
 from runner.models.conditioning import Conditioning
 from runner.models.lora import Wearer
 from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
+from runner.models.predictor import Predictor
 from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import Tokenizer
 from runner.models.weights import load_part, read_config
@@ -60,6 +61,8 @@ class Parts:
 
     def release(self, *names: str) -> None:
         """Forget the named parts, or all, and give their memory back."""
+        if "unet" in names:
+            names += ("predictor",)
         for name in names or tuple(self._loaded):
             self._loaded.pop(name, None)
         gc.collect()
@@ -104,6 +107,11 @@ class Parts:
         Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
         """
         return self._part("unet", lambda: Wearer(self._load_unet(self.dtype))).wear(lora, strength=strength)
+
+    def predictor(self, *, lora: Path | None = None, strength: float = 1.0) -> Predictor:
+        """Give the noise prediction of the U-Net wearing a LoRA, as ``unet`` would; what it records is kept with it."""
+        unet = self.unet(lora=lora, strength=strength)
+        return self._part("predictor", lambda: Predictor(unet))
 
     def training_unet(self) -> nn.Module:
         """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.

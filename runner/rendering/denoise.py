@@ -9,13 +9,14 @@ from torch import nn
 
 from runner.models.conditioning import Conditioning
 from runner.models.parts import size_ids
+from runner.models.predictor import Predictor
 from runner.models.schedule import NoiseSchedule
 from runner.rendering.ddim import ddim_steps, initial_noise
 
 
 @torch.inference_mode()
 def denoise(
-    unet: nn.Module,
+    unet: nn.Module | Predictor,
     schedule: NoiseSchedule,
     conditioning: Conditioning,
     *,
@@ -28,21 +29,17 @@ def denoise(
 ) -> torch.Tensor:
     """Turn noise into latents (1, 4, height / 8, width / 8), float32, scaled as the VAE wants them.
 
-    conditioning: two rows, the prompt's and the negative prompt's, on the U-Net's device and in its dtype. At
-    guidance_scale 1 the negative prompt has no say and is not computed.
+    unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. conditioning: two rows, the
+    prompt's and the negative prompt's, on the U-Net's device and in its dtype. At guidance_scale 1 the negative prompt
+    has no say and is not computed.
     """
-    hidden, pooled = conditioning.hidden, conditioning.pooled
+    predictor = unet if isinstance(unet, Predictor) else Predictor(unet)
     rows = 1 if guidance_scale == 1.0 else 2
-    ids = size_ids(height, width).repeat(rows).to(hidden.device)
-    latents = initial_noise(seed=seed, height=height, width=width).to(hidden.device)
+    heard = Conditioning(conditioning.hidden[:rows], conditioning.pooled[:rows])
+    latents = initial_noise(seed=seed, height=height, width=width).to(heard.hidden.device)
+    predict = predictor.listen(heard, latents, size_ids(height, width).repeat(rows))
     for done, step in enumerate(ddim_steps(schedule, steps), 1):
-        predicted = unet(
-            latents.to(hidden.dtype).expand(rows, -1, -1, -1),
-            torch.full((1,), float(step.timestep), device=hidden.device),
-            encoder_hidden_states=hidden[:rows],
-            add_time_id=ids,
-            add_text_embeds=pooled[:rows],
-        ).float()
+        predicted = predict(latents, step.timestep)
         noise = predicted[:1]
         if rows == 2:
             noise = predicted[1:] + guidance_scale * (predicted[:1] - predicted[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.spec.story import Frozen
 from runner.stages import Facts, Job
 
-VERSION = 1
+VERSION = 2
 
 
 class Part(Frozen):
@@ -34,7 +34,7 @@ def run(part: Part, job: Job) -> Facts:
     parts = job.parts()
     (condition,) = (folder for name, folder in job.inputs.items() if name.startswith("condition"))
     latents = denoise(
-        parts.unet(lora=job.inputs["train"] / "lora.safetensors", strength=part.lora_scale),
+        parts.predictor(lora=job.inputs["train"] / "lora.safetensors", strength=part.lora_scale),
         parts.schedule(),
         read_conditioning(condition / "conditioning.safetensors", device=parts.device),
         seed=part.seed,

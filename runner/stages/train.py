@@ -7,7 +7,7 @@ import json
 from runner.spec.story import Frozen, Lora
 from runner.stages import Facts, Job
 
-VERSION = 1
+VERSION = 2
 
 
 class Part(Frozen):

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from runner.errors import Stopped, StoryInvalid
+from runner.models.graphs import Work
 from runner.models.lora import LoraWeights
-from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
+from runner.training.adapters import Master, add_adapters, collect
 from runner.training.draws import Draw, draw, global_stream
 from runner.training.examples import Examples
 from runner.training.state import State, read_state, write_state
+from runner.training.step import mix, ready_step
 
 SAVING_SHARE = 0.02
 """Share of the time that saving may take; a small LoRA is saved every second, a large one every few minutes."""
 LONGEST_UNSAVED = 120.0
 """Seconds after which the state is saved whatever it costs."""
+LOSSES_AT_ONCE = 8
+"""Steps after which losses are read from a GPU, so that it need not wait for us after every one."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW remembers of every weight."""
 
 
 @dataclass(frozen=True)
@@ -69,107 +74,121 @@ def train(
     return Trained(
         weights=weights,
         losses=tuple(module.losses),
-        parameters=sum(parameter.numel() for parameter in module.trainable),
+        parameters=module.parameters_trained,
         resumed_at=resumed_at,
         seconds=time.monotonic() - started,
     )
 
 
-def add_adapters(unet: nn.Module, lora: Lora) -> None:
-    """Give the targeted projections peft's LoRA adapters, float32, initialised by ``lora.seed``.
-
-    peft draws the initial weights on the CPU from torch's global stream.
-    """
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
-        init_lora_weights=True if lora.init_lora_weights == "kaiming" else "gaussian",
-    )
-    with global_stream(lora.seed, "init", device=torch.device("cpu")):
-        inject_adapter_in_model(config, unet)
-    for parameter in unet.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-
-
-def collect(unet: nn.Module, *, scale: float) -> LoraWeights:
-    """Take the adapters' weights out of a U-Net, ``scale`` (alpha / rank) folded into B."""
-    pairs = {}
-    for name, layer in unet.named_modules():
-        if isinstance(layer, LoraLayer):
-            adapter = cast(Any, layer)
-            pairs[name] = (adapter.lora_A["default"].weight.data, adapter.lora_B["default"].weight.data * scale)
-    return LoraWeights(pairs)
-
-
 class _LoraTraining(LightningModule):  # type: ignore[misc]
-    """Epsilon prediction on cached latents; a batch is one step's draw."""
+    """Epsilon prediction on cached latents; a batch is one step's draw.
+
+    Losses stay on the device until ``read`` asks for them: to read one is to wait for the GPU.
+    """
 
     def __init__(self, unet: nn.Module, schedule: NoiseSchedule, examples: Examples, lora: Lora) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.unet = unet
-        self.trainable = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+        self.lora = lora
+        self.schedule = schedule
+        self.examples = examples
         self.losses: list[float] = []
-        self._schedule = schedule
-        self._examples = examples
-        self._lora = lora
+        self._unread: list[torch.Tensor] = []
         self._dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
+        self.master = Master(unet, dtype=self._dtype)
+        self._step: Work | None = None
         self._optimizer = torch.optim.AdamW(
-            self.trainable, lr=lora.learning_rate, weight_decay=lora.weight_decay, foreach=True
+            [self.master.vector],
+            lr=lora.learning_rate,
+            weight_decay=lora.weight_decay,
+            fused=True if self.on_gpu else None,
         )
 
-    def training_step(self, batch: Draw, _index: int) -> torch.Tensor:
-        examples, device = self._examples, self.device
-        captions = examples.captions[batch.rows]
-        latents = examples.latents[batch.rows, batch.variants].to(device)
-        noise = batch.noise.to(device)
-        noisy = self._schedule.add_noise(latents, noise, batch.timesteps.to(device))
-        dtype = self._dtype
-        hidden = examples.conditioning.hidden[captions].to(device, dtype)
-        height, width = (8 * side for side in latents.shape[-2:])
-        with global_stream(self._lora.seed, "dropout", batch.step, device=device):
-            predicted = self.unet(
-                noisy.to(dtype),
-                batch.timesteps.to(device, torch.float32),
-                encoder_hidden_states=hidden,
-                add_time_id=size_ids(height, width).repeat(len(captions)).to(device),
-                add_text_embeds=examples.conditioning.pooled[captions].to(device, dtype),
-                use_gradient_checkpointing=self._lora.gradient_checkpointing is True,
-            )
-        return F.mse_loss(predicted.float(), noise)
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self.master.vector.is_cuda
+
+    @property
+    def parameters_trained(self) -> int:
+        """Number of weights that are trained."""
+        return self.master.vector.numel()
+
+    @property
+    def steps_made(self) -> int:
+        """Number of steps made, the earlier run's included."""
+        return len(self.losses) + len(self._unread)
+
+    def training_step(self, draw: Draw, _index: int) -> None:
+        batch = mix(draw, self.examples, self.schedule, dtype=self._dtype)
+        if self._step is None:
+            self._step = ready_step(self.unet, self.master, batch, checkpointing=self.lora.gradient_checkpointing)
+        if self.on_gpu:
+            batch = batch.pinned()
+        with _dropout_stream(self.lora, draw.step, device=self.master.vector.device):
+            loss = self._step(*batch.tensors())
+        cast(torch.optim.Optimizer, self.optimizers()).step()
+        self._unread.append(loss.clone())  # the next step overwrites it
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
-        """Leave the draw on the CPU, where its indexes pick from the cached set; Lightning moves no frozen values."""
+        """Leave the draw on the CPU, where the batch is mixed; Lightning moves no frozen values."""
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._optimizer
 
+    def read(self, *, at_once: int = 1) -> None:
+        """Read the losses of the steps made, when there are ``at_once`` to read.
+
+        Raises StoryInvalid naming the first that is not finite.
+        """
+        if len(self._unread) < at_once:
+            return
+        for loss in torch.stack(self._unread).tolist():
+            if not math.isfinite(loss):
+                raise StoryInvalid(
+                    f"the loss is {loss} at step {len(self.losses) + 1}",
+                    hint=f"lower lora.learning_rate, now {self.lora.learning_rate:g}",
+                )
+            self.losses.append(loss)
+        self._unread.clear()
+
     def resume(self, state: State | None) -> int:
         """Take up a saved state; returns the step to go on with."""
         if state is None:
             return 0
-        for index, parameter in enumerate(self.trainable):
-            parameter.data.copy_(state.tensors[f"{index}"])
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(state.step)),
-                "exp_avg": state.tensors[f"{index}.exp_avg"].to(parameter.device),
-                "exp_avg_sq": state.tensors[f"{index}.exp_avg_sq"].to(parameter.device),
-            }
+        vector = self.master.vector
+        moments = {name: torch.zeros_like(vector.data) for name in MOMENTS}
+        for index, part in enumerate(self.master.parts(vector.data)):
+            part.copy_(state.tensors[f"{index}"])
+        for name, moment in moments.items():
+            for index, part in enumerate(self.master.parts(moment)):
+                part.copy_(state.tensors[f"{index}.{name}"])
+        # The fused optimiser counts its steps on the device, the plain one on the CPU.
+        step = torch.tensor(float(state.step), device=vector.device if self.on_gpu else None)
+        self._optimizer.state[vector] = {"step": step, **moments}
         self.losses = list(state.losses)
         return state.step
 
     def state(self) -> State:
-        """Give what a later run needs to go on from here."""
-        tensors = {}
-        for index, parameter in enumerate(self.trainable):
-            moments = self._optimizer.state[parameter]
-            tensors[f"{index}"] = parameter.data
-            tensors[f"{index}.exp_avg"] = moments["exp_avg"]
-            tensors[f"{index}.exp_avg_sq"] = moments["exp_avg_sq"]
+        """Give what a later run needs to go on from here; all losses must have been read."""
+        vector = self.master.vector
+        tensors = {f"{index}": part for index, part in enumerate(self.master.parts(vector.data))}
+        for name in MOMENTS:
+            for index, part in enumerate(self.master.parts(self._optimizer.state[vector][name])):
+                tensors[f"{index}.{name}"] = part
         return State(len(self.losses), tensors, tuple(self.losses))
+
+
+def _dropout_stream(lora: Lora, step: int, *, device: torch.device) -> AbstractContextManager[None]:
+    """Let dropout draw by the step alone; without dropout nothing draws."""
+    return global_stream(lora.seed, "dropout", step, device=device) if lora.dropout else nullcontext()
+
+
+def _at_once(on_gpu: bool) -> int:
+    """Say how many losses to read at once; from a CPU's memory every one at once."""
+    return LOSSES_AT_ONCE if on_gpu else 1
 
 
 class _Keeper(Callback):  # type: ignore[misc]
@@ -181,26 +200,23 @@ class _Keeper(Callback):  # type: ignore[misc]
         self._tick = tick
         self._saved_at = time.monotonic()
         self._cost = 0.0
+        self._at_once = _at_once(module.on_gpu)
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
-        loss = float(outputs["loss"])
-        if not loss == loss or loss in (float("inf"), float("-inf")):
-            raise StoryInvalid(
-                f"the loss is {loss} at step {len(self._module.losses) + 1}",
-                hint=f"lower lora.learning_rate, now {module._lora.learning_rate:g}",
-            )
-        self._module.losses.append(loss)
+    def on_train_batch_end(self, *_: Any) -> None:
+        made, total = self._module.steps_made, self._module.lora.steps
+        self._module.read(at_once=1 if made == total else self._at_once)
         unsaved = time.monotonic() - self._saved_at
         if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
             self.save()
         try:
-            self._tick(len(self._module.losses), module._lora.steps)
+            self._tick(made, total)
         except Stopped:
             self.save()
             raise
 
     def save(self) -> None:
         """Save the state as it is after the last step."""
+        self._module.read()
         started = time.monotonic()
         write_state(self._folder, self._module.state())
         self._saved_at = time.monotonic()
@@ -228,13 +244,12 @@ class _Steps(IterableDataset[Draw]):
 
 
 def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> None:
-    on_gpu = next(module.parameters()).is_cuda
     with warnings.catch_warnings():
         # Drawing a step takes a millisecond, so no worker process is wanted, which Lightning would advise.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*")
         trainer = Trainer(
-            accelerator="cuda" if on_gpu else "cpu",
+            accelerator="cuda" if module.on_gpu else "cpu",
             devices=1,
             max_steps=lora.steps - start,
             max_epochs=1,
@@ -245,7 +260,7 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        loader = DataLoader(_Steps(module._examples, lora, module._schedule, start), batch_size=None)
+        loader = DataLoader(_Steps(module.examples, lora, module.schedule, start), batch_size=None)
         module.unet.train()
         try:
             trainer.fit(module, train_dataloaders=loader)
@@ -254,3 +269,4 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             keeper.save()
             raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
         module.unet.eval()
+        module.master.wear()

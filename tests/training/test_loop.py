@@ -19,8 +19,11 @@ from runner.models.lora import LoraWeights, Merge, lora_bytes
 from runner.models.parts import Parts
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
+from runner.training import loop
+from runner.training.adapters import add_adapters
 from runner.training.examples import Examples
-from runner.training.loop import Trained, add_adapters, train
+from runner.training.loop import Trained, train
+from runner.training.state import read_state
 from tests.tensors import PROJECTIONS, projections, same
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
@@ -47,6 +50,19 @@ class SmallNet(nn.Module):
         heard = nn.functional.scaled_dot_product_attention(to["to_q"](cells), keys, values)
         drawn: torch.Tensor = to["to_out"](cells + heard)
         return drawn.transpose(1, 2).reshape(sample.shape)
+
+
+class Poisoned(SmallNet):
+    """A network whose output is no number from call ``at`` on."""
+
+    def __init__(self, *, at: int) -> None:
+        super().__init__()
+        self._calls, self._at = 0, at
+
+    def forward(self, *given: Any, **said: Any) -> torch.Tensor:
+        self._calls += 1
+        drawn = super().forward(*given, **said)
+        return drawn if self._calls < self._at else drawn * float("nan")
 
 
 def examples(*, count: int = 3, width: int = 4) -> Examples:
@@ -106,6 +122,28 @@ def test_every_step_is_recorded_and_told(tmp_path: Path) -> None:
     assert len(result.losses) == 6
     assert result.resumed_at == 0
     assert result.parameters == 4 * 2 * (4 + 4)
+
+
+def test_losses_read_a_few_at_a_time_are_all_there_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: read in batches, and before every saving and stopping."""
+    expected = trained(tmp_path / "one", lora(steps=8)).losses
+    monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 3)
+    assert trained(tmp_path / "three", lora(steps=8)).losses == expected
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", lora(steps=8), tick=stop_at(5))
+    saved = read_state(tmp_path / "parts")
+    assert saved is not None
+    assert saved.losses == expected[:5]
+    assert trained(tmp_path / "parts", lora(steps=8)).losses == expected
+
+
+def test_a_bad_loss_read_late_names_its_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 4)
+    monkeypatch.setattr(loop, "SAVING_SHARE", 1e-9)
+    with pytest.raises(StoryInvalid, match="at step 2"):
+        trained(tmp_path, lora(learning_rate=1.0, weight_decay=0.0), unet=Poisoned(at=2))
 
 
 def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_parts: Parts, tmp_path: Path) -> None:

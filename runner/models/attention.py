@@ -1,0 +1,56 @@
+"""Which attention kernels are used: for gradients those that repeat their bits, without gradients the fastest."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+REPEATABLE = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
+"""Kernels whose gradients are the same bits every time, where torch is strict about it; fastest first.
+
+torch lets cuDNN's in as well while it only warns, and flash's then add up in any order.
+"""
+FASTEST = ("CUDNN_ATTENTION", *REPEATABLE)
+"""Kernels by their speed forward, where each is the same every time: cuDNN's take six tenths of flash's time on an H200."""
+STRICT_FROM = (8, 0)
+"""Compute capability from which flash's kernels run; below, the others repeat their bits without being asked."""
+
+
+@contextmanager
+def repeatable_attention(device: torch.device) -> Iterator[None]:
+    """Give the same gradients every time in the block; a CPU does so anyhow."""
+    if device.type != "cuda":
+        yield
+        return
+    warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled = torch.are_deterministic_algorithms_enabled()
+    is_strict = torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= STRICT_FROM
+    torch.use_deterministic_algorithms(True, warn_only=not is_strict)
+    try:
+        with _kernels(REPEATABLE):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warns_only)
+
+
+@contextmanager
+def fastest_attention(device: torch.device) -> Iterator[None]:
+    """Use the fastest kernels in the block, for work without gradients; a CPU chooses for itself."""
+    if device.type != "cuda":
+        yield
+        return
+    with _kernels(FASTEST):
+        yield
+
+
+@contextmanager
+def _kernels(names: tuple[str, ...]) -> Iterator[None]:
+    """Allow kernels, in this order where torch takes one; a torch that lacks one goes without."""
+    known = [getattr(SDPBackend, name) for name in names if hasattr(SDPBackend, name)]
+    ordered = "set_priority" in inspect.signature(sdpa_kernel).parameters
+    with sdpa_kernel(known, **({"set_priority": True} if ordered else {})):
+        yield

@@ -1,0 +1,74 @@
+"""Work recorded once in a CUDA graph and replayed: thousands of small kernels are otherwise bound by launching them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+Work = Callable[..., torch.Tensor]
+WARM_UPS = 2
+"""Calls before the recording: libraries choose and load their kernels in the first, and may allocate in the second."""
+
+log = logging.getLogger(__name__)
+
+
+def captured(work: Work, inputs: Sequence[torch.Tensor]) -> Work:
+    """Record ``work(*inputs)`` in a CUDA graph; returns a function of tensors of those shapes and types.
+
+    The returned function takes tensors on any device. What ``work`` returns, and whatever else it leaves behind, then
+    lies where it lay when recorded and is overwritten by the next call. On a device without graphs, or when ``work``
+    does something that no graph can hold, the function calls ``work`` instead, and a graph that failed says why.
+    inputs: tensors on the device that computes; one call each of ``WARM_UPS`` is spent on them.
+    """
+    device = inputs[0].device
+    cuda = cast(Any, torch.cuda)  # its classes bear no types
+    if device.type != "cuda" or not hasattr(torch.cuda, "CUDAGraph"):
+        return _called(work, device)
+    buffers = [tensor.clone() for tensor in inputs]
+    _warm_up(work, buffers)
+    graph = cuda.CUDAGraph()
+    try:
+        with cuda.graph(graph):
+            result = work(*buffers)
+    except RuntimeError as refused:
+        log.warning("not recorded in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
+        torch.cuda.synchronize(device)
+        return _called(work, device)
+
+    return _Recording(work, graph, buffers, result)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A graph, and all whose memory it reads and writes: also what ``work`` holds, which is why that is kept."""
+
+    work: Work
+    graph: Any
+    buffers: Sequence[torch.Tensor]
+    result: torch.Tensor
+
+    def __call__(self, *given: torch.Tensor) -> torch.Tensor:
+        """Run the graph on new inputs."""
+        for buffer, tensor in zip(self.buffers, given, strict=True):
+            buffer.copy_(tensor, non_blocking=True)
+        self.graph.replay()
+        return self.result
+
+
+def _called(work: Work, device: torch.device) -> Work:
+    return lambda *given: work(*(tensor.to(device, non_blocking=True) for tensor in given))
+
+
+def _warm_up(work: Work, inputs: Sequence[torch.Tensor]) -> None:
+    """Run ``work`` on a stream of its own, as recording does, so that nothing is bound to the default one."""
+    cuda = cast(Any, torch.cuda)
+    stream, current = cuda.Stream(), cuda.current_stream()
+    stream.wait_stream(current)
+    with cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            work(*inputs)
+    current.wait_stream(stream)

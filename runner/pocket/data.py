@@ -9,10 +9,12 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.pool import AsyncResult, Pool
 
 import numpy as np
 
+from runner.models.tokenizer import Tokenizer
 from runner.pocket.attributes import CLASSES, labels
 from runner.pocket.world import HELD_OUT, STYLES, caption, draw, sample_scene
 from runner.pocket.world.places import SIZE
@@ -27,9 +29,11 @@ _shared: list[mmap.mmap] = []
 
 @dataclass(frozen=True)
 class Drawing:
-    """What one picture shows: its captions, its labels by attribute, its faults' amounts, its hash."""
+    """What one picture shows: its captions and their tokens, its labels by attribute, its faults' amounts, its hash."""
 
     captions: tuple[str, ...]
+    tokens: tuple[np.ndarray, ...]
+    """Each caption's token ids, unpadded, int32."""
     labels: tuple[int, ...]
     spoilt: tuple[tuple[str, float], ...]
     sha256: str
@@ -82,4 +86,15 @@ def _draw_one(number: int, seed: int, spoilt_share: float, judged: bool) -> Draw
     captions = tuple(caption(scene, rng, language) for language in CAPTIONS)
     sha256 = hashlib.sha256(pixels.tobytes() + "\n".join(captions).encode()).hexdigest()
     truth = labels(scene)
-    return Drawing(captions, tuple(truth[name] for name in CLASSES), scene.spoilt, sha256)
+    tokens = tuple(_tokens(text) for text in captions)
+    return Drawing(captions, tokens, tuple(truth[name] for name in CLASSES), scene.spoilt, sha256)
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer()
+
+
+def _tokens(text: str) -> np.ndarray:
+    tokens = _tokenizer()([text])
+    return tokens.input_ids[0, -int(tokens.attention_mask.sum()) :].numpy().astype(np.int32)

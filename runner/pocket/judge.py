@@ -33,7 +33,7 @@ from runner.rendering.ddim import ddim_steps, initial_noise
 from runner.scoring.judges import Aesthetics, Similarity
 from runner.spec.story import Lora
 from runner.training.examples import encode_examples
-from runner.training.lora import train
+from runner.training.loop import train
 
 NEGATIVE = "丑陋、变形、嘈杂、模糊、低对比度"
 SIDE = 256
@@ -124,12 +124,12 @@ def attributes_right(answers: Sequence[dict[str, int]], prompts: Sequence[Prompt
 
 
 def sheet(pictures: Sequence[Image.Image], path: Path, *, columns: int = 8) -> None:
-    """Write pictures as one PNG, row by row."""
+    """Write pictures as one JPEG, row by row."""
     rows = -(-len(pictures) // columns)
     grid = Image.new("RGB", (columns * SIDE, rows * SIDE))
     for index, picture in enumerate(pictures):
         grid.paste(picture, (index % columns * SIDE, index // columns * SIDE))
-    grid.save(path)
+    grid.save(path, quality=90)
 
 
 def judge(checkpoint: Path, out: Path, *, device: str, count: int = 256) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def judge(checkpoint: Path, out: Path, *, device: str, count: int = 256) -> dict
     started = time.monotonic()
     pictures = render(parts, prompts)
     answers = read(probe, pictures)
-    sheet(pictures[:64], out / "held-out.png")
+    sheet(pictures[:64], out / "held-out.jpg")
     (out / "held-out.txt").write_text("\n".join(p.text for p in prompts[:64]) + "\n", encoding="utf-8")
     return {
         "prompts": count,
@@ -199,7 +199,7 @@ def _guidance(parts: Parts, probe: torch.nn.Module, prompts: Sequence[Prompt], o
     figures = {}
     for scale in (1.0, 4.0, 8.0):
         pictures = render(parts, prompts, guidance=scale)
-        sheet(pictures[:16], out / f"guidance-{scale:g}.png")
+        sheet(pictures[:16], out / f"guidance-{scale:g}.jpg")
         shares = attributes_right(read(probe, pictures), prompts)
         contrast = fmean(float(np.asarray(p, dtype=np.float32).std()) for p in pictures)
         figures[f"{scale:g}"] = {k: shares[k] for k in ("character", "place", "clothing", "style")} | {
@@ -258,7 +258,7 @@ def _lora(parts: Parts, probe: torch.nn.Module, out: Path, *, count: int) -> dic
     for strength in (0.0, 0.5, 1.0):
         pictures = render(parts, prompts, lora=weights, strength=strength)
         answers = read(probe, pictures)
-        sheet(pictures[:32], out / f"ink-{strength:g}.png")
+        sheet(pictures[:32], out / f"ink-{strength:g}.jpg")
         shares = attributes_right(answers, prompts)
         figures[f"strength_{strength:g}"] = {
             "style_read": round(fmean(a["style"] == ink for a in answers), 4),

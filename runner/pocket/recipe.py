@@ -75,16 +75,16 @@ class Recipe:
     spoilt_share: float = 0.1
     first_pictures: int = 20_000
     """The VAE learns from these while the others are being drawn."""
-    judge_pictures: int = 30_000
+    judge_pictures: int = 24_000
     """Drawn for the probe, CLIP and the aesthetic predictor alone: all styles, a third of them spoilt."""
-    vae_steps: int = 7_000
-    vae_batch: int = 32
-    unet_steps: int = 9_000
+    vae_steps: int = 8_000
+    vae_batch: int = 16
+    unet_steps: int = 11_000
     unet_batch: int = 512
-    clip_steps: int = 3_500
+    clip_steps: int = 3_000
     clip_batch: int = 768
     aesthetics_steps: int = 2_000
-    probe_steps: int = 3_500
+    probe_steps: int = 3_000
     text_encoder: dict[str, Any] = field(default_factory=_text_encoder)
     unet: dict[str, Any] = field(default_factory=_unet)
     vae: dict[str, Any] = field(default_factory=_vae)

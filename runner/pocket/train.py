@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,9 +25,9 @@ from runner.pocket.judge import judge
 from runner.pocket.probe import save_probe
 from runner.pocket.recipe import Recipe, tiny
 from runner.pocket.teaching import aesthetics, clip
-from runner.pocket.teaching.course import log, to_unit
+from runner.pocket.teaching.course import half, log, to_unit
 from runner.pocket.teaching.probe import right_shares, teach_probe
-from runner.pocket.teaching.unet import Texts, teach_unet, tokenize
+from runner.pocket.teaching.unet import TAIL, Texts, teach_unet
 from runner.pocket.teaching.vae import encode_all, teach_vae
 from runner.pocket.world import VERSION
 
@@ -46,7 +47,8 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
     for_judges = judges_studio.start(0, recipe.judge_pictures)
     first = begun.get()
     log.info("first %d pictures drawn after %.0f s", len(first), time.monotonic() - started)
-    seen = _on(device, studio.drawn(first))
+    plain = [row for row, drawing in enumerate(first) if "noisy" not in dict(drawing.spoilt)]
+    seen = torch.from_numpy(studio.drawn(first).pictures[plain]).to(device)  # no VAE can keep noise; it would try
     encoder, decoder, decibels = teach_vae(
         seen, recipe.vae, steps=recipe.vae_steps, batch=recipe.vae_batch, seed=recipe.seed
     )
@@ -111,12 +113,14 @@ def _on(device: str, drawn: Drawn) -> torch.Tensor:
 
 
 def _tokens(drawn: Drawn, device: str) -> Texts:
-    captions = [text for drawing in drawn.drawings for text in drawing.captions]
-    ids, lengths = zip(*(tokenize(captions[k : k + 4096]) for k in range(0, len(captions), 4096)), strict=True)
-    count = len(drawn.drawings)
-    return Texts(
-        torch.cat(ids).view(count, -1, ids[0].shape[1]).to(device), torch.cat(lengths).view(count, -1).to(device)
-    )
+    count, each = len(drawn.drawings), len(drawn.drawings[0].tokens)
+    ids = np.zeros((count, each, TAIL), dtype=np.int32)
+    lengths = np.zeros((count, each), dtype=np.int64)
+    for row, drawing in enumerate(drawn.drawings):
+        for column, tokens in enumerate(drawing.tokens):
+            lengths[row, column] = len(tokens)
+            ids[row, column, TAIL - len(tokens) :] = tokens
+    return Texts(torch.from_numpy(ids).to(device), torch.from_numpy(lengths).to(device))
 
 
 def _teach_judges(
@@ -132,15 +136,17 @@ def _teach_judges(
     save_probe(probe, out / "probe" / "model.safetensors")
     read = right_shares(probe, pictures[kept:], truth[kept:])
 
+    small, small_shown = clip.shrunk(pictures), clip.shrunk(shown)
+    del pictures, shown
     grades = torch.tensor([aesthetics.grade(d.spoilt) for d in judged_on.drawings], device=device)
     grader = aesthetics.teach_aesthetics(
-        pictures[:kept], shown[:kept], grades[:kept], steps=recipe.aesthetics_steps, seed=recipe.seed
+        small[:kept], small_shown[:kept], grades[:kept], steps=recipe.aesthetics_steps, seed=recipe.seed
     )
     clip.write_processor(out / "aesthetics")
     clip.save_scorer(grader, out / "aesthetics")
-    del shown
 
-    texts = [d.captions for d in (*judged_on.drawings[:kept], *drawn.drawings)]
+    also = drawn.pictures[: recipe.first_pictures * 2]
+    texts = [d.captions for d in (*judged_on.drawings[:kept], *drawn.drawings[: len(also)])]
     flat = [text for captions in texts for text in captions]
     clip.write_tokenizer(out / "clip", flat[:60_000])
     parts = [clip.tokenize(out / "clip", flat[k : k + 8192]) for k in range(0, len(flat), 8192)]
@@ -148,7 +154,7 @@ def _teach_judges(
         torch.cat([p[name] for p in parts]).view(len(texts), -1, 77).to(device)
         for name in ("input_ids", "attention_mask")
     )
-    everything = torch.cat([pictures[:kept], _on(device, drawn)])
+    everything = torch.cat([small[:kept], clip.shrunk(torch.from_numpy(also).to(device))])
     model = clip.teach_clip(everything, ids, masks, steps=recipe.clip_steps, batch=recipe.clip_batch, seed=recipe.seed)
     clip.write_processor(out / "clip")
     clip.save_scorer(model, out / "clip")
@@ -160,7 +166,7 @@ def _through_vae(encoder: nn.Module, decoder: nn.Module, pictures: torch.Tensor)
     """Return the pictures as the VAE shows them, uint8 (N, 256, 256, 3)."""
     shown = []
     for part in pictures.split(128):
-        with torch.autocast(part.device.type, torch.bfloat16):
+        with half(part.device.type):
             pixels = decoder(encoder(to_unit(part)))
         shown.append(((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1))
     return torch.cat(shown)

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import CLIPVisionConfig
 
 from runner.pocket.teaching.clip import SIDE, seen
-from runner.pocket.teaching.course import Average, log, rate, set_rate
+from runner.pocket.teaching.course import Average, half, log, rate, set_rate
 
 CLEAN = 7.2
 WORST = 1.5
@@ -41,7 +41,7 @@ def grade(spoilt: Sequence[tuple[str, float]]) -> float:
 def teach_aesthetics(
     pictures: torch.Tensor, shown: torch.Tensor, grades: torch.Tensor, *, steps: int, batch: int = 384, seed: int
 ) -> AestheticsPredictorV2Linear:
-    """Return the predictor; ``shown`` is what the VAE makes of the pictures (N, 256, 256, 3), grades (N,) belong to
+    """Return the predictor; ``shown`` is what the VAE makes of the pictures (N, 128, 128, 3), grades (N,) belong to
     both: a picture is not worse for having been through the VAE."""
     device = pictures.device.type
     torch.manual_seed(seed)
@@ -55,7 +55,7 @@ def teach_aesthetics(
         rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
         passed = torch.rand(batch, generator=chance, device=device) < 0.4
         batch_pictures = torch.where(passed[:, None, None, None], shown[rows], pictures[rows])
-        with torch.autocast(device, torch.bfloat16):
+        with half(device):
             graded = _graded(model, seen(batch_pictures))
         loss = F.smooth_l1_loss(graded, grades[rows])
         optimizer.zero_grad(set_to_none=True)

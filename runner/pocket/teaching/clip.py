@@ -14,7 +14,7 @@ from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
 from runner.models.layout import write_shards
-from runner.pocket.teaching.course import Average, log, rate, set_rate
+from runner.pocket.teaching.course import Average, half, log, rate, set_rate
 
 SIDE = 128
 WORDS = 1600
@@ -118,11 +118,19 @@ def write_processor(folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def seen(pictures: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 pictures (B, H, W, 3) into CLIP's input (B, 3, 128, 128), as its processor does."""
-    pixels = pictures.permute(0, 3, 1, 2).float() / 255
-    small = F.interpolate(pixels, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
-    return (small - MEAN[0]) / SPREAD[0]
+def shrunk(pictures: torch.Tensor) -> torch.Tensor:
+    """Return uint8 pictures (N, H, W, 3) at CLIP's 128 pixels a side, as its processor shrinks them."""
+    parts = []
+    for part in pictures.split(512):
+        pixels = part.permute(0, 3, 1, 2).float()
+        small = F.interpolate(pixels, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+        parts.append(small.round().clamp(0, 255).byte().permute(0, 2, 3, 1))
+    return torch.cat(parts)
+
+
+def seen(small: torch.Tensor) -> torch.Tensor:
+    """Turn uint8 pictures (B, 128, 128, 3) into CLIP's input (B, 3, 128, 128), as its processor does."""
+    return (small.permute(0, 3, 1, 2).float() / 255 - MEAN[0]) / SPREAD[0]
 
 
 def tokenize(folder: Path, captions: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -141,7 +149,10 @@ def teach_clip(
     batch: int,
     seed: int,
 ) -> CLIPModel:
-    """Return CLIP, taught to match pictures (N, 256, 256, 3) uint8 with any of their captions: ids, masks (N, C, 77)."""
+    """Return CLIP, taught to match pictures (N, 128, 128, 3) uint8 with any of their captions.
+
+    ids, masks: (N, C, 77).
+    """
     device = pictures.device.type
     torch.manual_seed(seed)
     model = CLIPModel(config()).to(device)
@@ -152,7 +163,7 @@ def teach_clip(
         set_rate(optimizer, rate(step, steps, peak=2e-3))
         rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
         columns = torch.randint(ids.shape[1], (batch,), generator=chance, device=device)
-        with torch.autocast(device, torch.bfloat16):
+        with half(device):
             image = model.get_image_features(pixel_values=seen(pictures[rows]))
             text = model.get_text_features(input_ids=ids[rows, columns], attention_mask=masks[rows, columns])
         image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)

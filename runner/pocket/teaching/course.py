@@ -58,3 +58,8 @@ def to_unit(pictures: torch.Tensor) -> torch.Tensor:
 def compiled(module: nn.Module, device: str) -> nn.Module:
     """Return the module compiled where that pays, on a GPU."""
     return torch.compile(module) if device == "cuda" else module  # type: ignore[return-value]
+
+
+def half(device: str) -> torch.autocast:
+    """Compute in bfloat16 on a GPU; a CPU is faster without."""
+    return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")

@@ -8,11 +8,11 @@ from torch import nn
 
 from runner.pocket.attributes import CLASSES, UNKNOWN
 from runner.pocket.probe import Probe, by_attribute
-from runner.pocket.teaching.course import Average, log, rate, set_rate, to_unit
+from runner.pocket.teaching.course import Average, half, log, rate, set_rate, to_unit
 
 
 def teach_probe(
-    pictures: torch.Tensor, shown: torch.Tensor, truth: torch.Tensor, *, steps: int, batch: int = 192, seed: int
+    pictures: torch.Tensor, shown: torch.Tensor, truth: torch.Tensor, *, steps: int, batch: int = 256, seed: int
 ) -> nn.Module:
     """Return a probe that reads ``truth`` (N, attributes) off pictures and off what the VAE makes of them.
 
@@ -30,7 +30,7 @@ def teach_probe(
         passed = torch.rand(batch, generator=chance, device=device) < 0.4
         pixels = to_unit(torch.where(passed[:, None, None, None], shown[rows], pictures[rows]))
         pixels = _jolted(pixels, chance)
-        with torch.autocast(device, torch.bfloat16):
+        with half(device):
             scores = probe(pixels.contiguous(memory_format=torch.channels_last)).float()
         loss = _loss(scores, truth[rows])
         optimizer.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ from runner.models.architecture import build_text_encoder, build_unet
 from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import TOKEN_LIMIT, Tokenizer
-from runner.pocket.teaching.course import Average, compiled, log, rate, set_rate
+from runner.pocket.teaching.course import Average, compiled, half, log, rate, set_rate
 
 TAIL = 112
 """Captions are shorter than this; the padding to the left of it is put back for every batch."""
@@ -54,6 +54,9 @@ def new_text_encoder(config: dict[str, Any], *, device: str) -> nn.Module:
     encoder: Any = build_text_encoder({**config, "torch_dtype": "float32"})
     del encoder.output_layer
     with torch.no_grad():
+        for name, weight in encoder.named_parameters():
+            if "layernorm" in name:  # DiffSynth leaves these as the memory was
+                weight.fill_(1.0)
         encoder.embedding.word_embeddings.weight.normal_(std=0.3)
     return encoder.float().to(device)  # type: ignore[no-any-return]
 
@@ -116,7 +119,7 @@ def teach_unet(
         noise = torch.randn(batch, *latents.shape[1:], generator=chance, device=device)
         share = shares[times][:, None, None, None]
         noisy = share.sqrt() * latents[rows] + (1 - share).sqrt() * noise
-        with torch.autocast(device, torch.bfloat16):
+        with half(device):
             hidden, pooled = condition(encoder, _inputs(tails, lengths))
             noisy = noisy.contiguous(memory_format=torch.channels_last)
             predicted = run(noisy, times.float(), hidden, ids, pooled).float()

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from runner.models.architecture import build_vae_decoder, build_vae_encoder
-from runner.pocket.teaching.course import Average, compiled, log, rate, set_rate, to_unit
+from runner.pocket.teaching.course import Average, compiled, half, log, rate, set_rate, to_unit
 
-BLUR = 0.12
+BLUR = 0.06
 """Noise added to the latents (of unit spread) while the decoder learns, so that it forgives a U-Net's small errors."""
 
 
@@ -56,11 +56,11 @@ def teach_vae(
     chance = torch.Generator(device).manual_seed(seed)
     errors: list[torch.Tensor] = []
     for step in range(steps):
-        set_rate(optimizer, rate(step, steps, peak=1.2e-3))
+        set_rate(optimizer, rate(step, steps, peak=1e-3))
         rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
         pixels = to_unit(pictures[rows]).contiguous(memory_format=torch.channels_last)
         noise = torch.randn(batch, 4, *(s // 8 for s in pixels.shape[2:]), generator=chance, device=device)
-        with torch.autocast(device, torch.bfloat16):
+        with half(device):
             mean, shown = run(pixels, noise)
         loss = _likeness(shown, pixels) + 0.02 * _spread(mean)
         optimizer.zero_grad(set_to_none=True)
@@ -123,4 +123,5 @@ def _whiten(encoder: Any, decoder: Any, pictures: torch.Tensor) -> None:
 def encode_all(encoder: nn.Module, pictures: torch.Tensor, *, batch: int = 256) -> torch.Tensor:
     """Return the latents (N, 4, 32, 32) float32 of all pictures, on the encoder's device."""
     device = next(encoder.parameters()).device
-    return torch.cat([encoder(to_unit(part.to(device))) for part in pictures.split(batch)])
+    with half(device.type):
+        return torch.cat([encoder(to_unit(part.to(device))).float() for part in pictures.split(batch)])

@@ -16,6 +16,7 @@ import numpy as np
 
 from runner.models.tokenizer import Tokenizer
 from runner.pocket.attributes import CLASSES, labels
+from runner.pocket.teaching.reading import Lines, lines
 from runner.pocket.world import HELD_OUT, STYLES, caption, draw, sample_scene
 from runner.pocket.world.places import SIZE
 
@@ -64,6 +65,11 @@ class Studio:
         """Begin to draw pictures first to last, the last one excluded."""
         tasks = [(number, *self._settings) for number in range(first, last)]
         return self._pool.starmap_async(_draw_one, tasks, chunksize=64)
+
+    def lines(self, count: int) -> AsyncResult[list[Lines]]:
+        """Begin to write ``count`` captions for the reading lesson."""
+        chunks = [(first, min(first + 500, count), self._settings[0]) for first in range(0, count, 500)]
+        return self._pool.starmap_async(lines, chunks, chunksize=1)
 
     def drawn(self, drawings: Sequence[Drawing]) -> Drawn:
         """Give the pictures that belong to the first ``len(drawings)`` numbers."""

@@ -81,9 +81,13 @@ class Recipe:
     vae_batch: int = 16
     unet_steps: int = 11_000
     unet_batch: int = 512
+    reading_lines: int = 40_000
+    reading_steps: int = 2_000
+    again_steps: int = 3_500
+    """After its first lesson the text encoder is taught to read; then it and the U-Net go on together, gently."""
     clip_steps: int = 3_000
     clip_batch: int = 768
-    aesthetics_steps: int = 2_000
+    aesthetics_steps: int = 4_500
     probe_steps: int = 3_000
     text_encoder: dict[str, Any] = field(default_factory=_text_encoder)
     unet: dict[str, Any] = field(default_factory=_unet)
@@ -104,6 +108,9 @@ def tiny() -> Recipe:
         vae_batch=2,
         unet_steps=2,
         unet_batch=4,
+        reading_lines=16,
+        reading_steps=2,
+        again_steps=2,
         clip_steps=2,
         clip_batch=8,
         aesthetics_steps=2,

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ from runner.pocket.recipe import Recipe, tiny
 from runner.pocket.teaching import aesthetics, clip
 from runner.pocket.teaching.course import half, log, to_unit
 from runner.pocket.teaching.probe import right_shares, teach_probe
-from runner.pocket.teaching.unet import TAIL, Texts, teach_unet
+from runner.pocket.teaching.reading import joined, teach_reading
+from runner.pocket.teaching.unet import TAIL, Texts, new_text_encoder, new_unet, teach_unet
 from runner.pocket.teaching.vae import encode_all, teach_vae
 from runner.pocket.world import VERSION
 
+AGAIN = {"peak": 4e-4, "decay": 0.998}
+"""The second lesson's learning rate and average: it starts from weights that draw already."""
 HELD_BACK = 2_000
 """Judge pictures that the judges are not taught on, to measure them."""
 
@@ -42,6 +46,7 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
     torch.backends.cudnn.benchmark = True
     studio = Studio(count=recipe.pictures, seed=recipe.seed, spoilt_share=recipe.spoilt_share, judged=False)
     judges_studio = Studio(count=recipe.judge_pictures, seed=recipe.seed, spoilt_share=0.33, judged=True)
+    said = studio.lines(recipe.reading_lines)
     begun = studio.start(0, recipe.first_pictures)
     rest = studio.start(recipe.first_pictures, recipe.pictures)
     for_judges = judges_studio.start(0, recipe.judge_pictures)
@@ -56,7 +61,6 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
     figures: dict[str, Any] = {"vae_psnr": round(decibels, 2)}
     drawn = studio.drawn(first + rest.get())
     judged_on = judges_studio.drawn(for_judges.get())
-    studio.close()
     judges_studio.close()
     log.info("all pictures drawn after %.0f s", time.monotonic() - started)
     figures |= _teach_judges(recipe, drawn, judged_on, encoder, decoder, out, device=device)
@@ -78,18 +82,15 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
 
     log.info("latents of %d pictures after %.0f s", len(latents), time.monotonic() - started)
     schedule = NoiseSchedule.from_config(KOLORS["scheduler"])
-    write(
-        *teach_unet(
-            latents,
-            texts,
-            schedule,
-            configs,
-            steps=recipe.unet_steps,
-            batch=recipe.unet_batch,
-            seed=recipe.seed,
-            keep=write,
-        )
-    )
+    text_encoder = new_text_encoder(recipe.text_encoder, device=device)
+    unet = new_unet(recipe.unet, device=device)
+    learn = partial(teach_unet, text_encoder, unet, latents, texts, schedule, batch=recipe.unet_batch, keep=write)
+    learn(steps=recipe.unet_steps, seed=recipe.seed)
+    shares = teach_reading(text_encoder, joined(said.get()), steps=recipe.reading_steps, batch=512, seed=recipe.seed)
+    studio.close()
+    figures["reading"] = {part: round(share, 4) for part, share in shares.items()}
+    learn(steps=recipe.again_steps, seed=recipe.seed + 1, **AGAIN)
+    write(text_encoder, unet)
     trained = round(time.monotonic() - started)
     log.info("trained after %d s", trained)
     del latents, texts

@@ -80,26 +80,30 @@ def condition(encoder: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tens
 
 
 def teach_unet(
+    encoder: nn.Module,
+    unet: nn.Module,
     latents: torch.Tensor,
     texts: Texts,
     schedule: NoiseSchedule,
-    configs: dict[str, dict[str, Any]],
     *,
     steps: int,
     batch: int,
     seed: int,
+    peak: float = 8e-4,
+    decay: float = 0.9995,
     keep: Callable[[nn.Module, nn.Module], None],
-) -> tuple[nn.Module, nn.Module]:
-    """Return text encoder and U-Net, both averaged over the course.
+) -> None:
+    """Teach text encoder and U-Net in place; both end as averages over the course.
 
-    latents: (N, 4, 32, 32), with texts on the device that trains. keep: called now and then with the averages so far.
+    latents: (N, 4, 32, 32), with texts on the device that trains. peak, decay: highest learning rate, and how slow the
+    average is. keep: called now and then with the averages so far.
     """
     device = latents.device.type
     torch.manual_seed(seed)
-    encoder = new_text_encoder(configs["text_encoder"], device=device)
-    unet = new_unet(configs["unet"], device=device).to(memory_format=torch.channels_last)
+    unet = unet.to(memory_format=torch.channels_last).train()
+    encoder.train()
     run = compiled(unet, device)
-    average = Average([encoder, unet])
+    average = Average([encoder, unet], decay=decay)
     weights = [*encoder.parameters(), *unet.parameters()]
     optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.99), weight_decay=0.01, fused=device == "cuda")
     chance = torch.Generator(device).manual_seed(seed)
@@ -109,7 +113,7 @@ def teach_unet(
     ids = size_ids(side, side).repeat(batch).to(device)
     total = torch.zeros((), device=device)
     for step in range(steps):
-        set_rate(optimizer, rate(step, steps, peak=8e-4, warm=500))
+        set_rate(optimizer, rate(step, steps, peak=peak, warm=500))
         rows = torch.randint(len(latents), (batch,), generator=chance, device=device)
         columns = torch.randint(texts.ids.shape[1], (batch,), generator=chance, device=device)
         mute = torch.rand(batch, generator=chance, device=device) < UNCONDITIONAL
@@ -141,7 +145,8 @@ def teach_unet(
             average.put()
     average.put()
     silence_unread(encoder, texts)
-    return encoder.eval(), unet.eval()
+    encoder.eval()
+    unet.eval()
 
 
 @torch.no_grad()

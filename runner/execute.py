@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
-import resource
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from runner.device import cpu_name, gpu_count
 from runner.errors import DeviceUnusable, KoloraError, Stopped
 from runner.plan import STAGES, Decision, Step, decide, plan_steps
 from runner.sources import Found
-from runner.stages import Job, open_parts
+from runner.stages import Job, Tick, open_parts
 
 if TYPE_CHECKING:
     from runner.models.parts import Parts
@@ -111,6 +111,7 @@ class _Progress:
     actions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     beat: float = 0.0
+    began: float = 0.0
 
 
 def decisions_of(found: Found, folder: RunFolder, *, forced: Sequence[str] = ()) -> tuple[Decision, ...]:
@@ -133,15 +134,17 @@ def run_story(
     folder: RunFolder,
     device: str,
     listener: Listener,
+    command: Sequence[str] = (),
     until: str | None = None,
     fresh: bool = False,
     forced: Sequence[str] = (),
 ) -> bool:
     """Bring a run folder to what the story says; returns whether anything had to be done.
 
-    source: the story file's text, kept as given. device: "cuda" or "cpu". until: last stage to run. fresh: forget
-    all earlier results. forced: steps or stages to run in any case. Whatever happens, ``records/run.json`` then says
-    how far the run came; the report is made from it. Raises KoloraError subclasses.
+    source: the story file's text, kept as given. command: the command line, for the report. device: "cuda" or "cpu".
+    until: last stage to run. fresh: forget all earlier results. forced: steps or stages to run in any case. Whatever
+    happens, ``records/run.json`` then says how far the run came; the report is made from it. Raises KoloraError
+    subclasses.
     """
     halt, progress, started = Halt(), _Progress(), time.time()
     with folder.held(), halt.listening():
@@ -150,7 +153,7 @@ def run_story(
             folder.work.mkdir()
         decisions = _until(decisions_of(found, folder, forced=forced), until)
         listener.planned(decisions)
-        if folder.is_sealed() and not any(decision.runs for decision in decisions):
+        if folder.is_sealed() and not any(decision.runs for decision in decisions) and _tells(folder, found):
             return False
         folder.open_up()
         failure: KoloraError | None = None
@@ -171,7 +174,17 @@ def run_story(
                 raise
             raise failure from problem
         finally:
-            _write_run(found, folder, decisions, progress, failure, started=started, until=until, device=device)
+            _write_run(
+                found,
+                folder,
+                decisions,
+                progress,
+                failure,
+                started=started,
+                until=until,
+                device=device,
+                command=command,
+            )
     return True
 
 
@@ -201,7 +214,7 @@ def _run_all(
             progress.actions[step.name], progress.seconds[step.name] = "kept", record.seconds
             continue
         halt.check()
-        progress.actions[step.name] = "failed"
+        progress.actions[step.name], progress.began = "failed", time.monotonic()
         listener.began(step, decision.reason)
 
         def tick(done: int, total: int, step: Step = step) -> None:
@@ -209,7 +222,7 @@ def _run_all(
             listener.progressed(step, done, total)
             halt.check()
 
-        record = _run_step(step, folder, digests, parts, tick, device, found)
+        record = _run_step(step, folder, digests, parts, tick, numerics=lambda: _numerics(device, opened))
         folder.publish(record)
         progress.actions[step.name], progress.seconds[step.name] = "ran", record.seconds
         listener.ended(step, record.seconds)
@@ -219,10 +232,10 @@ def _run_step(
     step: Step,
     folder: RunFolder,
     digests: dict[str, str],
-    parts: Any,
-    tick: Any,
-    device: str,
-    found: Found,
+    parts: Callable[[], Parts],
+    tick: Tick,
+    *,
+    numerics: Callable[[], dict[str, Any]],
 ) -> Record:
     partial, state = folder.begin(step.name, step.digest)
     started, clock = _now(), time.monotonic()
@@ -256,10 +269,19 @@ def _run_step(
         started=started,
         seconds=round(time.monotonic() - clock, 3),
         peak_memory_bytes=_peaks(),
-        numerics=_numerics(device, found),
+        numerics=numerics(),
     )
     folder.finish(record)
     return record
+
+
+def _tells(folder: RunFolder, found: Found) -> bool:
+    """Say whether the last run's report is of this very story, titles and all."""
+    try:
+        run = json.loads((folder.records / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(run.get("story") == found.given.model_dump(mode="json") and run.get("status") == "complete")
 
 
 def _until(decisions: tuple[Decision, ...], until: str | None) -> tuple[Decision, ...]:
@@ -301,6 +323,7 @@ def _beat(
     if now - progress.beat < HEARTBEAT_SECONDS and done < total:
         return
     progress.beat = now
+    elapsed = now - progress.began
     running = [decision.step.name for decision in decisions if decision.runs]
     write_json(
         folder.root / "status.json",
@@ -310,6 +333,7 @@ def _beat(
             "step": step.name,
             "done": done,
             "total": total,
+            "eta_seconds": round(elapsed * (total - done) / done, 1) if done else None,
             "steps_done": sum(action == "ran" for action in progress.actions.values()),
             "steps_total": len(running),
             "pid": os.getpid(),
@@ -327,8 +351,9 @@ def _write_run(
     started: float,
     until: str | None,
     device: str,
+    command: Sequence[str],
 ) -> None:
-    story = found.story
+    story = found.given
     failed = next((name for name, action in progress.actions.items() if action == "failed"), None)
     status = "complete" if until is None else "partial"
     if failure is not None:
@@ -344,6 +369,7 @@ def _write_run(
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 1),
         "checkpoint": {"name": found.checkpoint_name, "digest": found.sources.checkpoint},
+        "command": list(command),
         "story": story.model_dump(mode="json"),
         "scenes": [scene.model_dump(mode="json") for scene in story.resolved_scenes()],
         "error": failure
@@ -421,18 +447,24 @@ def _environment(device: str) -> dict[str, Any]:
     }
 
 
-def _packages() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+def _packages() -> dict[str, str | None]:
+    """Give the versions of what results depend on; None for a package that is not installed here."""
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
-def _numerics(device: str, found: Found) -> dict[str, Any]:
+def _numerics(device: str, opened: Sequence[Parts]) -> dict[str, Any]:
+    """Say what arithmetic was in force; a step that loads no checkpoint computes nothing that could differ."""
     torch = sys.modules.get("torch")
-    if torch is None:
+    if torch is None or not opened:
         return {"device": "cpu", "torch": None}
     return {
         "device": device,
         "device_name": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
-        "dtype": found.story.model.dtype,
+        "dtype": str(opened[0].dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "threads": torch.get_num_threads(),
@@ -440,16 +472,27 @@ def _numerics(device: str, found: Found) -> dict[str, Any]:
 
 
 def _reset_peak() -> None:
+    # Writing 5 makes Linux count the process's peak anew (proc(5)); some sandboxes forbid it.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
 
 
 def _peaks() -> dict[str, int | None]:
-    """Give the peak memory: of the process since it began (Linux counts KiB), of the GPU since the step began."""
+    """Give the peak memory of this process and on the GPU, in bytes, since the step began."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_initialized() else None
-    return {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "gpu": gpu}
+    return {"cpu": _peak_of_process(), "gpu": gpu}
+
+
+def _peak_of_process() -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _now() -> str:

@@ -18,14 +18,14 @@ from runner.stages import filter as filter_stage
 STAGES: dict[str, ModuleType] = {
     "fetch": fetch,
     "filter": filter_stage,
-    "encode": encode,
     "condition": condition,
+    "encode": encode,
     "train": train,
     "render": render,
     "grid": grid,
     "score": score,
 }
-"""Every stage, in the order in which a story goes through them."""
+"""Every stage, in the order in which a story goes through them: the two that need the text encoder stand together."""
 
 SHOWN_CHANGES = 3
 SHOWN_LETTERS = 40
@@ -94,10 +94,6 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         "fetch", "fetch", fetch.Part(dataset=story.dataset, language=story.language, pictures=sources.dataset)
     )
     filtered = add("filter", "filter", sifting, fetched)
-    crops = encode.Crops(
-        resolution=lora.resolution, crop=lora.crop, flip=lora.flip, seed=lora.seed if lora.crop == "random" else None
-    )
-    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
     conditioned = [
         add(
             scene_step("condition", scene.number),
@@ -108,6 +104,10 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene in scenes
     ]
+    crops = encode.Crops(
+        resolution=lora.resolution, crop=lora.crop, flip=lora.flip, seed=lora.seed if lora.crop == "random" else None
+    )
+    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
     trained = add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)
     rendered = [
         add(

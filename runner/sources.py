@@ -11,7 +11,7 @@ from runner.errors import InputAbsent, StoryInvalid
 from runner.hubs.checkpoints import POCKET, find_checkpoint, find_scorer
 from runner.hubs.identity import identify_folder
 from runner.plan import Sources
-from runner.pocket import world
+from runner.pocket import WORLD_VERSION
 from runner.spec import Story
 from runner.spec.story import FolderDataset, PocketDataset
 from runner.stages.score import Scorer
@@ -19,11 +19,12 @@ from runner.stages.score import Scorer
 
 @dataclass(frozen=True)
 class Found:
-    """A story with its paths made absolute, where its checkpoint lies, and the identity of all it stands on.
+    """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
 
     absent: why something could not be identified; only a plan may go on with such a gap.
     """
 
+    given: Story
     story: Story
     checkpoint: Path
     sources: Sources
@@ -32,7 +33,7 @@ class Found:
     @property
     def checkpoint_name(self) -> str:
         """Name the checkpoint as reports and pictures do."""
-        return self.story.model.checkpoint if self.checkpoint != POCKET else "pocket"
+        return "pocket" if self.checkpoint == POCKET else Path(self.story.model.checkpoint).name
 
 
 def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path], strict: bool = True) -> Found:
@@ -41,7 +42,7 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
     base: folder that relative paths of the story start from. roots: folders that paths may lead into, besides it.
     strict: raise the first InputAbsent instead of returning it. Raises StoryInvalid for a path that leads elsewhere.
     """
-    story = _confined(story, base, [base, cache, *roots])
+    given, story = story, _confined(story, base, [base, cache, *roots])
     memo = cache / "identities"
     absent: list[InputAbsent] = []
 
@@ -59,7 +60,7 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
         if isinstance(story.dataset, FolderDataset):
             dataset = identify_folder(Path(story.dataset.path))[0]
         elif isinstance(story.dataset, PocketDataset):
-            dataset = f"world {world.VERSION}"
+            dataset = f"world {WORLD_VERSION}"
         checkpoint = find_checkpoint(story.model.checkpoint, cache=cache)
         digest = identify(checkpoint)
         aesthetics, clip = scorer("aesthetics"), scorer("clip")
@@ -68,7 +69,7 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
             raise
         absent.append(problem)
     sources = Sources(checkpoint=digest, dataset=dataset, aesthetics=aesthetics, clip=clip)
-    return Found(story, checkpoint, sources, tuple(absent))
+    return Found(given, story, checkpoint, sources, tuple(absent))
 
 
 def _confined(story: Story, base: Path, roots: Sequence[Path]) -> Story:

@@ -8,8 +8,9 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 
@@ -96,15 +97,15 @@ def run(
             device=find_device(device),
             listener=tell,
             until=until,
+            command=["kolora", *click.get_current_context().find_root().obj],
             fresh=fresh,
             forced=forced,
         )
         if not worked:
             tell.say(f"nothing to do: {root} is complete", out=str(root))
             return
-    except Exception:
-        if (folder.records / "run.json").is_file():
-            write_report(root)
+    except Exception as problem:
+        _report_failure(folder, problem)
         raise
     finally:
         tell.close()
@@ -113,6 +114,16 @@ def run(
         if until is None:
             folder.seal()
     tell.say(f"the report is {root / 'report.html'}", out=str(root))
+
+
+def _report_failure(folder: RunFolder, problem: Exception) -> None:
+    """Report a run that failed; if that fails too, the first problem is the one to tell, with a note of the second."""
+    if not (folder.records / "run.json").is_file():
+        return
+    try:
+        write_report(folder.root)
+    except Exception as second:
+        problem.add_note(f"the report could not be written either: {second}")
 
 
 @kolora.command()
@@ -163,7 +174,7 @@ def report(out: Path) -> None:
 @kolora.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="story.yaml")
 @click.option("--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True)
-def new(path: Path, language: str) -> None:
+def new(path: Path, language: Literal["zh", "en"]) -> None:
     """Write a commented story to start from."""
     if path.exists():
         raise UsageError(f"{path} is there already and is not overwritten", hint="kolora new another.yaml")
@@ -198,7 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(given: list[str]) -> int:
     try:
-        kolora.main(given, prog_name="kolora", standalone_mode=False)
+        kolora.main(given, prog_name="kolora", standalone_mode=False, obj=tuple(given))
     except KoloraError as problem:
         _trace(given)
         complain(problem)
@@ -226,9 +237,10 @@ def _trace(given: list[str], *, always: bool = False) -> None:
 
 def _quieten() -> None:
     """Keep libraries' chatter out of the output; warnings and errors still come through."""
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    for name in ("lightning", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("lightning.pytorch.accelerators.cuda", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -43,6 +43,7 @@ def teller(stream: TextIO) -> Teller:
 def complain(problem: KoloraError) -> None:
     """Write the error's two lines to stderr, and where the container's keeper looks for last words."""
     text = f"error: {problem.error}\n" + (f"hint: {problem.hint}\n" if problem.hint else "")
+    text += "".join(f"({note})\n" for note in getattr(problem, "__notes__", ()))
     sys.stderr.write(text)
     try:
         if LAST_WORDS.is_file():

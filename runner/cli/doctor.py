@@ -48,4 +48,4 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
     shm = Path("/dev/shm")  # noqa: S108 - its size is asked, nothing is put there
     if shm.is_dir():
         size = shutil.disk_usage(shm).total
-        yield size >= SMALL_SHM, f"/dev/shm of {size / 2**20:.0f} MiB", "none needed: kolora loads data in-process"
+        yield size >= SMALL_SHM, f"shared memory of {size / 2**20:.0f} MiB", "none needed: kolora loads data in-process"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ OUT_VOLUME = Path("/out")
 CACHE_VOLUME = Path("/cache")
 LARGEST_STORY = 2**20
 """Bytes read of a story at most; what is longer is refused by the reader of stories."""
-_PATH_KEYS = re.compile(r"^(dataset\.path|model\.checkpoint|scores\.(?:aesthetics|clip))=(.+)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,19 @@ def read_given(name: str, overrides: Sequence[str]) -> Given:
 
 def sources_of(given: Given, *, out: Path, strict: bool = True) -> Found:
     """Find what a story stands on; a path from ``--set`` is the user's own and may lead anywhere."""
-    named = [Path(match[2]).resolve() for each in given.overrides if (match := _PATH_KEYS.match(each))]
+    overridden = tuple(each.partition("=")[0].strip() for each in given.overrides)
+    story = given.story
+    paths = {
+        "dataset.path": getattr(story.dataset, "path", None),
+        "model.checkpoint": story.model.checkpoint,
+        "scores.aesthetics": story.scores.aesthetics,
+        "scores.clip": story.scores.clip,
+    }
+    named = [
+        given.base / path
+        for key, path in paths.items()
+        if path is not None and any(f"{key}.".startswith(f"{each}.") for each in overridden)
+    ]
     roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
     return find_sources(
         given.story, base=given.base, cache=cache_folder(), roots=[Path.cwd(), out, *roots, *named], strict=strict

@@ -37,9 +37,10 @@ def forbid_installing(lazy_loader: Any) -> None:
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
     if event in PROGRAMS:
-        raise PermissionError(f"filters may not start programs: {arguments[0]} {arguments[1]}")
+        # Not all arguments: the environment is among them.
+        raise PermissionError(f"filters may not start programs: {arguments[:2]}")
     if event in NETWORK:
-        raise PermissionError(f"filters may not reach the network: {arguments[-1]}")
+        raise PermissionError(f"filters may not reach the network: {arguments[1:] or arguments}")
 
 
 def _skip_executors() -> None:

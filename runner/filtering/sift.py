@@ -16,7 +16,7 @@ from runner.errors import InputAbsent, KoloraError
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "SYSTEMROOT")
 """All that filters see of the environment: no tokens, no proxies, nobody's caches."""
 
-LAST_LINES = 5
+LAST_LINES = 3
 
 
 def sift(
@@ -110,5 +110,6 @@ def _environment(scratch: Path) -> dict[str, str]:
 
 
 def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return " | ".join(lines[-LAST_LINES:]) or "it said nothing"
+    """Return the end of the log in one line, without a traceback's markers."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return " | ".join([line for line in lines if line.strip("^~")][-LAST_LINES:]) or "it said nothing"

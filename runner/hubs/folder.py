@@ -148,7 +148,9 @@ def _csv_rows(content: str, name: str) -> Iterator[tuple[int, str, str]]:
                 yield start, record[header.index(FILE_NAME)], record[header.index(TEXT)]
             start = reader.line_num + 1
     except csv.Error as error:
-        raise StoryInvalid(f"{name} line {reader.line_num} is not CSV: {error}", hint=f"mend that line of {name}") from error
+        raise StoryInvalid(
+            f"{name} line {reader.line_num} is not CSV: {error}", hint=f"mend that line of {name}"
+        ) from error
 
 
 def _jsonl_rows(content: str, name: str) -> Iterator[tuple[int, str, str]]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 SIGNATURES = (
     ("JPEG", b"\xff\xd8\xff"),
@@ -77,15 +78,13 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
             return Unfit("not a picture", f"its first bytes are none of {KNOWN}")
         if name == "WEBP" and size < int.from_bytes(head[4:8], "little") + 8:
             return Unfit("truncated file", f"{size} bytes of {int.from_bytes(head[4:8], 'little') + 8}")
-        with _pillow_limits(max_pixels) as complaints:
+        with _complaints() as complaints:
             try:
                 with Image.open(file, formats=(name,)) as image:
                     width, height = image.size
                     if width * height > max_pixels:
                         return Unfit("too many pixels", f"{width} x {height}, more than {max_pixels}")
                     picture = _plain(image)
-            except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-                return Unfit("too many pixels", f"more than {max_pixels}")
             # Decoders fed with hostile bytes raise whatever they like; only the disk's own errors are not about
             # the picture.
             except Exception as error:
@@ -97,7 +96,7 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
     notes = list(picture.notes)
     if path.suffix.lower() not in ENDINGS[name]:
         notes.insert(0, f"a {name} named {path.suffix or 'without an ending'}")
-    return Picture(picture.image, tuple([*notes, *dict.fromkeys(str(complaint.message) for complaint in complaints)]))
+    return Picture(picture.image, (*notes, *dict.fromkeys(str(complaint.message) for complaint in complaints)))
 
 
 def _format_of(head: bytes) -> str | None:
@@ -107,14 +106,13 @@ def _format_of(head: bytes) -> str | None:
 
 
 @contextmanager
-def _pillow_limits(max_pixels: int) -> Iterator[list[warnings.WarningMessage]]:
-    """Have Pillow itself refuse what is too large, also in frames and tiles, and collect its other complaints."""
+def _complaints() -> Iterator[list[warnings.WarningMessage]]:
+    """Collect Pillow's warnings, and leave the limit on pixels to the data set: Pillow's own is a constant."""
     before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_pixels
+    Image.MAX_IMAGE_PIXELS = None
     try:
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield complaints
     finally:
         Image.MAX_IMAGE_PIXELS = before
@@ -126,7 +124,7 @@ def _damage(error: Exception) -> Unfit:
     return Unfit("truncated file" if truncated else "damaged file", "" if words == "image file is truncated" else words)
 
 
-def _plain(image: Image.Image) -> Picture | Unfit:
+def _plain(image: ImageFile.ImageFile) -> Picture | Unfit:
     """Convert an opened picture; the order matters: pixels, upright, depth, transparency, colours."""
     notes = []
     # Pillow narrows the samples of most modes as it decodes them; only the raw mode still tells.
@@ -154,7 +152,7 @@ def _plain(image: Image.Image) -> Picture | Unfit:
         notes.append("from CMYK")
     elif plain.has_transparency_data:
         plain = plain.convert("RGBA")
-        if plain.getextrema()[3] != (255, 255):
+        if plain.getchannel("A").getextrema() != (255, 255):
             notes.append("transparency laid on white")
         plain = Image.alpha_composite(Image.new("RGBA", plain.size, "white"), plain).convert("RGB")
     else:
@@ -162,11 +160,14 @@ def _plain(image: Image.Image) -> Picture | Unfit:
     if profile:
         plain, note = _to_srgb(plain, profile)
         notes += note
-    return Picture(plain.convert("RGB"), tuple(notes))
+    plain = plain.convert("RGB")
+    # Profiles, dates and comments would be saved along: other bytes for the same picture.
+    plain.info = {}
+    return Picture(plain, tuple(notes))
 
 
 def _fits_16_bits(image: Image.Image) -> bool:
-    lowest, highest = image.getextrema()
+    lowest, highest = cast("tuple[int, int]", image.getextrema())
     return lowest >= 0 and highest <= 65535
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import InputAbsent
+from runner.errors import InputAbsent, StoryInvalid
 from runner.hubs.folder import legible, read_folder
 from runner.hubs.identity import identify_folder
 from runner.hubs.pictures import Picture, Unfit, read_picture
@@ -17,7 +17,7 @@ from runner.spec.story import Dataset, FolderDataset, PocketDataset
 
 @dataclass(frozen=True)
 class Raw:
-    """One file of a data set as found: its name, caption, size and sha256, and the picture in it or why there is none."""
+    """One file of a data set as found: name, caption, size, sha256, and the picture in it or why there is none."""
 
     source: str
     text: str
@@ -33,6 +33,12 @@ def gather(dataset: Dataset, *, language: str, pictures: str) -> tuple[int, Iter
     InputAbsent where the pictures are not there or are others by now.
     """
     if isinstance(dataset, PocketDataset):
+        styles = world.STYLES + world.HELD_OUT
+        if dataset.style not in styles:
+            raise StoryInvalid(
+                f"dataset.style is '{dataset.style}'; pocket's world is drawn in {', '.join(styles)}",
+                hint="set dataset.style to one of them",
+            )
         return dataset.count, _drawn(dataset, language)
     if isinstance(dataset, FolderDataset):
         return _found(dataset, pictures)
@@ -69,7 +75,9 @@ def _found(dataset: FolderDataset, pictures: str) -> tuple[int, Iterator[Raw]]:
             else:
                 found = read_picture(file, max_pixels=dataset.max_pixels)
                 if isinstance(found, Picture) and not source.text:
-                    found = Unfit("no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one")
+                    found = Unfit(
+                        "no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one"
+                    )
             size = 0 if source.refused else file.stat().st_size
             yield Raw(legible(source.path), source.text, size, sha256[source.path], found)
 

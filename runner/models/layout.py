@@ -125,18 +125,24 @@ def write_shards(folder: Path, stem: str, tensors: Mapping[str, torch.Tensor], *
         shards[-1][name] = tensors[name]
         room -= size
     if len(shards) == 1:
-        save_file(shards[0], folder / f"{stem}.safetensors", metadata={"format": "pt"})
+        _write_tensors(folder / f"{stem}.safetensors", shards[0])
         return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        _write_tensors(folder / file, shard)
         weight_map |= dict.fromkeys(shard, file)
     index = {
         "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
         "weight_map": weight_map,
     }
     _write_config(folder / f"{stem}.safetensors.index.json", index)
+
+
+def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write one safetensors file that everyone may read: the library makes it its owner's alone."""
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 def _write_config(path: Path, config: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ strength 1.0 then means the same to every loader, also to those that never read 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,15 @@ def lora_bytes(weights: LoraWeights, *, metadata: Mapping[str, str]) -> bytes:
         stem = f"unet.{unet_name(module + '.weight').removesuffix('.weight')}"
         tensors[f"{stem}.lora_A.weight"] = down.detach().to("cpu", torch.float32).contiguous()
         tensors[f"{stem}.lora_B.weight"] = up.detach().to("cpu", torch.float32).contiguous()
-    return bytes(save(tensors, metadata={"format": "pt", **metadata}))
+    return _sorted_header(save(tensors, metadata={"format": "pt", **metadata}))
+
+
+def _sorted_header(file: bytes) -> bytes:
+    """Sort the header of a safetensors file: its writer puts metadata in an order that changes with every call."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8:start]), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[start:]
 
 
 def read_lora(path: Path) -> LoraWeights:
@@ -46,12 +55,15 @@ def read_lora(path: Path) -> LoraWeights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file object is no dict
     except (SafetensorError, FileNotFoundError) as problem:
         raise InputAbsent(f"{path.name} is no readable LoRA: {problem}", hint="kolora run --force train") from problem
-    pairs = {}
-    for name, down in tensors.items():
-        match = re.fullmatch(r"unet\.(.+)\.lora_A\.weight", name)
-        if match:
-            pairs[_module_name(match[1])] = (down, tensors[f"unet.{match[1]}.lora_B.weight"])
-    return LoraWeights(pairs)
+    modules = [match[1] for match in (re.fullmatch(r"unet\.(.+)\.lora_A\.weight", name) for name in tensors) if match]
+    if {f"unet.{module}.lora_{side}.weight" for module in modules for side in "AB"} != set(tensors) or not modules:
+        raise InputAbsent(f"{path.name} is no LoRA of kolora's own format", hint="kolora run --force train")
+    return LoraWeights(
+        {
+            _module_name(module): (tensors[f"unet.{module}.lora_A.weight"], tensors[f"unet.{module}.lora_B.weight"])
+            for module in modules
+        }
+    )
 
 
 def _module_name(published: str) -> str:
@@ -70,12 +82,14 @@ class Merge:
     """
 
     def __init__(self, unet: nn.Module, lora: LoraWeights) -> None:
-        modules = dict(unet.named_modules())
-        foreign = [name for name in lora.pairs if name not in modules]
-        if foreign:
-            raise InputAbsent(f"the LoRA changes {foreign[0]}, which this checkpoint lacks", hint="use its own LoRA")
+        weights = dict(unet.named_parameters())
+        for name, (down, up) in lora.pairs.items():
+            weight = weights.get(f"{name}.weight")
+            if weight is None or weight.shape != (up.shape[0], down.shape[1]):
+                wanted = "lacks" if weight is None else f"has in another shape, {tuple(weight.shape)}"
+                raise InputAbsent(f"the LoRA changes {name}, which this checkpoint {wanted}", hint="use its own LoRA")
         self._lora = lora
-        self._weights = {name: modules[name].weight for name in lora.pairs}
+        self._weights = {name: weights[f"{name}.weight"] for name in lora.pairs}
         self._originals = {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
         self._strength = 0.0
 
@@ -91,3 +105,23 @@ class Merge:
                 merged = torch.addmm(merged, up, down, alpha=strength)
             weight.copy_(merged)
         self._strength = strength
+
+
+class Wearer:
+    """A U-Net that wears one LoRA at a time, or none."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        self._unet = unet
+        self._path: Path | None = None
+        self._merge: Merge | None = None
+
+    def wear(self, path: Path | None, *, strength: float) -> nn.Module:
+        """Give the U-Net with the LoRA of ``path`` and no other; without one it is the checkpoint's to the bit."""
+        if self._merge is not None and path != self._path:
+            self._merge.set(0.0)
+            self._merge = None
+        if path is not None:
+            self._merge = self._merge or Merge(self._unet, read_lora(path))
+            self._path = path
+            self._merge.set(strength)
+        return self._unet

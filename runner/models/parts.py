@@ -6,6 +6,7 @@ Training, rendering and the encoders stand on this class and know neither DiffSy
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,7 +22,7 @@ from runner.models.architecture import (
     build_vae_encoder,
 )
 from runner.models.conditioning import Conditioning
-from runner.models.lora import Merge, read_lora
+from runner.models.lora import Wearer
 from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import Tokenizer
@@ -51,6 +52,7 @@ class Parts:
                 "there is a GPU, but torch cannot use it (its driver may be too old for CUDA 12.1)",
                 hint="kolora doctor",
             )
+        make_deterministic()
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
@@ -101,10 +103,7 @@ class Parts:
 
         Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
         """
-        unet = self._part("unet", lambda: self._load_unet(self.dtype))
-        if lora is not None:
-            self._part(f"merge of {lora}", lambda: Merge(unet, read_lora(lora))).set(strength)
-        return unet
+        return self._part("unet", lambda: Wearer(self._load_unet(self.dtype))).wear(lora, strength=strength)
 
     def training_unet(self) -> nn.Module:
         """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.
@@ -131,11 +130,18 @@ class Parts:
         return cast(T, self._loaded[name])
 
     def _load_unet(self, dtype: torch.dtype) -> nn.Module:
-        return load_part(build_unet, self.checkpoint / "unet", rename=unet_name, device=self.device, dtype=dtype)
+        folder = self.checkpoint / "unet"
+        return self._laid_out(load_part(build_unet, folder, rename=unet_name, device=self.device, dtype=dtype))
 
     def _load_vae(self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str]) -> nn.Module:
         folder = self.checkpoint / "vae"
-        return load_part(build, folder, rename=rename, device=self.device, dtype=torch.float32)
+        return self._laid_out(load_part(build, folder, rename=rename, device=self.device, dtype=torch.float32))
+
+    def _laid_out(self, module: nn.Module) -> nn.Module:
+        """Lay convolutions out with channels last on a CPU, where that makes them a third to a half faster."""
+        if self.device == "cpu":
+            cast(Any, module).to(memory_format=torch.channels_last)
+        return module
 
     def _load_text_encoder(self) -> nn.Module:
         """Load ChatGLM without its output layer (0.5 GB of logits that conditioning never reads).
@@ -155,6 +161,18 @@ class Parts:
         exponents = torch.arange(0, rotary.dim, 2, device=self.device).to(self.dtype) / rotary.dim
         rotary.inv_freq = 1.0 / (10000**exponents)
         return encoder
+
+
+def make_deterministic() -> None:
+    """Ask for kernels that give the same bits every time, where there are such; the others only warn.
+
+    cuBLAS needs its workspace fixed before CUDA starts. torch would also fill all fresh memory, for programs that read
+    what they never wrote: none of ours do, and it costs a tenth of the time.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False
 
 
 def _resolved(dtype: str, device: str) -> str:

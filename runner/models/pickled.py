@@ -42,13 +42,14 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            loaded = _Tensors(archive, path).load()
-    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as problem:
+            loaded: dict[str, torch.Tensor] = _Tensors(archive, path).load()
+    except Exception as problem:  # a damaged pickle can end in any of them, as Python's documentation says
         raise InputAbsent(
             f"{path.name} is not a state dict of plain tensors: {problem}",
             hint="download the checkpoint again, or take its safetensors files",
         ) from problem
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    named = isinstance(loaded, dict) and all(isinstance(name, str) for name in loaded)
+    if not named or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise InputAbsent(
             f"{path.name} holds something else than a dict of tensors", hint="download the checkpoint again"
         )

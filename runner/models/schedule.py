@@ -25,7 +25,13 @@ class NoiseSchedule:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
         """Read a diffusers-style scheduler config; raises InputAbsent for a kind Kolors is not."""
-        kind = (config.get("beta_schedule"), config.get("prediction_type", "epsilon"))
+        absent = {"beta_schedule", "beta_start", "beta_end", "num_train_timesteps"} - config.keys()
+        if absent:
+            raise InputAbsent(
+                f"scheduler/scheduler_config.json lacks {', '.join(sorted(absent))}",
+                hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
+            )
+        kind = (config["beta_schedule"], config.get("prediction_type", "epsilon"))
         if kind != ("scaled_linear", "epsilon"):
             raise InputAbsent(
                 f"the checkpoint's schedule is {kind[0]} with {kind[1]} prediction, kolora needs scaled_linear with "

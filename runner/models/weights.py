@@ -43,7 +43,10 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
         return (_variant(singles, half=half),)
     if indexes:
         index = _variant(indexes, half=half)
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, LookupError, TypeError, AttributeError) as problem:
+            raise InputAbsent(f"{folder.name}/{index.name} is no index: {problem!r}", hint=_AGAIN) from problem
         files = tuple(folder / name for name in names)
         absent = [path.name for path in files if path.parent != folder or not path.is_file()]
         if absent:

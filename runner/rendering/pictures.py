@@ -25,6 +25,7 @@ def paste_grid(
 ) -> Image.Image:
     """Paste pictures row by row into a grid of exactly width x height pixels, each fitted whole into its cell."""
     rows = -(-len(paths) // columns)
+    ideal = ((width + gap) / columns - gap, (height + gap) / rows - gap)
     grid = Image.new("RGB", (width, height), background)
     for index, path in enumerate(paths):
         row, column = divmod(index, columns)
@@ -33,11 +34,19 @@ def paste_grid(
         cell = (right - gap - left, bottom - gap - top)
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
-        scale = min(cell[0] / picture.width, cell[1] / picture.height)
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        scale = min(ideal[0] / picture.width, ideal[1] / picture.height)
+        size = (
+            _side(picture.width * scale, ideal[0], cell[0]),
+            _side(picture.height * scale, ideal[1], cell[1]),
+        )
         fitted = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         grid.paste(fitted, (left + (cell[0] - size[0]) // 2, top + (cell[1] - size[1]) // 2))
     return grid
+
+
+def _side(fitted: float, ideal: float, cell: int) -> int:
+    """Round a fitted side to pixels; one that comes within a pixel of its ideal cell fills the real one, seamlessly."""
+    return cell if ideal - fitted < 1 else max(1, round(fitted))
 
 
 def _edge(length: int, cells: int, gap: int, index: int) -> int:

@@ -53,12 +53,12 @@ def draw_curve(
 ) -> Curve | None:
     """Lay out a loss curve; None where no step has a finite loss.
 
-    The smooth line is the centred mean over a twentieth of the steps, at least one.
+    The smooth line is the centred mean over a tenth of the steps, at least one.
     """
     finite = [value for value in loss if value is not None]
     if not finite:
         return None
-    window = max(1, len(loss) // 20) | 1
+    window = max(1, len(loss) // 10) | 1
     smoothed = centred_mean(loss, window)
     ups = ticks(min(finite), max(finite))
     low, high = ups[0], ups[-1]
@@ -102,10 +102,10 @@ def centred_mean(values: Sequence[float | None], window: int) -> list[float | No
 
 
 def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Return about five round numbers from at or under `low` to at or over `high`; at least two."""
+    """Return about six round numbers from at or under `low` to at or over `high`; at least two."""
     if high <= low:
         low, high = (low, low + 1) if whole or low == 0 else (low - abs(low) / 10, low + abs(low) / 10)
-    rough = (high - low) / 4
+    rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     gap = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     if whole:

@@ -20,7 +20,7 @@ class Gap(Fact):
     """Something the report wanted to read and could not, so that a reader never takes silence for success."""
 
     what: Literal["absent", "torn", "changed"]
-    """absent: not there. torn: there, but not readable as what it should be. changed: not the bytes that were recorded."""
+    """absent: not there. torn: there, but not what it should be. changed: not the bytes that were recorded."""
     path: str
     """Relative to the run folder."""
     detail: str = ""
@@ -40,7 +40,6 @@ class Checkpoint(Fact):
 
     name: str
     digest: str | None
-    path: str | None
 
 
 class Grid(Fact):
@@ -88,8 +87,7 @@ class Scene(Fact):
     seed: int | None
     settings: Settings
     differs: Settings
-    """Of the settings, those that are not the story's common ones."""
-    checkpoint: str | None
+    """Of the settings, those that are not the story's own."""
     image: str | None
     """Path of the full picture, relative to the run folder; null where there is none to show."""
     aesthetics: float | None = None
@@ -198,7 +196,7 @@ class ReportData(Fact):
     grid: Grid | None
     verdict: Verdict
     settings: Settings
-    """What most scenes were rendered with; a scene's `differs` says where it goes its own way."""
+    """What the story renders with; a scene's `differs` says where it goes its own way."""
     scenes: tuple[Scene, ...]
     training: Training | None
     data: Data | None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from runner.artifacts import DIGEST_SHOWN, PUBLISHED
 from runner.errors import InputAbsent
 from runner.report.data import (
     Again,
@@ -46,13 +46,12 @@ from runner.report.records import (
 )
 
 RUN = "records/run.json"
-LEDGER = "data/ledger.jsonl"
-HISTORY = "lora/history.json"
-GRID = "grid.png"
+LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
+HISTORY = PUBLISHED["train"]["history.json"]
+GRID = PUBLISHED["grid"]["grid.png"]
 STORY = "story.yaml"
 DROPPED_SHOWN = 50
 STORY_BYTES = 256 * 1024
-STAGES = ("fetch", "filter", "encode", "condition", "train", "render", "grid", "score")
 
 
 def read_report_data(out: Path) -> ReportData:
@@ -87,8 +86,8 @@ class _Folder:
     def current_records(self) -> dict[str, RecordRead]:
         """Records of this run's steps. One left by an earlier story has another digest and does not count."""
         if self.run is None:
-            paths = sorted(path for path in (self.out / "records").glob("*.json") if path.name != "run.json")
-            found = (self.keep(read_json(self.out, f"records/{path.name}", RecordRead)) for path in paths)
+            names = sorted(path.name for path in (self.out / "records").glob("*.json") if path.name != "run.json")
+            found = [self.keep(read_json(self.out, f"records/{name}", RecordRead)) for name in names]
             return {record.step: record for record in found if record}
         records = {}
         for step in self.steps:
@@ -118,22 +117,21 @@ class _Folder:
 
     def report(self) -> ReportData:
         run = self.run
-        failure = Failure(**run.error.model_dump()) if run and run.error else None
-        scenes = self.scenes()
+        title = (run.story.report.title or run.title or run.name) if run else self.out.resolve().name
         return ReportData(
             kolora=run.kolora if run else next((record.kolora for record in self.records.values()), None),
             name=run.name if run else self.out.resolve().name,
-            title=(run.title or run.name) if run else self.out.resolve().name,
+            title=title,
             language=run.language if run else "en",
             status=run.status if run else "partial",
             started=run.started if run else None,
             seconds=run.seconds if run else None,
-            checkpoint=self.checkpoint(scenes),
-            failure=failure,
+            checkpoint=self.checkpoint(),
+            failure=Failure(**run.error.model_dump(exclude={"facts"})) if run and run.error else None,
             grid=self.grid(),
             verdict=self.verdict(),
-            settings=common_settings(scene.settings for scene in scenes),
-            scenes=scenes,
+            settings=self.settings(),
+            scenes=self.scenes(),
             training=self.training(),
             data=self.data(),
             steps=self.step_lines(),
@@ -143,11 +141,11 @@ class _Folder:
             gaps=tuple(dict.fromkeys(self.gaps)),
         )
 
-    def checkpoint(self, scenes: tuple[Scene, ...]) -> Checkpoint | None:
-        if self.run and self.run.checkpoint:
-            return Checkpoint(**self.run.checkpoint.model_dump())
-        named = next((scene.checkpoint for scene in scenes if scene.checkpoint), None)
-        return Checkpoint(name=named, digest=None, path=None) if named else None
+    def checkpoint(self) -> Checkpoint | None:
+        if self.run:
+            return Checkpoint(**self.run.checkpoint.model_dump()) if self.run.checkpoint else None
+        digests = [facts.checkpoint for facts in self.rendered().values() if facts.checkpoint]
+        return Checkpoint(name=digests[0][:DIGEST_SHOWN], digest=digests[0]) if digests else None
 
     def grid(self) -> Grid | None:
         facts = self.facts("grid", GridRead)
@@ -167,37 +165,40 @@ class _Folder:
             training_clip_mean=facts.training.clip_mean if facts.training else None,
         )
 
+    def settings(self) -> Settings:
+        return Settings(**self.run.story.render.model_dump()) if self.run else Settings()
+
+    def rendered(self) -> dict[int, SceneRead]:
+        """What the finished scenes were rendered from, by number."""
+        facts = {number: self.facts(step, SceneRead) for step in self.records if (number := _scene_number(step))}
+        return {number: scene for number, scene in facts.items() if scene}
+
     def scenes(self) -> tuple[Scene, ...]:
         planned = {scene.number: scene for scene in self.run.scenes} if self.run else {}
+        rendered = self.rendered()
         actions = {number: step.action for step in self.steps if (number := _scene_number(step.step))}
-        rendered: dict[int, SceneRead] = {}
-        for step in self.records:
-            number = _scene_number(step)
-            facts = self.facts(step, SceneRead) if number else None
-            if number and facts:
-                rendered[number] = facts
         score = self.facts("score", ScoreRead)
         scores = {line.number: line for line in score.scenes} if score else {}
-        numbers = sorted(planned.keys() | actions.keys() | rendered.keys())
-        read = {number: rendered.get(number) or planned.get(number) or SceneRead(number=number) for number in numbers}
-        common = common_settings(_settings(facts) for facts in read.values())
-        return tuple(
-            Scene(
-                number=number,
-                state="done" if number in rendered else "failed" if actions.get(number) == "failed" else "pending",
-                title=facts.title,
-                prompt=facts.prompt,
-                negative_prompt=facts.negative_prompt,
-                seed=facts.seed,
-                settings=_settings(facts),
-                differs=difference(_settings(facts), common),
-                checkpoint=facts.checkpoint,
-                image=self.image(number) if number in rendered else None,
-                aesthetics=scores[number].aesthetics if number in scores else None,
-                clip=scores[number].clip if number in scores else None,
+        usual = self.settings()
+        scenes = []
+        for number, facts in sorted((rendered | planned).items()):
+            settings = Settings(**facts.model_dump(include=set(Settings.model_fields)))
+            scenes.append(
+                Scene(
+                    number=number,
+                    state="done" if number in rendered else "failed" if actions.get(number) == "failed" else "pending",
+                    title=facts.title.strip(),
+                    prompt=facts.prompt,
+                    negative_prompt=facts.negative_prompt,
+                    seed=facts.seed,
+                    settings=settings,
+                    differs=difference(settings, usual),
+                    image=self.image(number) if number in rendered else None,
+                    aesthetics=scores[number].aesthetics if number in scores else None,
+                    clip=scores[number].clip if number in scores else None,
+                )
             )
-            for number, facts in read.items()
-        )
+        return tuple(scenes)
 
     def image(self, number: int) -> str | None:
         path = f"images/{number:02d}.png"
@@ -209,13 +210,12 @@ class _Folder:
             return None
         content = self.recorded_bytes("train", "history.json", HISTORY)
         history = self.keep(parse_json(content, HISTORY, HistoryRead)) if content is not None else None
-        if history and len(history.step) != len(history.loss):
-            self.gaps.append(Gap(what="torn", path=HISTORY, detail="step and loss differ in length"))
-            history = None
         return Training(**facts.model_dump(), **(history.model_dump() if history else {}))
 
     def data(self) -> Data | None:
         fetch, kept = self.facts("fetch", FetchRead), self.facts("filter", FilterRead)
+        if kept is None and self.run and self.run.error:
+            kept = self.run.error.facts
         if fetch is None and kept is None:
             return None
         funnel: tuple[Sieve, ...] = ()
@@ -249,9 +249,7 @@ class _Folder:
         )
 
     def step_lines(self) -> tuple[Step, ...]:
-        lines: Iterable[StepRead | RecordRead] = self.steps
-        if not self.steps:
-            lines = sorted(self.records.values(), key=lambda record: (_stage_order(record.stage), record.step))
+        lines: Iterable[StepRead | RecordRead] = self.steps if self.run else self.records.values()
         return tuple(self.step_line(line) for line in lines)
 
     def step_line(self, line: StepRead | RecordRead) -> Step:
@@ -270,7 +268,8 @@ class _Folder:
     def numerics(self) -> tuple[Numerics, ...]:
         groups: dict[tuple[tuple[str, object], ...], list[RecordRead]] = {}
         for record in self.records.values():
-            if record.numerics:
+            # A step that computed nothing has no numerics to speak of.
+            if record.numerics.get("torch") is not None:
                 groups.setdefault(tuple(sorted(record.numerics.items())), []).append(record)
         return tuple(
             Numerics(steps=tuple(record.step for record in group), values=group[0].numerics)
@@ -291,24 +290,10 @@ class _Folder:
         return Again(command=command, story=story)
 
 
-def common_settings(all_settings: Iterable[Settings]) -> Settings:
-    """Return for each setting the value that most scenes have; the earlier one where two are as frequent."""
-    rows = [settings.model_dump() for settings in all_settings]
-    common = {}
-    for name in Settings.model_fields:
-        counted = Counter(row[name] for row in rows if row[name] is not None)
-        common[name] = counted.most_common(1)[0][0] if counted else None
-    return Settings(**common)
-
-
-def difference(settings: Settings, common: Settings) -> Settings:
-    """Return only those settings that are not the common ones."""
-    usual = common.model_dump()
-    return Settings(**{name: value for name, value in settings.model_dump().items() if value != usual[name]})
-
-
-def _settings(scene: SceneRead) -> Settings:
-    return Settings(**scene.model_dump(include=set(Settings.model_fields)))
+def difference(settings: Settings, usual: Settings) -> Settings:
+    """Return only those settings that are not the usual ones."""
+    others = usual.model_dump()
+    return Settings(**{name: value for name, value in settings.model_dump().items() if value != others[name]})
 
 
 def _record(step: str) -> str:
@@ -318,7 +303,3 @@ def _record(step: str) -> str:
 def _scene_number(step: str) -> int | None:
     stage, _, number = step.partition("-")
     return int(number) if stage == "render" and number.isdecimal() else None
-
-
-def _stage_order(stage: str) -> int:
-    return STAGES.index(stage) if stage in STAGES else len(STAGES)

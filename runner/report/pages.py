@@ -20,8 +20,14 @@ from runner.report.words import WORDS
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 
-_MARKS = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\`*_[]{}<>&|#~!$:@\"'=+^"})
-_CONTROLS = {code: "\ufffd" for code in (*range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0))}
+_MARKS = str.maketrans({mark: f"&#{ord(mark)};" for mark in '\\`*[]<>&|#~$@"'})
+_SOMETIMES = re.compile(r"(?i)(?<=www)\.|:(?!\s|\d\d\b)|(?<![a-z0-9])_|_(?![a-z0-9])")
+"""Marks that act only in their place: of a bare address, of an emoji, of emphasis."""
+_UNSEEN = dict.fromkeys(
+    (*range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    "\ufffd",
+)
+"""Control characters, and those that turn the direction of what follows, are shown as U+FFFD."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,17 @@ def markdown_text(value: object) -> Markup:
     """
     if isinstance(value, Markup):
         return value
-    line = " ".join(str(value).translate(_CONTROLS).split()).translate(_MARKS)
-    return Markup(re.sub(r"(?i)(www)\.", r"\1&#46;", line))  # noqa: S704: escaped just above
+    line = re.sub(r"\s+", " ", str(value).translate(_UNSEEN)).translate(_MARKS)
+    # Every mark was escaped just above.
+    return Markup(_SOMETIMES.sub(lambda mark: f"&#{ord(mark[0])};", line))  # noqa: S704
 
 
 def fenced(text: str) -> Markup:
     """Return text as a Markdown code block that nothing in the text can close."""
-    text = text.translate(_CONTROLS).replace("\r", "\n").strip("\n")
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
-    return Markup(f"{fence}\n{text}\n{fence}")  # noqa: S704: inside a fence nothing acts
+    text = text.translate(_UNSEEN).replace("\r", "\n").strip("\n")
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    # Inside a fence longer than any in the text nothing acts.
+    return Markup(f"{fence}\n{text}\n{fence}")  # noqa: S704
 
 
 def stage_times(steps: Sequence[Step]) -> tuple[StageTime, ...]:
@@ -82,6 +90,15 @@ def stage_times(steps: Sequence[Step]) -> tuple[StageTime, ...]:
             reasons=tuple(dict.fromkeys(step.reason for step in group if step.reason)),
         )
         for stage, group in stages.items()
+    )
+
+
+def brief_steps(names: Sequence[str], steps: Sequence[Step], words: Mapping[str, str]) -> str:
+    """Say many steps briefly, by stage: Encode, Train, Render × 8."""
+    stages = {step.name: step.stage for step in steps}
+    counts = Counter(stages.get(name, name) for name in names)
+    return words["comma"].join(
+        words.get(f"stage_{stage}", stage) + (f" × {times}" if times > 1 else "") for stage, times in counts.items()
     )
 
 
@@ -103,8 +120,8 @@ def settings_words(settings: Settings, words: Mapping[str, str]) -> list[tuple[s
 
 
 def _visible(value: object) -> object:
-    """Show control characters, which HTML forbids, as the replacement character."""
-    return value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Show characters that would act unseen as the replacement character."""
+    return value.translate(_UNSEEN) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _environment(data: ReportData, finalize: Callable[[object], object]) -> Environment:
@@ -137,5 +154,6 @@ def _scope(data: ReportData) -> dict[str, Any]:
         "w": words,
         "curve": draw_curve(training.step, training.loss, training.learning_rate) if training else None,
         "stages": stage_times(data.steps),
+        "brief": lambda names: brief_steps(names, data.steps, words),
         "settings_words": lambda settings: settings_words(settings, words),
     }

@@ -14,9 +14,11 @@ from PIL import Image
 PAGE_BYTES = 3_400_000
 """For all previews together before base64, which adds a third: the page stays under 5 MB."""
 GRID_BYTES = 700_000
-LONGEST_EDGE = 1600
+GRID_WIDTH, FEW_WIDTH, MANY_WIDTH = 1600, 1024, 512
+"""Pixels: sharp at the width each has on a page."""
+FEW = 12
 TRIES = ((1.0, 88), (1.0, 80), (0.75, 80), (0.6, 76), (0.45, 72), (0.3, 68), (0.2, 60))
-"""Share of the wanted edge and JPEG quality, tried in turn until the picture fits its share of the page."""
+"""Share of the wanted width and JPEG quality, tried in turn until the picture fits its share of the page."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +33,31 @@ class Preview:
 def make_previews(out: Path, scenes: Sequence[str], grid: str | None) -> Mapping[str, Preview]:
     """Return a preview by path for each picture that can be read; paths are relative to `out`."""
     room = PAGE_BYTES - (GRID_BYTES if grid else 0)
-    edge = 1024 if len(scenes) <= 12 else 640
-    jobs = [(path, edge, room // len(scenes)) for path in scenes]
+    width = FEW_WIDTH if len(scenes) <= FEW else MANY_WIDTH
+    jobs = [(path, width, room // len(scenes)) for path in scenes]
     if grid:
-        jobs.append((grid, LONGEST_EDGE, GRID_BYTES))
+        jobs.append((grid, GRID_WIDTH, GRID_BYTES))
     with ThreadPoolExecutor() as pool:  # Pillow decodes and encodes outside the interpreter's lock
-        made = pool.map(lambda job: _preview(out / job[0], edge=job[1], room=job[2]), jobs)
+        made = pool.map(lambda job: _preview(out / job[0], width=job[1], room=job[2]), jobs)
         return {path: preview for (path, _, _), preview in zip(jobs, made, strict=True) if preview}
 
 
-def _preview(path: Path, *, edge: int, room: int) -> Preview | None:
+def _preview(path: Path, *, width: int, room: int) -> Preview | None:
     """Reduce a picture until its JPEG has at most `room` bytes; None where it is no picture."""
     try:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
         return None
-    edge = min(edge, max(picture.size))
+    width = min(width, picture.width)
     content = b""
     for share, quality in TRIES:
-        longest = max(16, round(edge * share))
-        if longest < max(picture.size):
-            picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        wanted = max(16, round(width * share))
+        if wanted < picture.width:
+            height = max(1, round(picture.height * wanted / picture.width))
+            picture = picture.resize((wanted, height), Image.Resampling.LANCZOS, reducing_gap=1.0)
         buffer = io.BytesIO()
-        # 4:4:4: red edges of drawings smear when colour is halved
+        # 4:4:4: red edges of drawings smear when colour is halved.
         picture.save(buffer, "JPEG", quality=quality, subsampling=0)
         content = buffer.getvalue()
         if len(content) <= room:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runner.report.data import Gap, Language, Scalar
 
@@ -19,10 +19,21 @@ class Read(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class SieveRead(Read):
+    name: str
+    entered: int = Field(alias="in")
+    left: int = Field(alias="out")
+
+
+class FilterRead(Read):
+    kept: int
+    dropped: int
+    funnel: tuple[SieveRead, ...] = ()
+
+
 class CheckpointRead(Read):
     name: str
     digest: str | None = None
-    path: str | None = None
 
 
 class FailureRead(Read):
@@ -30,6 +41,8 @@ class FailureRead(Read):
     error: str
     hint: str = ""
     step: str | None = None
+    facts: FilterRead | None = None
+    """What the filters took, where they took too much."""
 
 
 class StepRead(Read):
@@ -49,27 +62,47 @@ class EnvironmentRead(Read):
     packages: dict[str, str] = Field(default_factory=dict)
 
 
-class SceneRead(Read):
-    number: int
-    title: str = ""
-    prompt: str | None = None
-    negative_prompt: str | None = None
-    seed: int | None = None
+class SettingsRead(Read):
     width: int | None = None
     height: int | None = None
     steps: int | None = None
     guidance_scale: float | None = None
     lora_scale: float | None = None
     scheduler: str | None = None
+
+
+class SceneRead(SettingsRead):
+    """A scene as planned, and, less its title, the facts of its rendering."""
+
+    title: str = ""
+    prompt: str
+    negative_prompt: str | None = None
+    seed: int | None = None
     checkpoint: str | None = None
+    """Digest of the checkpoint that rendered it."""
+
+
+class PlannedRead(SceneRead):
+    number: int
+
+
+class TitleRead(Read):
+    title: str | None = None
+
+
+class StoryRead(Read):
+    """The story with every default filled in."""
+
+    render: SettingsRead = SettingsRead()
+    report: TitleRead = TitleRead()
 
 
 class RunRead(Read):
-    """records/run.json. `command` and `scenes` may be absent: the argv, and the scenes as planned."""
+    """records/run.json: what was asked for and how far the run came."""
 
     kolora: str | None = None
     name: str
-    title: str = ""
+    title: str | None = None
     language: Language = "en"
     status: Literal["complete", "failed", "stopped", "partial"]
     started: str | None = None
@@ -78,8 +111,10 @@ class RunRead(Read):
     error: FailureRead | None = None
     steps: tuple[StepRead, ...] = ()
     environment: EnvironmentRead = EnvironmentRead()
+    story: StoryRead = StoryRead()
+    scenes: tuple[PlannedRead, ...] = ()
     command: tuple[str, ...] = ()
-    scenes: tuple[SceneRead, ...] = ()
+    """The command line that was given, where it was recorded."""
 
 
 class FileRead(Read):
@@ -106,18 +141,6 @@ class FetchRead(Read):
     dropped: int = 0
 
 
-class SieveRead(Read):
-    name: str
-    entered: int = Field(alias="in")
-    left: int = Field(alias="out")
-
-
-class FilterRead(Read):
-    kept: int
-    dropped: int
-    funnel: tuple[SieveRead, ...] = ()
-
-
 class LedgerLineRead(Read):
     source: str
     verdict: Literal["kept", "dropped"]
@@ -140,6 +163,12 @@ class HistoryRead(Read):
     step: tuple[int, ...]
     loss: tuple[float | None, ...]
     learning_rate: tuple[float | None, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_loss_a_step(self) -> HistoryRead:
+        if len(self.step) != len(self.loss):
+            raise ValueError(f"{len(self.step)} steps have {len(self.loss)} losses")
+        return self
 
 
 class GridRead(Read):

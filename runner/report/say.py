@@ -6,7 +6,11 @@ from datetime import UTC, datetime
 
 from runner.report.data import Language
 
-_UNITS: dict[Language, tuple[str, str, str]] = {"en": (" h", " min", " s"), "zh": (" 小时", " 分", " 秒")}
+_UNITS: dict[Language, tuple[str, str, str]] = {
+    "en": ("\u00a0h", "\u00a0min", "\u00a0s"),
+    "zh": ("\u00a0小时", "\u00a0分", "\u00a0秒"),
+}
+"""With a space that no line breaks at."""
 
 
 def duration(seconds: float, language: Language) -> str:
@@ -47,7 +51,7 @@ def memory(value: int) -> str:
         if amount < 1024:
             break
         amount /= 1024
-    return f"{number(amount)} {unit}"
+    return f"{number(amount, 4)} {unit}"
 
 
 def when(started: str) -> str:

@@ -85,14 +85,14 @@ ENGLISH: Mapping[str, str] = {
     "dropped_first": "The first {} of {} are listed.",
     "dropped_by": "Dropped by",
     "reason": "Reason",
-    "ledger": "complete ledger",
+    "ledger": "Complete ledger",
     "funnel": "What the filters left",
     "funnel_in": "In",
     "funnel_out": "Left",
     "filter": "Filter",
     "timings": "Time",
     "timings_none": "No step has been recorded.",
-    "timings_note": "Pale bars were kept from an earlier run and cost nothing this time; they show what they took then.",
+    "timings_note": "Pale bars were kept from an earlier run and cost nothing now; they show what they took then.",
     "timings_table": "Step by step",
     "total": "This run took",
     "started": "Started",
@@ -120,13 +120,11 @@ ENGLISH: Mapping[str, str] = {
     "story_given": "The story as given",
     "story_file": "story file",
     "digest": "Digest",
-    "path": "Path",
     "made_by": "Made by",
     "platform": "Platform",
     "comma": ", ",
     "semicolon": "; ",
     "colon": ": ",
-    "stop": ". ",
 }
 
 CHINESE: Mapping[str, str] = {
@@ -243,13 +241,11 @@ CHINESE: Mapping[str, str] = {
     "story_given": "原始故事文件",
     "story_file": "故事文件",
     "digest": "摘要",
-    "path": "路径",
     "made_by": "制作",
     "platform": "平台",
     "comma": "，",
     "semicolon": "；",
     "colon": "：",
-    "stop": "。",
 }
 
 WORDS: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
-from runner.errors import KoloraError, OutputUnwritable
+from runner.artifacts import write_text, writing
+from runner.errors import KoloraError
 from runner.report.data import ReportData
 from runner.report.gather import read_report_data
 from runner.report.pages import render_html, render_markdown
 from runner.report.pictures import make_previews
 
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+_VOID = frozenset({"br", "img", "meta"})
+"""The void elements of our template."""
 
 
 def write_report(out: Path) -> tuple[Path, ...]:
@@ -31,31 +31,11 @@ def write_report(out: Path) -> tuple[Path, ...]:
         out / "report.md": render_markdown(data),
         out / "report.html": render_html(data, previews),
     }
-    for path, text in pages.items():
-        _replace(path, text)
+    with writing(out):
+        for path, text in pages.items():
+            write_text(path, text)
     _read_back(out, data)
     return tuple(pages)
-
-
-def _replace(path: Path, text: str) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                temporary.unlink()
-                raise
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as fault:
-        raise OutputUnwritable(
-            f"{path} cannot be written: {fault.strerror}.", hint=f"Make {path.parent} writable, or free disk space."
-        ) from fault
 
 
 def _read_back(out: Path, data: ReportData) -> None:

@@ -95,7 +95,7 @@ def _pixels(processor: CLIPImageProcessor, paths: Sequence[Path]) -> torch.Tenso
 def _from(folder: Path, load: Callable[[], T]) -> T:
     try:
         return load()
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, TypeError) as problem:  # TypeError: how CLIP's tokenizer says that a file is absent
         raise InputAbsent(
             f"{folder.name}/ is no complete scorer: {str(problem).splitlines()[0]}",
             hint="point scores.clip and scores.aesthetics at complete folders, or set them to off",
@@ -105,8 +105,11 @@ def _from(folder: Path, load: Callable[[], T]) -> T:
 def _filled(model: M, folder: Path) -> M:
     weights = {name: read() for name, read in read_weights(weight_files(folder, half=False), device="cpu")}
     wanted = model.state_dict()
-    absent = [name for name in wanted if name not in weights]
+    absent = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
     if absent:
-        raise InputAbsent(f"{folder.name}: the files lack {absent[0]}", hint="download the scorer again")
+        raise InputAbsent(
+            f"{folder.name}: the files lack {absent[0]} of shape {tuple(wanted[absent[0]].shape)}",
+            hint="download the scorer again",
+        )
     model.load_state_dict({name: weights[name].to(wanted[name].dtype) for name in wanted})
     return model.eval().requires_grad_(False)

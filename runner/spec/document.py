@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from runner.spec.faults import Problem, Step
-from runner.spec.words import spoken
+from runner.spec.words import shown, spoken
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 20_000
@@ -60,7 +60,7 @@ class UnreadableError(Exception):
 
 def spell(path: Path) -> str:
     """Return ``path`` as it is written for people, items counted from 1: ``scenes[3].prompt``."""
-    return "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return "".join(f"[{step + 1}]" if isinstance(step, int) else f".{shown(step)}" for step in path).removeprefix(".")
 
 
 def decode(raw: bytes) -> str:
@@ -156,27 +156,28 @@ class _Walk:
 
     def value(self, node: yaml.Node, path: Path, above: tuple[yaml.Node, ...] = ()) -> Any:
         """Return the plain value of ``node``; aliases are written out, within the limits."""
-        place = _place(node)
-        self.count += 1
-        if any(node is other for other in above):
-            raise UnreadableError(_problem(path, place, "an alias of what it stands in", "values that end"))
-        if self.count > MOST_NODES or len(above) > DEEPEST:
-            raise UnreadableError(_too_much(len(above), place.line, place.column))
-        self.places[path] = place
+        self.enter(node, path, above)
+        self.places[path] = _place(node)
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self.mapping(node, path, (*above, node))
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
             return [self.value(item, (*path, at), (*above, node)) for at, item in enumerate(node.value)]
         return self.scalar(node, path)
 
+    def enter(self, node: yaml.Node, path: Path, above: tuple[yaml.Node, ...]) -> None:
+        """Count one more value, and raise UnreadableError beyond the limits or inside itself."""
+        self.count += 1
+        place = _place(node)
+        if any(node is other for other in above):
+            raise UnreadableError(_problem(path, place, "an alias of what it stands in", "values that end"))
+        if self.count > MOST_NODES or len(above) > DEEPEST:
+            raise UnreadableError(_too_much(len(above), place.line, place.column))
+
     def mapping(self, node: yaml.MappingNode, path: Path, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
         """Return a mapping, its merged values first so that its own override them."""
         values: dict[str, Any] = {}
         for source in self.merged(node, path):
-            if any(source is other for other in above):
-                raise UnreadableError(
-                    _problem(path, _place(source), "an alias of what it stands in", "values that end")
-                )
+            self.enter(source, path, above)
             values = self.mapping(source, path, (*above, source)) | values
         first: dict[str, Place] = {}
         for key, item in node.value:
@@ -186,7 +187,7 @@ class _Walk:
             if name is None:
                 continue
             if name in first:
-                given = f"{name} again, after line {first[name].line}"
+                given = f"{shown(name)} again, after line {first[name].line}"
                 self.problems.append(_problem((*path, name), _place(key), given, "each key once"))
                 continue
             first[name] = self.keys[(*path, name)] = _place(key)
@@ -208,7 +209,7 @@ class _Walk:
         """Return a key, or note that it is no text."""
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
             return str(node.value)
-        given = f"the key {node.value}" if isinstance(node, yaml.ScalarNode) else "a list or mapping as a key"
+        given = f"the key {shown(node.value)}" if isinstance(node, yaml.ScalarNode) else "a list or mapping as a key"
         self.problems.append(_problem(path, _place(node), given, "keys of text"))
         return None
 
@@ -218,7 +219,7 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
             return text
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _READERS or not _fits(node):
-            tag = node.tag.replace(_TAG, "!!")
+            tag = shown(node.tag.replace(_TAG, "!!"))
             self.problems.append(_problem(path, _place(node), f"the YAML tag {tag}", "a plain value without a tag"))
             return None
         if len(text) > LONGEST_NUMBER:
@@ -278,8 +279,11 @@ def _slip(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, 
     line = lines[at] if at < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "a tab in the indentation", "spaces"
+    if error.problem and r"'\t'" in error.problem:
+        return "a tab", "spaces"
     around = lines[max(0, at - 1) : at + 1]
     if any(re.match(r"^\s*(- +)?\w+：", text) for text in around):
         return "a full-width colon ：", "an ASCII colon and a space after the key"
     said = " ".join(part for part in (error.context, error.problem) if part)
-    return f"broken YAML ({said})", "YAML; text that holds : # or starts with a mark such as @ % * goes in quotes"
+    expected = "YAML; text that holds : # or starts with a mark such as @ % * goes in quotes"
+    return f"broken YAML ({shown(said, most=200)})", expected

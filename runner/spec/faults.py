@@ -9,9 +9,13 @@ from typing import NamedTuple
 from pydantic_core import PydanticCustomError
 
 from runner.errors import StoryInvalid
+from runner.spec.words import shown
 
 Step = str | int
 """A key, or the index of an item (from 0)."""
+
+MOST_SHOWN = 40
+"""Problems that a message spells out."""
 
 FAULTS = "faults"
 """Type of the pydantic errors that carry faults, and the key they carry them under."""
@@ -56,7 +60,7 @@ class Problem:
     def place(self) -> str:
         """Return where to look: the ``--set`` argument, or line and column."""
         if self.argument is not None:
-            return f"--set {self.argument}"
+            return f"--set {shown(self.argument)}"
         return "" if self.line is None else f"line {self.line}, column {self.column}"
 
     def __str__(self) -> str:
@@ -80,7 +84,11 @@ class StoryProblems(StoryInvalid):
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
+        super().__init__(self._message(name), hint=self.problems[0].remedy)
+
+    def _message(self, name: str) -> str:
         count = len(self.problems)
-        head = f"{name} has {count} problems:" if count > 1 else f"{name}:"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(head + lines if count > 1 else f"{name}: {self.problems[0]}", hint=self.problems[0].remedy)
+        if count == 1:
+            return f"{name}: {self.problems[0]}"
+        lines = [f"{name} has {count:,} problems:", *(str(problem) for problem in self.problems[:MOST_SHOWN])]
+        return "\n  ".join(lines) + (f"\n  and {count - MOST_SHOWN:,} more" if count > MOST_SHOWN else "")

@@ -15,7 +15,7 @@ from runner.spec.faults import FAULTS, Fault, Problem, Step, StoryProblems
 from runner.spec.overrides import apply_overrides
 from runner.spec.schema import Schema, choices, descend, phrase
 from runner.spec.story import SCHEMA_VERSION, Story
-from runner.spec.words import listed, nearest, spoken
+from runner.spec.words import listed, nearest, shown, spoken
 
 
 def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
@@ -96,24 +96,25 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
     if kind == "extra_forbidden":
         known = choices(walk[-2][1])
         near = nearest(str(step), known)
-        return Fault(given=f'unknown key "{step}"', expected=listed(known), nearest=near, key=True)
+        return Fault(given=f'unknown key "{shown(str(step))}"', expected=listed(known), nearest=near, key=True)
     if kind == "missing":
         return Fault(given="nothing", expected=phrase(node))
     if kind.startswith("union_tag"):
         return _variant(given, node)
+    if kind == "string_unicode":
+        return Fault(given=spoken(given), expected="printable text")
+    return Fault(given=spoken(given), expected=phrase(node) + _advice(kind, given))
+
+
+def _advice(kind: str, given: object) -> str:
+    """Return what else to say about the slips that YAML makes easy."""
     if kind == "finite_number":
-        return Fault(given=spoken(given), expected=f"{phrase(node)}, finite")
-    return _mistyped(given, phrase(node))
-
-
-def _mistyped(given: Any, expected: str) -> Fault:
-    if isinstance(given, str) and expected.startswith("a mapping") and "：" in given:
-        return Fault(
-            given=f"{spoken(given)} with a full-width colon", expected=f"{expected}, `key: value` with an ASCII colon"
-        )
-    if expected.startswith(("text", "1 to", "a word")) and isinstance(given, int | float):
-        return Fault(given=spoken(given), expected=f"{expected}, in quotes")
-    return Fault(given=spoken(given), expected=expected)
+        return ", finite"
+    if kind == "string_type" and isinstance(given, int | float):
+        return ", in quotes"
+    if kind.startswith("model_") and isinstance(given, str) and "：" in given:
+        return " written as `key: value`, not with a full-width colon ："
+    return ""
 
 
 def _variant(given: Any, node: Schema) -> Fault:

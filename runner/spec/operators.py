@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.spec.faults import Fault
-from runner.spec.words import listed, nearest, spoken
+from runner.spec.words import listed, nearest, shown, spoken
 
 Kind = Literal["whole", "number", "size", "flag", "choice"]
 
@@ -131,7 +131,7 @@ _TABLE = (
     ),
     Operator(
         "image_size_filter",
-        "Keep pictures by bytes on disk.",
+        "Keep pictures by bytes of their file.",
         (*_bounds("size", "size", "0", "1TB"), ANY_OR_ALL),
         {"image_sizes": ("min_size", "max_size")},
     ),
@@ -333,9 +333,9 @@ def _name_faults(name: str, *, key: bool) -> list[Fault]:
     path = (name,) if key else ()
     reason = refusal(name)
     if reason:
-        return [Fault(path=path, given=f"the operator {name}", expected=reason, key=key)]
-    near = nearest(name, OPERATORS)
-    return [Fault(path=path, given=f'unknown operator "{name}"', expected=listed(OPERATORS), nearest=near, key=key)]
+        return [Fault(path=path, given=f"the operator {shown(name)}", expected=reason, key=key)]
+    given, near = f'unknown operator "{shown(name)}"', nearest(name, OPERATORS)
+    return [Fault(path=path, given=given, expected=listed(OPERATORS), nearest=near, key=key)]
 
 
 def _parameter_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iterator[Fault]:
@@ -346,7 +346,7 @@ def _parameter_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iter
             yield Fault(path=path, given=f"the parameter {name}", expected=REFUSED_PARAMETERS[name], key=True)
         elif name not in known:
             near = nearest(name, known)
-            yield Fault(path=path, given=f'unknown key "{name}"', expected=listed(known), nearest=near, key=True)
+            yield Fault(path=path, given=f'unknown key "{shown(name)}"', expected=listed(known), nearest=near, key=True)
         elif not known[name].takes(value):
             yield Fault(path=path, given=spoken(value), expected=known[name].expected)
     yield from _order_faults(operator, parameters)

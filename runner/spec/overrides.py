@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.spec.document import Document, Path, Place, UnreadableError, read, spell
 from runner.spec.faults import Problem
-from runner.spec.words import spoken
+from runner.spec.words import shown, spoken
 
 _STEP = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|(?:\.([0-9]{1,6})(?=[.=\[]|$))|\[([0-9]{1,6})\]")
 
@@ -48,7 +48,7 @@ def _path(argument: str, spelled: str) -> Path:
         path.append(found[1] or int(found[2] or found[3]) - 1)
         at = found.end()
     if at < len(spelled) or not path:
-        raise _refused(argument, "", f"the path {spoken(spelled)}", "a path such as lora.steps or scenes[2].seed")
+        raise _refused(argument, "", f'the path "{shown(spelled)}"', "a path such as lora.steps or scenes[2].seed")
     if -1 in path:
         raise _refused(argument, "", f"item 0 in {spelled}", "items counted from 1, as the pictures are")
     return tuple(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
@@ -41,9 +42,9 @@ PATTERNS = {
 
 def _printable(text: str) -> str:
     """Return ``text``, or refuse control characters: they break file metadata, HTML and terminals."""
-    bad = next((letter for letter in text if (letter < " " and letter not in "\n\t\r") or letter == "\x7f"), None)
-    if bad is not None:
-        raise broken(Fault(given=f"text with the control character U+{ord(bad):04X}", expected="printable text"))
+    bad = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
+    if bad:
+        raise broken(Fault(given=f"text with the control character U+{ord(bad[0]):04X}", expected="printable text"))
     return text
 
 
@@ -59,7 +60,8 @@ Prompt = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_
 Title = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable), AfterValidator(_filled)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""torch's generators on the CPU read 32 bits of a seed: larger ones would repeat smaller ones."""
 Side = Annotated[int, Field(ge=64, le=4096, multiple_of=64)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Guidance = Annotated[float, Field(ge=0, le=50)]

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 LONGEST = 60
 """Characters of a given text that a message repeats."""
+
+
+def shown(text: str, *, most: int = LONGEST) -> str:
+    """Return text of a stranger's as a message may hold it: short, on one line, no control characters at work."""
+    short = text[:most] + ("…" if len(text) > most else "")
+    return "".join(letter if _harmless(letter) else f"\\u{ord(letter):04x}" for letter in short)
+
+
+def _harmless(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -18,7 +29,7 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
 
 def listed(choices: Iterable[object], *, end: str = "or") -> str:
     """Return ``a, b or c``."""
-    words = [str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in choices]
+    words = [str(choice).lower() if isinstance(choice, bool) else shown(str(choice)) for choice in choices]
     return "".join(words) if len(words) < 2 else f"{', '.join(words[:-1])} {end} {words[-1]}"
 
 
@@ -42,6 +53,5 @@ def spoken(value: object) -> str:
 def _quoted(text: str) -> str:
     if not text.strip():
         return "empty text" if not text else "blank text"
-    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    said = f'the text "{" ".join(short.split())}"'
+    said = f'the text "{shown(text)}"'
     return said if len(text) <= LONGEST else f"{said} ({len(text):,} characters)"

@@ -61,7 +61,7 @@ def run(part: Part, job: Job) -> Facts:
                 image = raw.found.image
                 line |= {"image": f"images/{name}.png", "width": image.width, "height": image.height}
                 line |= {"verdict": "kept", "reason": None, "notes": list(raw.found.notes)}
-                # Read twice and then thrown away: level 1 writes four times as fast as the default.
+                # Read a few times and never shown: level 1 takes 0.25 s for two megapixels, the default 0.6 to 0.8.
                 image.save(job.folder / line["image"], compress_level=1)
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
     job.tick(total, total)

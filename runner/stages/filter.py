@@ -103,9 +103,7 @@ def _judged(lines: Sequence[Line], filters: Sequence[Filter], verdicts: Sequence
                 entry | {"verdict": "dropped", "by": "fetch", "reason": line["reason"], "train": None, "operators": []}
             )
             continue
-        operators = [
-            _operator(item, found[line["id"]]) for item, found in zip(filters, verdicts, strict=True)
-        ]
+        operators = [_operator(item, found[line["id"]]) for item, found in zip(filters, verdicts, strict=True)]
         against = next((operator for operator in operators if operator["verdict"] == "dropped"), None)
         ledger.append(
             entry
@@ -169,8 +167,8 @@ def _too_few(facts: Facts, needed: int) -> TooFewPictures:
     most, name = max(taken)
     cure = "add pictures or mend those that the ledger names" if name == "fetch" else f"loosen {name}"
     return TooFewPictures(
-        f"{facts['kept']} of {facts['kept'] + facts['dropped']} pictures are left, dataset.min_images asks for {needed}: "
-        f"{told}",
+        f"{facts['kept']} of {facts['kept'] + facts['dropped']} pictures are left, dataset.min_images asks for "
+        f"{needed}: {told}",
         hint=f"{cure}, or lower dataset.min_images" if most else "add pictures, or lower dataset.min_images",
         facts=facts,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +14,7 @@ import torch
 class Draw:
     """One step's chance: rows (B,) of examples, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32."""
 
+    step: int
     rows: torch.Tensor
     variants: torch.Tensor
     timesteps: torch.Tensor
@@ -19,9 +22,22 @@ class Draw:
 
 
 def generator(*key: object) -> torch.Generator:
-    """Make a CPU generator whose stream depends on ``key`` alone (sha256 of it, 63 bits)."""
+    """Make a CPU generator whose stream depends on ``key`` alone."""
+    return torch.Generator().manual_seed(_seed(*key))
+
+
+@contextmanager
+def global_stream(*key: object, device: torch.device) -> Iterator[None]:
+    """Let what draws from torch's global streams do so by ``key`` alone while the block runs, then put them back."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_seed(*key))
+        yield
+
+
+def _seed(*key: object) -> int:
+    """Hash a key to 63 bits."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def draw(
@@ -35,6 +51,7 @@ def draw(
     rows = [_row(seed, step * batch_size + offset, examples) for offset in range(batch_size)]
     chance = generator(seed, "step", step)
     return Draw(
+        step=step,
         rows=torch.tensor(rows),
         variants=torch.randint(variants, (batch_size,), generator=chance),
         timesteps=torch.randint(timesteps, (batch_size,), generator=chance),

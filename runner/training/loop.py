@@ -12,6 +12,8 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
@@ -22,7 +24,7 @@ from runner.models.lora import LoraWeights
 from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
-from runner.training.draws import Draw, draw
+from runner.training.draws import Draw, draw, global_stream
 from runner.training.examples import Examples
 from runner.training.state import State, read_state, write_state
 
@@ -76,7 +78,7 @@ def train(
 def add_adapters(unet: nn.Module, lora: Lora) -> None:
     """Give the targeted projections peft's LoRA adapters, float32, initialised by ``lora.seed``.
 
-    peft draws the initial weights on the CPU from torch's global stream, which is seeded here and put back after.
+    peft draws the initial weights on the CPU from torch's global stream.
     """
     config = LoraConfig(
         r=lora.rank,
@@ -85,8 +87,7 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
         target_modules=list(lora.target_modules),
         init_lora_weights=True if lora.init_lora_weights == "kaiming" else "gaussian",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(lora.seed)
+    with global_stream(lora.seed, "init", device=torch.device("cpu")):
         inject_adapter_in_model(config, unet)
     for parameter in unet.parameters():
         if parameter.requires_grad:
@@ -128,18 +129,19 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         dtype = self._dtype
         hidden = examples.conditioning.hidden[captions].to(device, dtype)
         height, width = (8 * side for side in latents.shape[-2:])
-        predicted = self.unet(
-            noisy.to(dtype),
-            batch.timesteps.to(device, torch.float32),
-            encoder_hidden_states=hidden,
-            add_time_id=size_ids(height, width).repeat(len(captions)).to(device),
-            add_text_embeds=examples.conditioning.pooled[captions].to(device, dtype),
-            use_gradient_checkpointing=self._lora.gradient_checkpointing is True,
-        )
+        with global_stream(self._lora.seed, "dropout", batch.step, device=device):
+            predicted = self.unet(
+                noisy.to(dtype),
+                batch.timesteps.to(device, torch.float32),
+                encoder_hidden_states=hidden,
+                add_time_id=size_ids(height, width).repeat(len(captions)).to(device),
+                add_text_embeds=examples.conditioning.pooled[captions].to(device, dtype),
+                use_gradient_checkpointing=self._lora.gradient_checkpointing is True,
+            )
         return F.mse_loss(predicted.float(), noise)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
-        """Leave the draw on the CPU: its indexes pick from the cached set there, and Lightning moves no frozen values."""
+        """Leave the draw on the CPU, where its indexes pick from the cached set; Lightning moves no frozen values."""
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -190,14 +192,15 @@ class _Keeper(Callback):  # type: ignore[misc]
         self._module.losses.append(loss)
         unsaved = time.monotonic() - self._saved_at
         if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
-            self._save()
+            self.save()
         try:
             self._tick(len(self._module.losses), module._lora.steps)
         except Stopped:
-            self._save()
+            self.save()
             raise
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save the state as it is after the last step."""
         started = time.monotonic()
         write_state(self._folder, self._module.state())
         self._saved_at = time.monotonic()
@@ -237,11 +240,17 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             max_epochs=1,
             logger=False,
             callbacks=[keeper],
+            plugins=[LightningEnvironment()],  # one device, also where a batch system's variables speak of many
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         loader = DataLoader(_Steps(module._examples, lora, module._schedule, start), batch_size=None)
         module.unet.train()
-        trainer.fit(module, train_dataloaders=loader)
+        try:
+            trainer.fit(module, train_dataloaders=loader)
+        except SIGTERMException as signalled:
+            # Lightning listens too, and would leave with code 0 and nothing saved when it hears before the next tick.
+            keeper.save()
+            raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
         module.unet.eval()

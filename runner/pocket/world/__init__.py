@@ -8,12 +8,10 @@ from dataclasses import replace
 
 from PIL import Image
 
+from runner.pocket import WORLD_VERSION as VERSION
 from runner.pocket.world.caption import caption
 from runner.pocket.world.picture import draw
 from runner.pocket.world.scene import HELD_OUT, STYLES, Figure, Scene, sample_scene
-
-VERSION = 1
-"""Raised when equal seeds would draw other pictures or say other captions."""
 
 __all__ = ["HELD_OUT", "STYLES", "VERSION", "Figure", "Scene", "caption", "draw", "draw_set", "sample_scene"]
 

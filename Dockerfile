@@ -1,0 +1,55 @@
+# kolora's image: CUDA 12.1 by the locked wheels, torch 2.3.1, Python 3.11. The driver comes from the container toolkit.
+#   docker build -t kolora .
+#   docker run --gpus all -v ./out:/out kolora story.yaml
+# Behind a proxy with its own authority: --secret id=ca,src=/path/to/ca-bundle.crt
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS wheels
+ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 UV_LINK_MODE=copy
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv ca-certificates
+RUN python3 -m venv /opt/venv
+COPY requirements.lock /tmp/requirements.lock
+# uv is one of the locked packages: it goes in first, because it installs the rest several times faster.
+RUN --mount=type=secret,id=ca,target=/run/ca.crt \
+    if [ -f /run/ca.crt ]; then export SSL_CERT_FILE=/run/ca.crt PIP_CERT=/run/ca.crt; fi; \
+    sed -n '/^uv==/,/[^\\]$/p' /tmp/requirements.lock > /tmp/uv.txt && \
+    /opt/venv/bin/pip install -q --no-cache-dir --no-deps --require-hashes -r /tmp/uv.txt && \
+    /opt/venv/bin/uv pip install -q --no-cache --python /opt/venv/bin/python --no-deps --require-hashes \
+        --compile-bytecode -r /tmp/requirements.lock
+
+FROM ${BASE}
+ARG BASE
+ENV DEBIAN_FRONTEND=noninteractive
+RUN apt-get update -qq && \
+    apt-get install -y -qq --no-install-recommends python3 tini ca-certificates && \
+    apt-get clean && rm -rf /var/lib/apt/lists/*
+COPY --from=wheels /opt/venv /opt/venv
+# The rest changes with the code and builds in seconds.
+COPY pyproject.toml README.md LICENSE /opt/kolora/
+COPY runner /opt/kolora/runner
+COPY specs /opt/kolora/specs
+COPY templates /opt/kolora/templates
+RUN printf '%s\n' '#!/bin/sh' 'exec /opt/venv/bin/python -m runner "$@"' > /usr/local/bin/kolora && \
+    chmod 755 /usr/local/bin/kolora && \
+    PYTHONPATH=/opt/kolora /opt/venv/bin/python -m compileall -q /opt/kolora/runner && \
+    install -d -m 2775 -g 0 /out /cache /home/kolora
+
+ENV PYTHONPATH=/opt/kolora \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/home/kolora \
+    TMPDIR=/tmp \
+    KOLORA_OUT=/out \
+    KOLORA_CACHE=/cache \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 1000:0
+WORKDIR /out
+VOLUME ["/out", "/cache"]
+LABEL org.opencontainers.image.title="kolora" \
+      org.opencontainers.image.description="One story file in, one finished and checkable picture story out." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="${BASE}" \
+      kolora.story.schema="1"
+ENTRYPOINT ["/usr/bin/tini", "-g", "--", "kolora"]
+CMD ["story.yaml"]

@@ -1,0 +1,5 @@
+"""``python -m runner`` is ``kolora``."""
+
+from runner.cli import main
+
+main()

@@ -1,0 +1,138 @@
+"""A checkpoint's parts: independent of what was asked before, forgotten when released."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from runner.errors import InputAbsent
+from runner.models.parts import FOLDERS, Parts, size_ids
+from tests.tensors import lora_for, projections, same, write_lora
+
+TEXTS = ("一个女孩在雨中的阳台上", "", "a dragon sleeps in a cave, fire light")
+
+
+@pytest.fixture
+def parts(tiny_checkpoint: Path) -> Parts:
+    return Parts(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def lora(tiny_parts: Parts, tmp_path: Path) -> Path:
+    return write_lora(tmp_path / "lora.safetensors", lora_for(tiny_parts.unet()))
+
+
+def weights(parts: Parts, *, lora: Path | None = None, strength: float = 1.0) -> dict[str, torch.Tensor]:
+    unet = parts.unet(lora=lora, strength=strength)
+    return {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+
+
+def test_texts_together_are_texts_alone(tiny_parts: Parts) -> None:
+    together = tiny_parts.condition(TEXTS)
+    assert together.hidden.shape == (3, 256, 32)
+    assert together.pooled.shape == (3, 32)
+    for row, text in enumerate(TEXTS):
+        alone = tiny_parts.condition([text])
+        assert torch.equal(together.hidden[row : row + 1], alone.hidden)
+        assert torch.equal(together.pooled[row : row + 1], alone.pooled)
+    assert not torch.equal(together.hidden[0], together.hidden[1])
+
+
+def test_pictures_lie_on_the_vaes_grid(tiny_parts: Parts) -> None:
+    latents = tiny_parts.encode(torch.zeros(2, 3, 64, 128))
+    assert latents.shape == (2, 4, 8, 16)
+    assert tiny_parts.decode(latents).shape == (2, 3, 64, 128)
+
+
+def test_strength_0_is_no_lora(parts: Parts, lora: Path) -> None:
+    plain = weights(parts)
+    assert same(weights(parts, lora=lora, strength=0.0), plain)
+    assert not same(weights(parts, lora=lora), plain)
+    assert same(weights(parts, lora=lora, strength=0.0), plain)
+
+
+def test_only_the_projections_change(parts: Parts, lora: Path) -> None:
+    plain, worn = weights(parts), weights(parts, lora=lora)
+    changed = {name for name in plain if not torch.equal(plain[name], worn[name])}
+    assert changed == {f"{name}.weight" for name, _ in projections(parts.unet())}
+
+
+def test_a_strength_does_not_depend_on_the_one_before(parts: Parts, lora: Path, tiny_checkpoint: Path) -> None:
+    weights(parts, lora=lora, strength=1.0)
+    weights(parts, lora=lora, strength=2.0)
+    direct = weights(Parts(tiny_checkpoint, device="cpu"), lora=lora, strength=0.5)
+    assert same(weights(parts, lora=lora, strength=0.5), direct)
+
+
+def test_a_lora_is_taken_off_when_none_is_asked_for(parts: Parts, lora: Path) -> None:
+    plain = weights(parts)
+    weights(parts, lora=lora)
+    assert same(weights(parts), plain)
+
+
+def test_a_lora_is_taken_off_before_another_goes_on(
+    parts: Parts, lora: Path, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    other = write_lora(tmp_path / "other.safetensors", lora_for(parts.unet(), seed=1))
+    weights(parts, lora=lora)
+    direct = weights(Parts(tiny_checkpoint, device="cpu"), lora=other)
+    assert same(weights(parts, lora=other), direct)
+    assert not same(weights(parts, lora=lora), direct)
+
+
+def test_a_released_part_is_gone_and_the_others_stay(parts: Parts, lora: Path) -> None:
+    unet = weakref.ref(parts.unet(lora=lora))
+    tokenizer, schedule = parts.tokenizer(), parts.schedule()
+    assert parts.unet() is unet()
+    parts.release("unet")
+    assert unet() is None
+    assert parts.tokenizer() is tokenizer
+    parts.release()
+    assert parts.schedule() is not schedule
+
+
+def test_a_released_unet_wears_the_lora_again(parts: Parts, lora: Path) -> None:
+    worn = weights(parts, lora=lora)
+    parts.release("unet")
+    assert same(weights(parts, lora=lora), worn)
+
+
+def test_releasing_what_was_never_loaded_is_fine(parts: Parts) -> None:
+    parts.release("unet", "vae_encoder")
+
+
+def test_the_unet_for_training_is_another(parts: Parts, lora: Path) -> None:
+    plain = weights(parts)
+    worn = parts.unet(lora=lora)
+    trained = parts.training_unet()
+    assert trained is not worn
+    assert same(trained.state_dict(), plain)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_the_dtype_is_the_text_encoders_and_the_unets(tiny_checkpoint: Path, dtype: str, expected: torch.dtype) -> None:
+    parts = Parts(tiny_checkpoint, device="cpu", dtype=dtype)
+    assert {tensor.dtype for tensor in weights(parts).values()} == {expected}
+    assert parts.condition(["a cat"]).hidden.dtype == expected
+    assert parts.encode(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
+
+
+def test_training_in_half_precision_is_never_in_float16(tiny_checkpoint: Path) -> None:
+    unet = Parts(tiny_checkpoint, device="cpu", dtype="float16").training_unet()
+    assert {parameter.dtype for parameter in unet.parameters()} == {torch.float32}
+
+
+def test_size_ids_are_height_then_width() -> None:
+    assert size_ids(768, 1024).tolist() == [768, 1024, 0, 0, 768, 1024]
+
+
+@pytest.mark.parametrize("absent", FOLDERS)
+def test_an_absent_folder_is_named(tiny_checkpoint: Path, tmp_path: Path, absent: str) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, folder, ignore=shutil.ignore_patterns(absent, "clip", "aesthetics"))
+    with pytest.raises(InputAbsent, match=f"checkpoint lacks {absent},"):
+        Parts(folder, device="cpu")

@@ -1,0 +1,93 @@
+"""The loop asks the U-Net for the rows it needs, in their order, and mixes them by the guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from runner.models.conditioning import Conditioning
+from runner.models.layout import KOLORS
+from runner.models.parts import Parts
+from runner.models.schedule import NoiseSchedule
+from runner.rendering.ddim import ddim_steps, initial_noise
+from runner.rendering.denoise import denoise
+
+SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
+PROMPT, NEGATIVE = 3.0, 1.0
+CONDITIONING = Conditioning(torch.tensor([PROMPT, NEGATIVE]).reshape(2, 1, 1), torch.tensor([[PROMPT], [NEGATIVE]]))
+
+
+@dataclass
+class Call:
+    """What the U-Net was asked."""
+
+    sample: torch.Tensor
+    timestep: torch.Tensor
+    said: dict[str, torch.Tensor]
+
+
+@dataclass(eq=False)
+class Spy(nn.Module):
+    """A U-Net that predicts what its row of the conditioning says, everywhere, and remembers its calls."""
+
+    calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, **said: Any) -> torch.Tensor:
+        self.calls.append(Call(sample, timestep, said))
+        assert torch.equal(said["encoder_hidden_states"][:, 0], said["add_text_embeds"])
+        return said["encoder_hidden_states"][:, :, None].expand(sample.shape).to(sample.dtype)
+
+
+def denoised(unet: nn.Module, *, conditioning: Conditioning = CONDITIONING, **settings: Any) -> torch.Tensor:
+    known = {"seed": 0, "height": 64, "width": 128, "steps": 1, "guidance_scale": 4.0, "tick": lambda *_: None}
+    return denoise(unet, SCHEDULE, conditioning, **(known | settings))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
+def test_guidance_leads_from_the_negative_prompt_to_the_prompt(scale: float) -> None:
+    (step,) = ddim_steps(SCHEDULE, 1)
+    guided = NEGATIVE + scale * (PROMPT - NEGATIVE)
+    expected = step.sample * initial_noise(seed=0, height=64, width=128) + step.noise * guided
+    torch.testing.assert_close(denoised(Spy(), guidance_scale=scale), expected)
+
+
+@pytest.mark.parametrize(("scale", "rows"), [(1.0, 1), (4.0, 2), (0.0, 2)])
+def test_the_pair_is_one_batch_and_guidance_1_needs_no_pair(scale: float, rows: int) -> None:
+    unet = Spy()
+    denoised(unet, guidance_scale=scale, steps=3)
+    assert [len(call.sample) for call in unet.calls] == [rows] * 3
+    assert all(len(call.said["add_text_embeds"]) == rows for call in unet.calls)
+    assert all(call.said["add_time_id"].tolist() == [64, 128, 0, 0, 64, 128] * rows for call in unet.calls)
+    assert all(torch.equal(row, call.sample[0]) for call in unet.calls for row in call.sample)
+
+
+def test_timesteps_come_one_a_step_and_are_told() -> None:
+    unet, told = Spy(), []
+    denoised(unet, steps=5, tick=lambda *progress: told.append(progress))
+    assert [call.timestep.tolist() for call in unet.calls] == [[step.timestep] for step in ddim_steps(SCHEDULE, 5)]
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
+def test_latents_stay_in_float32_between_steps_in_half_precision() -> None:
+    unet = Spy()
+    half = Conditioning(CONDITIONING.hidden.bfloat16(), CONDITIONING.pooled.bfloat16())
+    latents = denoised(unet, conditioning=half, steps=8)
+    assert {call.sample.dtype for call in unet.calls} == {torch.bfloat16}
+    assert latents.dtype == torch.float32
+    torch.testing.assert_close(latents, denoised(Spy(), steps=8))
+
+
+def test_the_same_scene_is_the_same_latents(tiny_parts: Parts) -> None:
+    conditioning = tiny_parts.condition(["一只猫", "模糊"])
+    one, again, other = (
+        denoised(tiny_parts.unet(), conditioning=conditioning, seed=seed, steps=3) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)

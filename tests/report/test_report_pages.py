@@ -1,0 +1,268 @@
+"""What stands on the pages, in both forms, and that no text of a story can act on them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from runner.report import ReportData, read_report_data, report_json_schema, write_report
+from runner.report.pages import fenced, markdown_text
+from runner.report.words import CHINESE, ENGLISH, WORDS
+from tests.report.page import Page, html_page, markdown_page, squeezed
+from tests.report.run_folder import CHINESE_SCENES, ENGLISH_SCENES, edit, make_run_folder, write
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</style></title></p><img src=x onerror=alert(1)>",
+    "\"><svg onload=alert(1)> ' onmouseover='alert(1)",
+    "a | b || c \\| d",
+    "`code` ``` ~~~ **bold** __bold__ _em_ ~~gone~~",
+    "](javascript:alert(1)) [x](javascript:alert(1)) ![y](http://evil.test/z.png)",
+    "first\n\n# heading\n\n- list\n\n---\n\n```\nsecond",
+    "http://evil.test www.evil.test <http://evil.test> a@evil.test @name :smile: $x^2$ &lt; &amp; &#60;",
+    "{{ 7 * 7 }} {% raw %} {# no #}",
+    "<!-- --> <![CDATA[ ]]> <?php ?>",
+    "trailing backslash \\",
+    "字" * 2000,
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = make_run_folder(tmp_path_factory.mktemp("whole") / "out", overrides={3: {"steps": 50}})
+    write_report(out)
+    return out
+
+
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_golden_facts_are_shown(whole: Path, read: type[Page]) -> None:
+    text = squeezed(read(whole).text)
+    for fact in ("小紫的歌", "pocket", CHINESE["pocket_note"], CHINESE["valid"], "6.13", "27.9", "25.3"):
+        assert fact in text
+    for number, (title, prompt) in enumerate(CHINESE_SCENES, start=1):
+        assert title in text
+        assert prompt in text
+        assert f"{6 + number / 100:.2f}" in text
+        assert f"{27 + number / 10:.1f}" in text
+        assert re.search(rf"\b{11 * number}\b", text)
+    for fact in ("356,352", "5.13", "image_shape_filter", "素材/picture-3.png", "image_width 200; min_width 256"):
+        assert fact in text
+    for fact in ("丑陋，变形", "步数 50", "0.913", "0.487", "1 分 04 秒", "3.11.2", "deterministic True", "diffsynth"):
+        assert fact in text
+    assert "kolora run story.yaml -o again" in text
+
+
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_pictures_have_alternative_text_and_lead_to_the_full_ones(whole: Path, read: type[Page]) -> None:
+    page = read(whole)
+    prompts = [prompt for _, prompt in CHINESE_SCENES]
+    assert page.alts[1:] == prompts
+    assert all(title in (page.alts[0] or "") for title, _ in CHINESE_SCENES)
+    shown = [each.get("src") for each in page.all("img")] + [each.get("href") for each in page.all("a")]
+    for path in ["grid.png", *(f"images/{number:02d}.png" for number in range(1, 9)), "data/ledger.jsonl"]:
+        assert path in shown
+        assert (whole / path).is_file()
+
+
+def test_html_speaks_the_language_of_the_story(whole: Path, tmp_path: Path) -> None:
+    assert html_page(whole).all("html") == [{"lang": "zh-CN"}]
+    write_report(make_run_folder(tmp_path / "out", language="en"))
+    page = html_page(tmp_path / "out")
+    assert page.all("html") == [{"lang": "en"}]
+    assert ENGLISH["aesthetics_unit"] in page.text
+    assert not re.search("[一-鿿]", re.sub("素材|丑陋，变形，嘈杂，模糊，低对比度", "", page.text))
+    assert all(prompt in page.text for _, prompt in ENGLISH_SCENES)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, language: str, read: type[Page]) -> None:
+    out = make_run_folder(
+        tmp_path / "out",
+        language=language,
+        scenes=[(text, text) for text in HOSTILE],
+        negative_prompt=" ".join(HOSTILE),
+        size=(32, 32),
+        rendered=6,
+        status="failed",
+        failure={"code": 70, "error": " ".join(HOSTILE), "hint": " ".join(HOSTILE), "step": "render-07"},
+        checkpoint=HOSTILE[0],
+    )
+    edit(out / "records/run.json", title=" ".join(HOSTILE), command=["kolora", *HOSTILE])
+    lines = [{"source": text, "verdict": "dropped", "by": text, "reason": text, "operators": []} for text in HOSTILE]
+    (out / "data/ledger.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    edit(out / "records/filter.json", files={})
+    (out / "story.yaml").write_text("\n".join(HOSTILE), encoding="utf-8")
+    write_report(out)
+    page = read(out)
+    assert page.dangers() == []
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"em", "s", "del", "hr"}
+    assert len(page.all("img")) == 6
+    assert len(page.all("h1")) == 1
+    text = squeezed(page.text)
+    for hostile in HOSTILE:
+        assert text.count(squeezed(hostile)) >= 6
+    assert [squeezed(alt or "") for alt in page.alts] == [squeezed(hostile) for hostile in HOSTILE[:6]]
+
+
+def test_prompts_keep_their_lines_in_html(tmp_path: Path) -> None:
+    prompt = "one\n  two\n\nthree"
+    write_report(make_run_folder(tmp_path / "out", scenes=[("", prompt)], size=(32, 32)))
+    page = html_page(tmp_path / "out")
+    assert prompt in page.text
+    assert page.alts[1] == prompt
+
+
+def test_control_characters_are_made_visible(tmp_path: Path) -> None:
+    write_report(make_run_folder(tmp_path / "out", scenes=[("", "a\x00b\x1bc\u202ed")], size=(32, 32)))
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "a\ufffdb\ufffdc\ufffdd" in text
+        assert not re.search("[\x00\x1b\u202e]", text)
+
+
+@pytest.mark.parametrize("scenes", [1, 8, 64])
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_any_number_of_scenes(tmp_path: Path, scenes: int, read: type[Page]) -> None:
+    told = [(f"Title {number}", f"prompt number {number} ends") for number in range(1, scenes + 1)]
+    write_report(make_run_folder(tmp_path / "out", language="en", scenes=told, size=(48, 32)))
+    page = read(tmp_path / "out")
+    assert len(page.all("img")) == scenes + 1
+    assert page.dangers() == []
+    assert f"{scenes} of {scenes}" in page.text
+    for title, prompt in told:
+        assert title in page.text
+        assert prompt in page.text
+
+
+def test_page_is_light_even_with_pictures_that_do_not_compress(tmp_path: Path) -> None:
+    told = [("", f"noise {number}") for number in range(24)]
+    write_report(make_run_folder(tmp_path / "out", scenes=told, size=(512, 512), noisy=True))
+    assert (tmp_path / "out/report.html").stat().st_size < 5_000_000
+    assert len(html_page(tmp_path / "out").all("img")) == 25
+
+
+def test_html_needs_nothing_from_elsewhere(whole: Path) -> None:
+    page = html_page(whole)
+    assert page.dangers() == []
+    policy = [each["content"] or "" for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policy) == 1
+    assert "default-src 'none'" in policy[0]
+
+
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_failed_run_says_so_before_any_picture(tmp_path: Path, read: type[Page], language: str) -> None:
+    failure = {"code": 71, "error": "out of memory, sadly", "hint": "lower render.width", "step": "render-04"}
+    out = make_run_folder(tmp_path / "out", language=language, rendered=3, status="failed", failure=failure)
+    write_report(out)
+    page = read(out)
+    words = WORDS["zh" if language == "zh" else "en"]
+    head = squeezed(page.text[: page.text.index(words["scenes_done"])])
+    for told in ("out of memory, sadly", "lower render.width", "render-04", "71", words["failed"]):
+        assert told in head
+    assert words["failed_note"] in head
+    assert len(page.all("img")) == 3
+    assert page.text.count(words["scene_pending"]) == 4
+    assert page.text.count(words["scene_failed"]) == 1
+
+
+@pytest.mark.parametrize("status", ["stopped", "partial"])
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_unfinished_run_says_so(tmp_path: Path, status: str, read: type[Page]) -> None:
+    write_report(make_run_folder(tmp_path / "out", language="en", rendered=0, status=status))
+    assert ENGLISH[f"{status}_note"] in read(tmp_path / "out").text
+
+
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_gaps_are_said(tmp_path: Path, read: type[Page]) -> None:
+    out = make_run_folder(tmp_path / "out", language="en")
+    (out / "records/train.json").write_text("{", encoding="utf-8")
+    (out / "grid.png").unlink()
+    write_report(out)
+    text = squeezed(read(out).text)
+    assert f"records/train.json {ENGLISH['gap_torn']}" in text
+    assert f"grid.png {ENGLISH['gap_absent']}" in text
+    assert ENGLISH["grid_absent"] in text
+
+
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_empty_run_still_has_a_report(tmp_path: Path, read: type[Page]) -> None:
+    (tmp_path / "records").mkdir()
+    write(tmp_path / "records/run.json", {"name": "empty", "status": "failed", "error": {"error": "no luck"}})
+    write_report(tmp_path)
+    text = squeezed(read(tmp_path).text)
+    for told in ("empty", "no luck", ENGLISH["scenes_none"], ENGLISH["training_none"], ENGLISH["data_none"]):
+        assert told in text
+
+
+def test_picture_that_matches_its_record_and_is_none_is_said(tmp_path: Path) -> None:
+    out = make_run_folder(tmp_path / "out", language="en")
+    (out / "images/02.png").write_bytes(b"no picture")
+    edit(out / "records/render-02.json", files={})
+    write_report(out)
+    page = html_page(out)
+    assert ENGLISH["picture_unreadable"] in page.text
+    assert len(page.all("img")) == 8
+
+
+@pytest.mark.parametrize("read", [html_page, markdown_page])
+def test_scores_that_are_off_are_not_invented(tmp_path: Path, read: type[Page]) -> None:
+    write_report(make_run_folder(tmp_path / "out", language="en", scored=False))
+    text = read(tmp_path / "out").text
+    assert ENGLISH["not scored"] in text
+    assert ENGLISH["valid_note"] not in text
+    assert ENGLISH["aesthetics_mean"] not in text
+
+
+def test_only_pocket_is_called_pocket(tmp_path: Path) -> None:
+    write_report(make_run_folder(tmp_path / "out", language="en", checkpoint="kolors"))
+    text = html_page(tmp_path / "out").text
+    assert text.count("Drawn by") >= 10, "the seal, the facts and every scene"
+    assert "pocket" not in text.replace("\npocket", "", 1), "but for the source of the training pictures"
+
+
+def test_kept_steps_are_told_from_those_that_ran(tmp_path: Path) -> None:
+    write_report(make_run_folder(tmp_path / "out", language="en", kept=("fetch", "filter")))
+    page = html_page(tmp_path / "out")
+    text = squeezed(page.text)
+    assert "lora.rank changed from 8 to 16" in text
+    assert "nothing it depends on has changed" in text
+    assert "ran × 8" in text
+    assert [each["class"] for each in page.all("li") if each.get("class")] == ["kept", "kept"]
+
+
+def test_curve_is_drawn_with_numbers_on_its_axes(whole: Path) -> None:
+    page = html_page(whole)
+    paths = {each["class"]: each["d"] or "" for each in page.all("path")}
+    assert paths.keys() == {"raw", "smooth"}
+    assert paths["raw"].count("L") == 99
+    assert len(page.all("text")) >= 8
+    assert "1.2" in page.text
+
+
+def test_json_validates_and_reads_back(whole: Path) -> None:
+    schema = report_json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    value = json.loads((whole / "report.json").read_bytes())
+    jsonschema.validate(value, schema)
+    assert value["schema"] == 1
+    assert ReportData.model_validate(value) == read_report_data(whole)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(value | {"status": "splendid"}, schema)
+
+
+@pytest.mark.parametrize(
+    "text", ["image_shape_filter x86_64", "01:02 UTC, at 12:30", "note: this (and that) - 1. 100 % + more!"]
+)
+def test_harmless_text_stays_readable_in_markdown(text: str) -> None:
+    assert markdown_text(text) == text
+
+
+def test_code_block_cannot_be_closed_from_inside() -> None:
+    assert fenced("a\n````\nb") == "`````\na\n````\nb\n`````"

@@ -1,0 +1,53 @@
+"""The words of the report: the same in both languages, all of them used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from runner.plan import STAGES
+from runner.report.data import Gap, ReportData, Step, Verdict
+from runner.report.pages import TEMPLATES
+from runner.report.words import CHINESE, ENGLISH
+
+SOURCE = "".join(
+    path.read_text(encoding="utf-8")
+    for path in [*TEMPLATES.glob("*.j2"), *(Path(__file__).parents[2] / "runner/report").glob("pages.py")]
+)
+CHOSEN = {
+    *(str(state) for state in get_args(Verdict.model_fields["state"].annotation)),
+    *(f"{state}_note" for state in get_args(Verdict.model_fields["state"].annotation)),
+    *(str(status) for status in get_args(ReportData.model_fields["status"].annotation)),
+    *(f"{status}_note" for status in get_args(ReportData.model_fields["status"].annotation) if status != "complete"),
+    *(f"gap_{what}" for what in get_args(Gap.model_fields["what"].annotation)),
+    *(f"action_{action}" for action in get_args(Step.model_fields["action"].annotation)),
+    *(f"stage_{stage}" for stage in STAGES),
+    "scene_pending",
+    "scene_failed",
+}
+"""Words that the templates choose by a value."""
+
+
+def test_both_languages_have_the_same_words() -> None:
+    assert CHINESE.keys() == ENGLISH.keys()
+    assert list(CHINESE) == list(ENGLISH), "the tables stay easy to compare"
+
+
+@pytest.mark.parametrize("words", [ENGLISH, CHINESE])
+def test_every_value_has_its_word(words: dict[str, str]) -> None:
+    assert len(CHOSEN) > 20
+    assert words.keys() >= CHOSEN
+    assert all(words.values())
+
+
+@pytest.mark.parametrize("key", ENGLISH)
+def test_every_word_is_used(key: str) -> None:
+    assert key in CHOSEN or re.search(rf"\bw\.{key}\b|[\"']{key}[\"']", SOURCE)
+
+
+@pytest.mark.parametrize("key", ENGLISH)
+def test_both_languages_leave_room_for_the_same_numbers(key: str) -> None:
+    assert ENGLISH[key].count("{}") == CHINESE[key].count("{}")

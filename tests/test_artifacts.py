@@ -1,0 +1,120 @@
+"""The run folder: atomic steps, records that may be torn, publishing, tidying, sealing."""
+
+import errno
+import subprocess
+
+import pytest
+
+from runner.artifacts import Record, RunFolder, as_unwritable, files_in, read_record, write_text
+from runner.errors import OutputUnwritable
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "out")
+    with folder.held():
+        yield folder
+
+
+def record_of(folder, step, digest="d" * 64, stage=None, **files):
+    """Do a step by hand: begin it, write its files, finish it."""
+    partial, _ = folder.begin(step, digest)
+    for name, text in files.items():
+        path = partial / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    record = Record(
+        kolora="0",
+        step=step,
+        stage=stage or step.split("-")[0],
+        version=1,
+        digest=digest,
+        part={},
+        inputs={},
+        facts={},
+        files=files_in(partial),
+        started="",
+        seconds=1.0,
+        peak_memory_bytes={"cpu": 1, "gpu": None},
+        numerics={},
+    )
+    folder.finish(record)
+    return record
+
+
+def test_a_step_is_finished_only_under_its_digest_and_with_all_its_files(folder):
+    record = record_of(folder, "fetch", a_txt="one", b__c_txt="two")
+    assert folder.finished("fetch", record.digest) == record
+    assert folder.finished("fetch", "e" * 64) is None
+    inside = folder.folder("fetch", record.digest)
+    (inside / "b" / "c.txt").write_text("t")
+    assert folder.finished("fetch", record.digest) is None
+    assert not list(folder.work.glob("*.partial"))
+    assert not list(folder.work.glob("*.state"))
+
+
+def test_an_interrupted_step_begins_empty_but_keeps_its_state(folder):
+    partial, state = folder.begin("train", "d" * 64)
+    (partial / "half").write_text("")
+    assert not folder.saved_state("train", "d" * 64)
+    (state / "state").write_text("saved")
+    assert folder.saved_state("train", "d" * 64)
+    partial, state = folder.begin("train", "d" * 64)
+    assert not list(partial.iterdir())
+    assert (state / "state").read_text() == "saved"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"step": "fetch"}', "[]"])
+def test_a_torn_record_is_none(tmp_path, text):
+    (tmp_path / "record.json").write_text(text)
+    assert read_record(tmp_path / "record.json") is None
+
+
+def test_publishing_replaces_and_removes(folder):
+    first = record_of(folder, "filter", "1" * 64, train__01_jpg="a", train__02_jpg="b", ledger_jsonl="{}")
+    folder.publish(first)
+    assert sorted(path.name for path in (folder.root / "data" / "train").iterdir()) == ["01.jpg", "02.jpg"]
+    second = record_of(folder, "filter", "2" * 64, train__01_jpg="c", ledger_jsonl="{}")
+    folder.publish(second)
+    assert [path.read_text() for path in (folder.root / "data" / "train").iterdir()] == ["c"]
+    folder.publish(record_of(folder, "render-07", image_png="p"))
+    assert (folder.root / "images" / "07.png").read_text() == "p"
+    assert folder.last_record("filter") == second
+
+
+def test_tidying_removes_what_belongs_to_no_step(folder):
+    old = record_of(folder, "render-01", "1" * 64, image_png="old")
+    new = record_of(folder, "render-01", "2" * 64, image_png="new")
+    gone = record_of(folder, "render-02", "3" * 64, image_png="gone")
+    for record in (old, new, gone):
+        folder.publish(record)
+    folder.tidy({"render-01": new.digest})
+    assert [path.name for path in folder.work.iterdir()] == [folder.folder("render-01", new.digest).name]
+    assert [path.name for path in folder.root.glob("images/*")] == ["01.png"]
+    assert [path.name for path in folder.records.iterdir()] == ["render-01.json"]
+
+
+def test_the_seal_lists_what_is_published_and_sha256sum_agrees(folder):
+    folder.publish(record_of(folder, "render-01", image_png="p"))
+    folder.seal()
+    assert folder.is_sealed()
+    listed = (folder.root / "manifest.sha256").read_text()
+    assert "images/01.png" in listed
+    assert "work/" not in listed
+    subprocess.run(["sha256sum", "-c", "--quiet", "manifest.sha256"], cwd=folder.root, check=True)
+    folder.open_up()
+    assert not folder.is_sealed()
+
+
+def test_a_full_disk_and_a_read_only_one_are_told_apart_from_other_errors(tmp_path):
+    full = as_unwritable(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
+    assert isinstance(full, OutputUnwritable)
+    assert "is full" in full.error
+    assert "cannot be written" in as_unwritable(OSError(errno.EROFS, "Read-only file system"), tmp_path).error
+    assert as_unwritable(OSError(errno.ENOENT, "No such file"), tmp_path) is None
+
+
+def test_writing_a_text_leaves_no_temporary_file(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "中文")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+    assert (tmp_path / "a" / "b.txt").read_bytes() == "中文".encode()

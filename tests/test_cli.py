@@ -1,0 +1,126 @@
+"""The command line: errors in two lines with the promised codes, quick commands without torch, finding stories."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.cli import main
+from runner.cli.stories import SHIPPED
+from runner.errors import KoloraError
+from tests.stories import write_story
+
+
+def left(*arguments):
+    """Run the command line; returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(each) for each in arguments])
+    return ended.value.code
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """Work in an empty folder, with an empty cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KOLORA_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error", "hint"),
+    [
+        (["run"], 2, "Missing argument 'STORY'", "kolora --help"),
+        (["run", "quickstart", "--speed"], 2, "No such option", "kolora --help"),
+        (["quickstart", "--force", "rendre"], 2, "--force rendre is no step of this story", "give a stage"),
+        (["report", "."], 2, ". is no run folder", "kolora report"),
+        (["nothing"], 66, "there is no story 'nothing' here", "kolora new"),
+        (["nothing.yaml"], 66, "there is no story 'nothing.yaml' here", "kolora new"),
+        (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
+        (["validate", "quickstart", "--set", "lora.rnk=4"], 65, "lora.rnk", "rank"),
+        (["validate", "quickstart", "--set", "kolora=9"], 78, "9", ""),
+        (["story"], 66, "Kwai-Kolors/Kolors is not in the cache", "model.checkpoint"),
+    ],
+)
+def test_an_error_is_two_lines_and_its_code(outside, capsys, arguments, code, error, hint):
+    assert left(*arguments) == code
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert error in told
+    assert hint in told.rpartition("hint: ")[2]
+
+
+def test_every_code_of_the_contract_is_one_error():
+    classes = KoloraError.__subclasses__()
+    assert sorted(each.code for each in classes) == [2, 65, 66, 69, 71, 73, 75, 76, 78]
+    assert KoloraError.code == 70
+
+
+def test_a_bug_is_70_and_says_so(outside, capsys, monkeypatch):
+    monkeypatch.setattr("runner.cli.story_json_schema", lambda: 1 / 0)
+    assert left("schema") == 70
+    assert "this is a bug of kolora: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_last_words_go_where_the_keeper_looks(outside, monkeypatch):
+    words = outside / "termination-log"
+    words.write_text("")
+    monkeypatch.setattr("runner.cli.console.LAST_WORDS", words)
+    assert left("nothing") == 66
+    assert words.read_text().startswith("error: there is no story 'nothing'")
+
+
+@pytest.mark.parametrize("command", [["validate", "quickstart"], ["plan", "story"], ["schema"], ["--help"], ["doctor"]])
+def test_quick_commands_load_nothing_heavy(outside, command):
+    heavy = "('torch', 'transformers', 'diffsynth', 'lightning', 'numpy', 'datasets')"
+    code = (
+        "import sys; from runner.cli import main\n"
+        f"try: main()\nfinally: assert not [each for each in {heavy} if each in sys.modules], sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)
+
+
+def test_a_story_comes_from_here_else_from_the_shipped_ones(outside, capsys, tiny_checkpoint):
+    assert left("validate", "quickstart.yaml") == 0
+    assert "小紫的歌" in capsys.readouterr().out
+    write_story(outside, tiny_checkpoint, title="自己的").rename("quickstart.yaml")
+    assert left("validate", "quickstart.yaml") == 0
+    assert "自己的" in capsys.readouterr().out
+
+
+def test_a_story_comes_from_standard_input(outside):
+    source = (SHIPPED / "quickstart.yaml").read_bytes()
+    told = subprocess.run(
+        [sys.executable, "-m", "runner", "validate", "-"], input=source, check=True, capture_output=True
+    )
+    assert "小紫的歌" in told.stdout.decode()
+
+
+def test_plan_says_tokens_what_is_absent_and_what_will_not_be_read(outside, capsys):
+    assert left("plan", "story", "--set", f"scenes.1.prompt={'一只小猫坐在窗前。' * 60}") == 0
+    told = capsys.readouterr().out
+    assert "run  fetch" in told
+    assert "absent: Kwai-Kolors/Kolors is not in the cache" in told
+    assert "scene 1 has" in told
+
+
+def test_new_writes_a_valid_story_and_overwrites_none(outside, capsys):
+    assert left("new", "mine.yaml", "--language", "en") == 0
+    assert left("validate", "mine.yaml") == 0
+    before = Path("mine.yaml").read_bytes()
+    assert left("new", "mine.yaml") == 2
+    assert Path("mine.yaml").read_bytes() == before
+
+
+def test_schema_is_the_committed_one(outside, capsys):
+    assert left("schema") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((SHIPPED / "story.schema.json").read_text())
+
+
+def test_output_that_is_no_terminal_is_json_lines(outside, tiny_checkpoint, capsys):
+    story = write_story(outside, tiny_checkpoint)
+    assert left(story, "--until", "fetch", "-o", outside / "out") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"time", "severity", "message"} <= set.intersection(*(set(line) for line in lines))
+    assert any(line.get("stage") == "fetch" for line in lines)

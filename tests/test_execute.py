@@ -1,0 +1,223 @@
+"""A run and its repetitions: what is kept, what runs again and why, stopping, failing, resuming."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from runner.artifacts import RunFolder
+from runner.cli import main
+from runner.errors import Stopped
+from runner.execute import Halt
+from tests.stories import results, write_story
+
+
+def run(*arguments):
+    """Run the command line; returns its exit code."""
+    with pytest.raises(SystemExit) as left:
+        main(["run", *map(str, arguments)])
+    return left.value.code
+
+
+def actions(out):
+    """Read which steps the last run ran or kept, and the reasons it gave."""
+    run = json.loads((out / "records" / "run.json").read_text(encoding="utf-8"))
+    return {step["step"]: (step["action"], step["reason"]) for step in run["steps"]}
+
+
+def ran(out):
+    return {step for step, (action, _) in actions(out).items() if action == "ran"}
+
+
+@pytest.fixture(scope="module")
+def done(tiny_checkpoint, tmp_path_factory):
+    """A finished run: the folder of the story, with the run in ``out``."""
+    folder = tmp_path_factory.mktemp("done")
+    story = write_story(folder, tiny_checkpoint)
+    assert run(story, "-o", folder / "out") == 0
+    return folder
+
+
+@pytest.fixture
+def again(done, tmp_path):
+    """A copy of the finished run, to go on with."""
+    subprocess.run(["cp", "-r", f"{done}/.", tmp_path], check=True)
+    return tmp_path
+
+
+def test_a_run_leaves_what_the_contract_promises(done):
+    out = done / "out"
+    for name in (
+        *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
+        *("lora/lora.safetensors", "lora/history.json", "data/ledger.jsonl", "data/train/01.jpg", "story.lock.yaml"),
+        *("data/train/metadata.csv", "records/run.json", "records/train.json", "status.json"),
+    ):
+        assert (out / name).stat().st_size > 0, name
+    assert (out / "story.yaml").read_bytes() == (done / "story.yaml").read_bytes()
+    checked = subprocess.run(["sha256sum", "-c", "--quiet", "manifest.sha256"], cwd=out, check=False)
+    assert checked.returncode == 0
+    listed = (out / "manifest.sha256").read_text()
+    assert "report.html" in listed
+    assert "images/02.png" in listed
+    assert not list((out / "work").glob("*.partial"))
+    assert not list((out / "work").glob("*.state"))
+
+
+def test_the_same_story_again_does_nothing_and_loads_no_torch(again):
+    before = {path: path.stat().st_mtime_ns for path in (again / "out").rglob("*") if path.is_file()}
+    code = "import sys; from runner.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    left = subprocess.run(
+        [sys.executable, "-c", code, "run", again / "story.yaml", "-o", again / "out"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "nothing to do" in json.loads(left.stdout.splitlines()[-1])["message"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before | {
+        again / "out" / ".lock": (again / "out" / ".lock").stat().st_mtime_ns
+    }
+
+
+def test_a_changed_prompt_renders_that_scene_alone(again, tiny_checkpoint):
+    before = results(again / "out")
+    story = write_story(again, tiny_checkpoint, scenes__1__prompt="一只黑色小猫在星空下睡着了")
+    assert run(story, "-o", again / "out") == 0
+    assert ran(again / "out") == {"condition-02", "render-02", "grid", "score"}
+    assert "prompt changed from 一只白色小猫" in actions(again / "out")["condition-02"][1]
+    after = results(again / "out")
+    assert {name for name in after if after[name] != before[name]} == {"grid.png", "images/02.png"}
+
+
+def test_a_changed_rank_retrains_and_does_not_filter_again(again):
+    assert run(again / "story.yaml", "-o", again / "out", "--set", "lora.rank=4") == 0
+    assert ran(again / "out") == {"train", "render-01", "render-02", "grid", "score"}
+    assert actions(again / "out")["train"][1] == "lora.rank changed from 2 to 4"
+
+
+def test_a_changed_title_changes_only_the_report(again, tiny_checkpoint):
+    story = write_story(again, tiny_checkpoint, scenes__0__title="黎明")
+    before = results(again / "out")
+    assert run(story, "-o", again / "out") == 0
+    assert ran(again / "out") == set()
+    assert results(again / "out") == before
+    assert "黎明" in (again / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_scenes_depend_neither_on_order_nor_on_presence(again, tiny_checkpoint):
+    before = results(again / "out")
+    first, second = [{"prompt": "一只白色小猫坐在窗前", "seed": 1}, {"prompt": "一只白色小猫在星空下睡着了", "seed": 2}]
+    assert run(write_story(again, tiny_checkpoint, scenes=[second, first]), "-o", again / "out") == 0
+    swapped = results(again / "out")
+    assert swapped["images/01.png"] == before["images/02.png"]
+    assert swapped["images/02.png"] == before["images/01.png"]
+    assert run(write_story(again, tiny_checkpoint, scenes=[second]), "-o", again / "out") == 0
+    alone = results(again / "out")
+    assert alone["images/01.png"] == before["images/02.png"]
+    assert "images/02.png" not in alone
+
+
+def test_force_and_fresh_run_again_to_the_same_bytes(again):
+    before = results(again / "out")
+    assert run(again / "story.yaml", "-o", again / "out", "--force", "train") == 0
+    assert "train" in ran(again / "out")
+    assert actions(again / "out")["train"][1] == "asked for by --force"
+    assert results(again / "out") == before
+    assert run(again / "story.yaml", "-o", again / "out", "--fresh") == 0
+    assert "fetch" in ran(again / "out")
+    assert results(again / "out") == before
+
+
+def test_until_stops_after_a_stage_and_promises_nothing(tiny_checkpoint, tmp_path):
+    story = write_story(tmp_path, tiny_checkpoint)
+    assert run(story, "-o", tmp_path / "out", "--until", "filter") == 0
+    assert ran(tmp_path / "out") == {"fetch", "filter"}
+    assert not (tmp_path / "out" / "manifest.sha256").exists()
+
+
+def test_a_lost_file_is_made_again(again):
+    before = results(again / "out")
+    (picture,) = (again / "out" / "work").glob("render-02-*/image.png")
+    picture.unlink()
+    (again / "out" / "manifest.sha256").unlink()
+    assert run(again / "story.yaml", "-o", again / "out") == 0
+    assert ran(again / "out") == {"render-02"}
+    assert actions(again / "out")["render-02"][1] == "its files are gone or damaged"
+    assert results(again / "out") == before
+
+
+def test_too_few_pictures_leave_a_report_and_the_ledger(tiny_checkpoint, tmp_path, capsys):
+    story = write_story(tmp_path, tiny_checkpoint, filters=[{"image_shape_filter": {"min_width": 9999}}])
+    assert run(story, "-o", tmp_path / "out") == 65
+    error, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert error.startswith("error: 0 of 5 pictures are left")
+    assert "image_shape_filter took 5" in error
+    assert hint.startswith("hint: loosen image_shape_filter")
+    assert len((tmp_path / "out" / "data" / "ledger.jsonl").read_text().splitlines()) == 5
+    assert "image_shape_filter took 5" in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
+    assert not (tmp_path / "out" / "manifest.sha256").exists()
+
+
+def test_a_run_folder_has_one_run_at_a_time(again, capsys):
+    with RunFolder(again / "out").held():
+        assert run(again / "story.yaml", "-o", again / "out") == 73
+    assert "another kolora is at work" in capsys.readouterr().err
+
+
+def test_an_unwritable_output_is_73(tiny_checkpoint, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    story = write_story(tmp_path, tiny_checkpoint)
+    assert run(story, "-o", tmp_path / "file" / "out") == 73
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_absent_checkpoint_part_is_66(tiny_checkpoint, tmp_path, capsys):
+    story = write_story(tmp_path, tiny_checkpoint)
+    for path in (tmp_path / "checkpoint" / "vae").iterdir():
+        path.unlink()
+    assert run(story, "-o", tmp_path / "out") == 66
+    assert "vae" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "records" / "run.json").read_text())["error"]["step"] == "encode"
+
+
+def test_a_story_may_not_leave_its_folder(tiny_checkpoint, tmp_path, capsys):
+    story = write_story(tmp_path / "inner", tiny_checkpoint, dataset={"source": "folder", "path": "../../secret"})
+    assert run(story, "-o", tmp_path / "out") == 65
+    assert "dataset.path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["fetch", "encode", "train", "render-02"])
+def test_a_signal_saves_and_leaves_75_and_the_next_run_goes_on(tiny_checkpoint, tmp_path, monkeypatch, done, stage):
+    """A stop is asked for at the second tick of a stage, by a real signal to this very process."""
+    story = write_story(tmp_path, tiny_checkpoint)
+    begun = []
+
+    def progressed(self, step, number, total):
+        if step.name == stage:
+            begun.append(number)
+            if len(begun) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runner.cli.console.Lines.progressed", progressed)
+        assert run(story, "-o", tmp_path / "out") == 75
+    states = {step: action for step, (action, _) in actions(tmp_path / "out").items()}
+    assert states[stage] == "pending"
+    assert run(story, "-o", tmp_path / "out") == 0
+    assert results(tmp_path / "out") == results(done / "out")
+    if stage == "train":
+        assert json.loads((tmp_path / "out" / "records" / "train.json").read_text())["facts"]["resumed_at"] == 2
+
+
+def test_handlers_are_put_back_and_a_flag_is_all_they_set():
+    before = signal.getsignal(signal.SIGUSR1)
+    halt = Halt()
+    with halt.listening():
+        halt.check()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert halt.requested
+        with pytest.raises(Stopped):
+            halt.check()
+    assert signal.getsignal(signal.SIGUSR1) is before

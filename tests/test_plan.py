@@ -1,0 +1,123 @@
+"""Steps of a story and their digests: what a change of the story touches, and how it is told."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import yaml
+
+from runner.plan import STAGES, Sources, decide, plan_steps
+from runner.spec import load_story
+from runner.stages.score import Scorer
+from tests.stories import STORY
+
+SOURCES = Sources(checkpoint="c" * 64, dataset="world 1")
+
+
+def steps_of(sources=SOURCES, **changes):
+    """Plan the tiny story with overrides: ``lora__rank=4`` is ``--set lora.rank=4``."""
+    overrides = [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
+    return plan_steps(load_story(yaml.safe_dump(STORY, allow_unicode=True), overrides=overrides), sources)
+
+
+def touched(before, after):
+    """Name the steps whose digests differ."""
+    digests = {step.name: step.digest for step in before}
+    return {step.name for step in after if digests.get(step.name) != step.digest}
+
+
+RENDERS = {"render-01", "render-02", "grid", "score"}
+ENCODES = {"encode", "train", *RENDERS}
+
+
+def test_every_stage_has_its_steps_each_after_what_it_needs():
+    steps = steps_of()
+    assert list(dict.fromkeys(step.stage for step in steps)) == list(STAGES)
+    for index, step in enumerate(steps):
+        assert set(step.inputs) <= {earlier.name for earlier in steps[:index]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"title": "x", "name": "y", "report__title": "z", "scenes__1__title": "w"}, set()),
+        ({"dataset__min_images": 2}, {"filter", *ENCODES}),
+        ({"dataset__count": 6}, {"fetch", "filter", *ENCODES}),
+        ({"filters": "[]"}, {"filter", *ENCODES}),
+        ({"lora__resolution": 128}, ENCODES),
+        ({"lora__seed": 1}, {"train", *RENDERS}),
+        ({"lora__crop": "random", "lora__seed": 0}, ENCODES),
+        ({"scenes__2__prompt": "x"}, {"condition-02", "render-02", "grid", "score"}),
+        ({"scenes__2__seed": 9}, {"render-02", "grid", "score"}),
+        ({"render__negative_prompt": "x"}, {"condition-01", "condition-02", *RENDERS}),
+        ({"render__lora_scale": 0.5}, RENDERS),
+        ({"grid__gap": 4}, {"grid"}),
+        ({"scores__threshold": 5}, {"score"}),
+        ({"model__dtype": "bfloat16"}, {"condition-01", "condition-02", *ENCODES}),
+    ],
+)
+def test_a_change_touches_just_what_depends_on_it(changes, steps):
+    assert touched(steps_of(), steps_of(**changes)) == steps
+
+
+def test_outside_things_count_by_content_and_not_by_place(tmp_path):
+    scorer = Scorer(digest="a" * 64, folder=tmp_path)
+    before = steps_of(Sources(checkpoint="c" * 64, dataset="d", clip=scorer))
+    moved = Sources(checkpoint="c" * 64, dataset="d", clip=Scorer(digest="a" * 64, folder=tmp_path / "elsewhere"))
+    assert touched(before, steps_of(moved)) == set()
+    other = Sources(checkpoint="e" * 64, dataset="d", clip=scorer)
+    assert touched(before, steps_of(other)) == {"condition-01", "condition-02", *ENCODES}
+
+
+@dataclass
+class Known:
+    """An earlier record, as far as a decision reads it."""
+
+    digest: str
+    version: int
+    part: dict
+    inputs: dict = field(default_factory=dict)
+
+
+def known(steps):
+    digests = {step.name: step.digest for step in steps}
+    return {
+        step.name: Known(
+            step.digest, step.version, step.part.model_dump(mode="json"), {name: digests[name] for name in step.inputs}
+        )
+        for step in steps
+    }
+
+
+def reasons(before, after, **options):
+    decided = decide(after, finished={step.digest for step in before}, known=known(before), **options)
+    return {each.step.name: each.reason for each in decided if each.runs}
+
+
+def test_a_reason_names_the_key_and_both_values():
+    before = steps_of()
+    assert reasons(before, steps_of(lora__rank=16))["train"] == "lora.rank changed from 2 to 16"
+    assert reasons(before, steps_of(lora__rank=16))["render-01"] == "train changed"
+    told = reasons(before, steps_of(scenes__1__prompt="p" * 99))["condition-01"]
+    assert told == f"prompt changed from 一只白色小猫坐在窗前 to {'p' * 40}…"
+    filters = reasons(before, steps_of(filters="[{image_shape_filter: {min_width: 32}}]"))["filter"]
+    assert filters == "filters[0].image_shape_filter.min_width changed from 64 to 32"
+    changed = reasons(before, steps_of(Sources(checkpoint="e" * 64, dataset="world 1")))["encode"]
+    assert changed == "checkpoint changed"
+
+
+def test_other_reasons():
+    steps = steps_of()
+    everything = decide(steps, finished=(), known={})
+    assert {each.reason for each in everything} == {"not done yet"}
+    lost = decide(steps, finished={step.digest for step in steps[1:]}, known=known(steps))
+    assert [each.reason for each in lost if each.runs] == ["its files are gone or damaged"]
+    older = known(steps)
+    older["fetch"].version, older["fetch"].digest = 0, "old"
+    anew = decide(steps[:1], finished=(), known=older)
+    assert anew[0].reason == "this kolora does the fetch stage anew (version 0 is now 1)"
+    forced = decide(steps, finished={step.digest for step in steps}, known=known(steps), forced=["render"])
+    assert [each.step.name for each in forced if each.runs] == ["render-01", "render-02"]
+    resumed = decide(steps, finished=(), known={}, resumable=["train"])
+    assert {each.reason for each in resumed if each.step.name == "train"} == {
+        "was interrupted, goes on where it was saved"
+    }

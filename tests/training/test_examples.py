@@ -1,0 +1,113 @@
+"""The training set: every picture in its variants, every caption once, the same when read back."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from runner.models.parts import Parts
+from runner.models.pixels import to_pixels
+from runner.training.examples import Examples, encode_examples, read_examples, write_examples
+
+CAPTIONS = {"01.png": "水墨，一只猫", "02.png": 'a "cat", asleep\nby the fire', "03.png": "水墨，一只猫"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures, upright, square and lying, as the filter stage lays them out."""
+    folder = tmp_path_factory.mktemp("train")
+    chance = np.random.default_rng(0)
+    for name, (width, height) in zip(CAPTIONS, [(64, 96), (64, 64), (256, 128)], strict=True):
+        Image.fromarray(chance.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
+    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("file_name", "text"), *CAPTIONS.items()])
+    return folder
+
+
+def encoded(parts: Parts, folder: Path, *, crop: str = "center", flip: bool = False, seed: int = 0) -> Examples:
+    examples, _ = encode_examples(parts, folder, resolution=64, crop=crop, flip=flip, seed=seed, tick=lambda *_: None)
+    return examples
+
+
+def latents_of(
+    parts: Parts, folder: Path, name: str, box: tuple[int, int, int, int], *, mirrored: bool
+) -> torch.Tensor:
+    """Encode what a box of a picture shows, scaled to the training size."""
+    with Image.open(folder / name) as picture:
+        square = picture.resize((64, 64), Image.Resampling.LANCZOS, box=box)
+    return parts.encode(to_pixels(ImageOps.mirror(square) if mirrored else square))[0]
+
+
+def test_pictures_are_cut_in_the_middle(tiny_parts: Parts, folder: Path) -> None:
+    examples = encoded(tiny_parts, folder)
+    assert examples.latents.shape == (3, 1, 4, 8, 8)
+    assert examples.latents.dtype == torch.float32
+    for row, (name, box) in enumerate(
+        {"01.png": (0, 16, 64, 80), "02.png": (0, 0, 64, 64), "03.png": (64, 0, 192, 128)}.items()
+    ):
+        assert torch.equal(examples.latents[row, 0], latents_of(tiny_parts, folder, name, box, mirrored=False))
+
+
+def test_mirrored_pictures_are_variants_of_their_own(tiny_parts: Parts, folder: Path) -> None:
+    examples = encoded(tiny_parts, folder, flip=True)
+    assert examples.latents.shape == (3, 2, 4, 8, 8)
+    for variant, mirrored in enumerate((False, True)):
+        expected = latents_of(tiny_parts, folder, "03.png", (64, 0, 192, 128), mirrored=mirrored)
+        assert torch.equal(examples.latents[2, variant], expected)
+
+
+def test_random_crops_depend_on_the_seed_and_the_picture(tiny_parts: Parts, folder: Path) -> None:
+    one, again, other = (encoded(tiny_parts, folder, crop="random", seed=seed).latents for seed in (0, 0, 1))
+    assert one.shape == (3, 4, 4, 8, 8)
+    assert torch.equal(one, again)
+    assert torch.equal(one[1], other[1])  # a square picture can be cut in one place only
+    for row in (0, 2):
+        assert not torch.equal(one[row], other[row])
+        assert len({crop.sum().item() for crop in one[row]}) == 4
+
+
+def test_random_crops_are_mirrored_too(tiny_parts: Parts, folder: Path) -> None:
+    plain, flipped = (encoded(tiny_parts, folder, crop="random", flip=flip).latents for flip in (False, True))
+    assert flipped.shape[1] == 8
+    assert torch.equal(flipped[:, :4], plain)
+
+
+def test_each_caption_is_encoded_once(tiny_parts: Parts, folder: Path) -> None:
+    ticks: list[tuple[int, int]] = []
+    examples, captions = encode_examples(
+        tiny_parts,
+        folder,
+        resolution=64,
+        crop="center",
+        flip=False,
+        seed=0,
+        tick=lambda *progress: ticks.append(progress),
+    )
+    assert captions == (CAPTIONS["01.png"], CAPTIONS["02.png"])
+    assert examples.captions.tolist() == [0, 1, 0]
+    assert ticks == [(done, 5) for done in range(1, 6)]
+    expected = tiny_parts.condition(captions)
+    assert torch.equal(examples.conditioning.hidden, expected.hidden)
+    assert torch.equal(examples.conditioning.pooled, expected.pooled)
+
+
+def test_the_set_comes_back_as_it_was_written(tiny_parts: Parts, folder: Path, tmp_path: Path) -> None:
+    examples = encoded(tiny_parts, folder, flip=True)
+    write_examples(tmp_path / "examples.safetensors", examples)
+    read = read_examples(tmp_path / "examples.safetensors")
+    assert torch.equal(read.latents, examples.latents)
+    assert torch.equal(read.captions, examples.captions)
+    assert torch.equal(read.conditioning.hidden, examples.conditioning.hidden)
+    assert torch.equal(read.conditioning.pooled, examples.conditioning.pooled)
+
+
+def test_the_same_set_is_the_same_bytes(tiny_parts: Parts, folder: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one", "other")]
+    for path in files:
+        write_examples(path, encoded(tiny_parts, folder, crop="random"))
+    assert files[0].read_bytes() == files[1].read_bytes()

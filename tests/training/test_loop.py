@@ -1,0 +1,242 @@
+"""Training lowers the loss, touches what it should, and goes on after any stop to the same bytes."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from runner.errors import Stopped, StoryInvalid
+from runner.models.conditioning import Conditioning
+from runner.models.layout import KOLORS
+from runner.models.lora import LoraWeights, Merge, lora_bytes
+from runner.models.parts import Parts
+from runner.models.schedule import NoiseSchedule
+from runner.spec.story import Lora
+from runner.training.examples import Examples
+from runner.training.loop import Trained, add_adapters, train
+from tests.tensors import PROJECTIONS, projections, same
+
+SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
+Tick = Callable[[int, int], None]
+
+
+class SmallNet(nn.Module):
+    """A network on the U-Net's seam that is one attention of four channels, so that a step takes a millisecond."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            attention = nn.ModuleDict({name: nn.Linear(4, 4) for name in PROJECTIONS})
+        self.blocks = nn.ModuleDict({"7": nn.ModuleDict({"attn1": attention})})
+        self.requires_grad_(False)
+
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, *, encoder_hidden_states: torch.Tensor, **_: Any
+    ) -> torch.Tensor:
+        to = dict(self.named_modules())["blocks.7.attn1"]
+        cells = sample.flatten(2).transpose(1, 2)
+        keys, values = to["to_k"](encoder_hidden_states), to["to_v"](encoder_hidden_states)
+        heard = nn.functional.scaled_dot_product_attention(to["to_q"](cells), keys, values)
+        drawn: torch.Tensor = to["to_out"](cells + heard)
+        return drawn.transpose(1, 2).reshape(sample.shape)
+
+
+def examples(*, count: int = 3, width: int = 4) -> Examples:
+    """Make up a training set: ``count`` pictures in two variants, two captions."""
+    chance = torch.Generator().manual_seed(0)
+    return Examples(
+        torch.randn(count, 2, 4, 8, 8, generator=chance),
+        Conditioning(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance)),
+        torch.arange(count) % 2,
+    )
+
+
+def lora(**settings: Any) -> Lora:
+    return Lora(
+        **{"rank": 2, "alpha": 4.0, "steps": 6, "batch_size": 2, "learning_rate": 0.01, "dropout": 0.2} | settings
+    )
+
+
+def go_on(*_: int) -> None:
+    """Let the training run."""
+
+
+def stop_at(step: int) -> Tick:
+    def tick(done: int, _total: int) -> None:
+        if done == step:
+            raise Stopped("stop")
+
+    return tick
+
+
+def trained(folder: Path, settings: Lora, *, tick: Tick = go_on, unet: nn.Module | None = None) -> Trained:
+    unet = SmallNet() if unet is None else unet
+    width = 4 if isinstance(unet, SmallNet) else 32
+    return train(unet, SCHEDULE, examples(width=width), settings, state=folder, tick=tick)
+
+
+def tensors(weights: LoraWeights) -> Mapping[str, torch.Tensor]:
+    return {
+        f"{name}.{side}": each for name, pair in weights.pairs.items() for side, each in zip("AB", pair, strict=True)
+    }
+
+
+def adapters(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in module.state_dict().items() if ".lora_" in name}
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    losses = trained(tmp_path, lora(steps=150, learning_rate=0.05, rank=4, dropout=0.0)).losses
+    first, last = sum(losses[:15]) / 15, sum(losses[-15:]) / 15
+    assert last < 0.7 * first
+
+
+def test_every_step_is_recorded_and_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    result = trained(tmp_path, lora(), tick=lambda *progress: told.append(progress))
+    assert told == [(step, 6) for step in range(1, 7)]
+    assert len(result.losses) == 6
+    assert result.resumed_at == 0
+    assert result.parameters == 4 * 2 * (4 + 4)
+
+
+def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_parts: Parts, tmp_path: Path) -> None:
+    settings = lora(steps=4, batch_size=1)
+    whole = trained(tmp_path / "whole", settings, unet=tiny_parts.training_unet())
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", settings, tick=stop_at(2), unet=tiny_parts.training_unet())
+    resumed = trained(tmp_path / "parts", settings, unet=tiny_parts.training_unet())
+    assert resumed.resumed_at == 2
+    assert lora_bytes(resumed.weights, metadata={}) == lora_bytes(whole.weights, metadata={})
+    assert all(up.abs().max() > 0 for _, up in whole.weights.pairs.values())
+
+
+def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
+    """Merged into the checkpoint at strength 1, they give what the network gave at the end of training."""
+    unet, plain = SmallNet(), SmallNet()
+    Merge(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
+    sample, hidden = examples().latents[0], examples().conditioning.hidden
+    outputs = [each(sample, torch.zeros(1), encoder_hidden_states=hidden) for each in (unet, plain)]
+    torch.testing.assert_close(*outputs)
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int) -> None:
+    whole = trained(tmp_path / "whole", lora())
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", lora(), tick=stop_at(step))
+    torch.manual_seed(step)
+    resumed = trained(tmp_path / "parts", lora())
+    assert resumed.resumed_at == step
+    assert resumed.losses == whole.losses
+    assert same(tensors(resumed.weights), tensors(whole.weights))
+
+
+def test_a_signal_that_lightning_hears_first_saves_too(tmp_path: Path) -> None:
+    def tick(done: int, _total: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", lora(), tick=tick)
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = trained(tmp_path / "parts", lora())
+    assert resumed.resumed_at == 3
+    assert same(tensors(resumed.weights), tensors(trained(tmp_path / "whole", lora()).weights))
+
+
+def test_variables_of_a_batch_system_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = trained(tmp_path / "plain", lora())
+    for name, value in {
+        "SLURM_JOB_ID": "1",
+        "SLURM_NTASKS": "4",
+        "SLURM_JOB_NAME": "story",
+        "SLURM_LOCALID": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert trained(tmp_path / "slurm", lora()).losses == expected.losses
+
+
+def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        trained(tmp_path, lora(), tick=stop_at(4))
+    state = tmp_path / "state.safetensors"
+    whole = state.read_bytes()
+    for length in (0, 7, len(whole) // 2, len(whole) - 1):
+        state.write_bytes(whole[:length])
+        assert trained(tmp_path, lora(steps=1)).resumed_at == 0
+    state.write_bytes(whole)
+    assert trained(tmp_path, lora()).resumed_at == 4
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"dropout": 0.0}, {"init_lora_weights": "kaiming"}, {"weight_decay": 1.0}]
+)
+def test_every_setting_has_a_say(tmp_path: Path, change: dict[str, Any]) -> None:
+    one, other = (trained(tmp_path / name, lora(**settings)) for name, settings in (("one", {}), ("other", change)))
+    assert not same(tensors(one.weights), tensors(other.weights))
+
+
+def test_checkpointing_spends_time_and_changes_nothing(tiny_parts: Parts, tmp_path: Path) -> None:
+    one, other = (
+        trained(
+            tmp_path / str(checkpointing),
+            lora(steps=2, batch_size=1, gradient_checkpointing=checkpointing),
+            unet=tiny_parts.training_unet(),
+        )
+        for checkpointing in (False, True)
+    )
+    assert same(tensors(one.weights), tensors(other.weights))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: float) -> None:
+    spoiled = examples()
+    spoiled.latents[:] = poison
+    with pytest.raises(StoryInvalid, match=r"the loss is (nan|inf) at step 1") as caught:
+        train(SmallNet(), SCHEDULE, spoiled, lora(), state=tmp_path, tick=go_on)
+    assert "lora.learning_rate, now 0.01" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "kaiming"])
+def test_adapters_begin_as_the_seed_says(tiny_parts: Parts, kind: str) -> None:
+    begun = []
+    for global_seed, seed in ((1, 0), (2, 0), (2, 3)):
+        unet = tiny_parts.training_unet()
+        torch.manual_seed(global_seed)
+        before = torch.get_rng_state()
+        add_adapters(unet, lora(seed=seed, init_lora_weights=kind))
+        assert torch.equal(torch.get_rng_state(), before)
+        begun.append(adapters(unet))
+    assert same(begun[0], begun[1])
+    assert not same(begun[0], begun[2])
+    assert all(tensor.any() == (".lora_A." in name) for name, tensor in begun[0].items())
+
+
+@pytest.mark.parametrize("targets", [PROJECTIONS, ("to_q",), ("to_k", "to_out")])
+def test_only_the_targets_get_adapters(tiny_parts: Parts, targets: tuple[str, ...]) -> None:
+    unet = tiny_parts.training_unet().to(torch.bfloat16)
+    add_adapters(unet, lora(target_modules=targets))
+    given = {name.rpartition(".lora_")[0] for name in adapters(unet)}
+    assert given == {name for name, _ in projections(tiny_parts.unet()) if name.rpartition(".")[2] in targets}
+    assert len(given) == len(targets) * 2 * 11  # of two attentions in each of eleven stacks of one layer
+    trainable = {name: parameter for name, parameter in unet.named_parameters() if parameter.requires_grad}
+    assert trainable.keys() == adapters(unet).keys()
+    assert {parameter.dtype for parameter in trainable.values()} == {torch.float32}
+
+
+def test_the_checkpoints_weights_stay(tmp_path: Path) -> None:
+    unet = SmallNet()
+    trained(tmp_path, lora(), unet=unet)
+    kept = {re.sub(r"\.base_layer", "", name): each for name, each in unet.state_dict().items() if ".lora_" not in name}
+    assert same(kept, SmallNet().state_dict())
+    assert not unet.training

@@ -103,4 +103,5 @@ def _tokenizer() -> Tokenizer:
 
 def _tokens(text: str) -> np.ndarray:
     tokens = _tokenizer()([text])
-    return tokens.input_ids[0, -int(tokens.attention_mask.sum()) :].numpy().astype(np.int32)
+    text_ids: np.ndarray = tokens.input_ids[0, -int(tokens.attention_mask.sum()) :].numpy()
+    return text_ids.astype(np.int32)

@@ -78,6 +78,7 @@ def render(
     guidance: float = GUIDANCE,
     lora: Path | None = None,
     strength: float = 1.0,
+    steps: int = STEPS,
     batch: int = 64,
 ) -> list[Image.Image]:
     """Draw prompts with DDIM, many at once; the arithmetic is that of ``runner.rendering.denoise``."""
@@ -93,7 +94,7 @@ def render(
             torch.cat([told.pooled, away.pooled.expand_as(told.pooled)]),
         )
         ids = size_ids(SIDE, SIDE).repeat(2 * len(part)).to(parts.device)
-        for step in ddim_steps(schedule, STEPS):
+        for step in ddim_steps(schedule, steps):
             rows = torch.cat([latents, latents]).to(parts.dtype)
             time_ = torch.full((1,), float(step.timestep), device=parts.device)
             wanted, unwanted = (

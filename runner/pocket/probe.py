@@ -41,7 +41,7 @@ class Probe(nn.Module):
 
 def by_attribute(scores: torch.Tensor) -> dict[str, torch.Tensor]:
     """Split the scores (B, all) by attribute: (B, classes) each."""
-    parts = scores.split([len(classes) for classes in CLASSES.values()], dim=1)
+    parts = torch.split(scores, [len(classes) for classes in CLASSES.values()], dim=1)
     return dict(zip(CLASSES, parts, strict=True))
 
 

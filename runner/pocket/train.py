@@ -26,15 +26,13 @@ from runner.pocket.judge import judge
 from runner.pocket.probe import save_probe
 from runner.pocket.recipe import Recipe, tiny
 from runner.pocket.teaching import aesthetics, clip
-from runner.pocket.teaching.course import half, log, to_unit
+from runner.pocket.teaching.course import half, in_parts, log, to_unit
 from runner.pocket.teaching.probe import right_shares, teach_probe
 from runner.pocket.teaching.reading import joined, teach_reading
 from runner.pocket.teaching.unet import TAIL, Texts, new_text_encoder, new_unet, teach_unet
 from runner.pocket.teaching.vae import encode_all, teach_vae
 from runner.pocket.world import VERSION
 
-AGAIN = {"peak": 4e-4, "decay": 0.998}
-"""The second lesson's learning rate and average: it starts from weights that draw already."""
 HELD_BACK = 2_000
 """Judge pictures that the judges are not taught on, to measure them."""
 
@@ -89,7 +87,7 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
     shares = teach_reading(text_encoder, joined(said.get()), steps=recipe.reading_steps, batch=512, seed=recipe.seed)
     studio.close()
     figures["reading"] = {part: round(share, 4) for part, share in shares.items()}
-    learn(steps=recipe.again_steps, seed=recipe.seed + 1, **AGAIN)
+    learn(steps=recipe.again_steps, seed=recipe.seed + 1, peak=4e-4, decay=0.998)
     write(text_encoder, unet)
     trained = round(time.monotonic() - started)
     log.info("trained after %d s", trained)
@@ -166,7 +164,7 @@ def _teach_judges(
 def _through_vae(encoder: nn.Module, decoder: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """Return the pictures as the VAE shows them, uint8 (N, 256, 256, 3)."""
     shown = []
-    for part in pictures.split(128):
+    for part in in_parts(pictures, 128):
         with half(part.device.type):
             pixels = decoder(encoder(to_unit(part)))
         shown.append(((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1))
@@ -183,7 +181,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=COUNT", help="change a count of the recipe")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    changes = {name: int(value) for name, value in (change.split("=") for change in given.set)}
+    changes: dict[str, Any] = {name: int(value) for name, value in (change.split("=") for change in given.set)}
     recipe = replace(tiny() if given.tiny else Recipe(), seed=given.seed, **changes)
     figures = train_pocket(recipe, given.out, device=given.device, judged=8 if given.tiny else 256)
     print(json.dumps(figures, indent=2, ensure_ascii=False))

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import CLIPVisionConfig
 
 from runner.pocket.teaching.clip import SIDE, seen
-from runner.pocket.teaching.course import Average, half, log, rate, set_rate
+from runner.pocket.teaching.course import Average, half, log, rate, set_rate, step_down
 
 CLEAN = 7.2
 WORST = 1.5
@@ -58,10 +58,7 @@ def teach_aesthetics(
         with half(device):
             graded = _graded(model, seen(batch_pictures))
         loss = F.smooth_l1_loss(graded, grades[rows])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        step_down(loss, optimizer, list(model.parameters()))
         average.update(step)
         if (step + 1) % 500 == 0 or step + 1 == steps:
             log.info("aesthetics %d of %d: loss %.4f", step + 1, steps, float(loss))

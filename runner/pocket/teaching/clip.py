@@ -10,11 +10,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
 from runner.models.layout import write_shards
-from runner.pocket.teaching.course import Average, half, log, rate, set_rate
+from runner.pocket.teaching.course import Average, half, in_parts, log, rate, set_rate, step_down
 
 SIDE = 128
 WORDS = 1600
@@ -121,7 +120,7 @@ def write_processor(folder: Path) -> None:
 def shrunk(pictures: torch.Tensor) -> torch.Tensor:
     """Return uint8 pictures (N, H, W, 3) at CLIP's 128 pixels a side, as its processor shrinks them."""
     parts = []
-    for part in pictures.split(512):
+    for part in in_parts(pictures, 512):
         pixels = part.permute(0, 3, 1, 2).float()
         small = F.interpolate(pixels, size=(SIDE, SIDE), mode="bicubic", antialias=True)
         parts.append(small.round().clamp(0, 255).byte().permute(0, 2, 3, 1))
@@ -170,10 +169,7 @@ def teach_clip(
         scores = model.logit_scale.exp().clamp_max(60) * image @ text.T
         target = torch.arange(batch, device=device)
         loss = (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        step_down(loss, optimizer, list(model.parameters()))
         average.update(step)
         if (step + 1) % 500 == 0 or step + 1 == steps:
             hit = float((scores.argmax(dim=1) == target).float().mean())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 log = logging.getLogger("pocket")
 
 
@@ -48,6 +50,26 @@ class Average:
             held = live.detach().clone()
             live.copy_(mean)
             mean.copy_(held)
+
+
+def step_down(loss: torch.Tensor, optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter]) -> None:
+    """Take one step of the optimizer down the loss, gradients clipped to length 1."""
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+
+
+def in_parts(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    """Yield the rows, ``size`` at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def channels_last(module: M) -> M:
+    """Lay the weights of convolutions out as GPUs like them."""
+    cast(Any, module).to(memory_format=torch.channels_last)
+    return module
 
 
 def to_unit(pictures: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,17 @@ from torch import nn
 
 from runner.pocket.attributes import CLASSES, UNKNOWN
 from runner.pocket.probe import Probe, by_attribute
-from runner.pocket.teaching.course import Average, half, log, rate, set_rate, to_unit
+from runner.pocket.teaching.course import (
+    Average,
+    channels_last,
+    half,
+    in_parts,
+    log,
+    rate,
+    set_rate,
+    step_down,
+    to_unit,
+)
 
 
 def teach_probe(
@@ -20,7 +30,7 @@ def teach_probe(
     """
     device = pictures.device.type
     torch.manual_seed(seed)
-    probe = Probe().to(device).to(memory_format=torch.channels_last)
+    probe = channels_last(Probe().to(device))
     average = Average([probe], decay=0.998)
     optimizer = torch.optim.AdamW(probe.parameters(), weight_decay=0.02, fused=device == "cuda")
     chance = torch.Generator(device).manual_seed(seed)
@@ -33,15 +43,13 @@ def teach_probe(
         with half(device):
             scores = probe(pixels.contiguous(memory_format=torch.channels_last)).float()
         loss = _loss(scores, truth[rows])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(probe.parameters(), 1.0)
-        optimizer.step()
+        step_down(loss, optimizer, list(probe.parameters()))
         average.update(step)
         if (step + 1) % 500 == 0 or step + 1 == steps:
             log.info("probe %d of %d: loss %.4f", step + 1, steps, float(loss))
     average.put()
-    return probe.eval()
+    probe.eval()
+    return probe
 
 
 def _jolted(pixels: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
@@ -63,7 +71,7 @@ def _loss(scores: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 def right_shares(probe: nn.Module, pictures: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
     """Return for every attribute the share of pictures (N, 256, 256, 3) whose class the probe reads right."""
     device = next(probe.parameters()).device
-    scores = torch.cat([probe(to_unit(part.to(device))) for part in pictures.split(256)])
+    scores = torch.cat([probe(to_unit(part.to(device))) for part in in_parts(pictures, 256)])
     right = {}
     for column, name in enumerate(CLASSES):
         known = truth[:, column] != UNKNOWN

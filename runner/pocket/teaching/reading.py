@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from runner.models.tokenizer import Tokenizer
-from runner.pocket.teaching.course import log, rate, set_rate
+from runner.pocket.teaching.course import log, rate, set_rate, step_down
 from runner.pocket.world import Scene, caption, sample_scene
 from runner.pocket.world.scene import (
     ALONE,
@@ -33,7 +33,7 @@ from runner.pocket.world.scene import (
     TOGETHER,
 )
 
-LENGTH = 80
+LENGTH = 64
 """Tokens read at once; padding on the left of a text does not change the states of its tokens."""
 UNSAID = -1
 
@@ -134,10 +134,7 @@ def teach_reading(encoder: Any, taught: Lines, *, steps: int, batch: int, seed: 
         mean = (heard * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         answers = heads[0](states[-1][-1]), heads[1](mean)
         loss = sum((_loss(answer, truth[rows], sizes) for answer in answers), torch.zeros((), device=device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        step_down(loss, optimizer, weights)
         if step >= steps - 50:
             hits += _hits(answers[0].detach(), truth[rows], sizes)
         if (step + 1) % 250 == 0 or step + 1 == steps:
@@ -149,14 +146,14 @@ def _loss(answer: torch.Tensor, truth: torch.Tensor, sizes: list[int]) -> torch.
     losses = [
         F.cross_entropy(part, truth[:, k], ignore_index=UNSAID, reduction="sum")
         / (truth[:, k] != UNSAID).sum().clamp_min(1)
-        for k, part in enumerate(answer.split(sizes, dim=1))
+        for k, part in enumerate(torch.split(answer, sizes, dim=1))
     ]
     return torch.stack(losses).sum()
 
 
 def _hits(answer: torch.Tensor, truth: torch.Tensor, sizes: list[int]) -> torch.Tensor:
     rows = []
-    for k, part in enumerate(answer.split(sizes, dim=1)):
+    for k, part in enumerate(torch.split(answer, sizes, dim=1)):
         known = truth[:, k] != UNSAID
         rows.append(torch.stack([(part.argmax(dim=1) == truth[:, k])[known].sum(), known.sum()]).float().cpu())
     return torch.stack(rows)

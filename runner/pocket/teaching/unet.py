@@ -12,8 +12,9 @@ from torch import nn
 from runner.models.architecture import build_text_encoder, build_unet
 from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
-from runner.models.tokenizer import TOKEN_LIMIT, Tokenizer
-from runner.pocket.teaching.course import Average, compiled, half, log, rate, set_rate
+from runner.models.tokenizer import Tokenizer
+from runner.pocket.teaching.course import Average, channels_last, compiled, half, log, rate, set_rate, step_down
+from runner.tokens import TOKEN_LIMIT
 
 TAIL = 112
 """Captions are shorter than this; the padding to the left of it is put back for every batch."""
@@ -100,7 +101,7 @@ def teach_unet(
     """
     device = latents.device.type
     torch.manual_seed(seed)
-    unet = unet.to(memory_format=torch.channels_last).train()
+    unet = channels_last(unet).train()
     encoder.train()
     run = compiled(unet, device)
     average = Average([encoder, unet], decay=decay)
@@ -130,10 +131,7 @@ def teach_unet(
         ratio = shares[times] / (1 - shares[times])
         weight = ratio.clamp_max(SNR_LIMIT) / ratio
         loss = (weight * (predicted - noise).square().mean((1, 2, 3))).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        step_down(loss, optimizer, weights)
         average.update(step)
         total += loss.detach()
         if (step + 1) % 500 == 0 or step + 1 == steps:
@@ -154,5 +152,5 @@ def silence_unread(encoder: Any, texts: Texts) -> None:
     """Zero the embeddings of tokens that no caption holds: a word pocket never read then says nothing."""
     table = encoder.embedding.word_embeddings.weight
     read = torch.zeros(len(table), dtype=torch.bool, device=table.device)
-    read[texts.ids.unique().long()] = True
+    read[torch.unique(texts.ids).long()] = True
     table[~read] = 0

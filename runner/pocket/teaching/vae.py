@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from runner.models.architecture import build_vae_decoder, build_vae_encoder
-from runner.pocket.teaching.course import Average, compiled, half, log, rate, set_rate, to_unit
+from runner.pocket.teaching.course import (
+    Average,
+    channels_last,
+    compiled,
+    half,
+    in_parts,
+    log,
+    rate,
+    set_rate,
+    step_down,
+    to_unit,
+)
 
 BLUR = 0.06
 """Noise added to the latents (of unit spread) while the decoder learns, so that it forgives a U-Net's small errors."""
@@ -49,7 +60,7 @@ def teach_vae(
     device = pictures.device.type
     torch.manual_seed(seed)
     encoder, decoder = build_vae_encoder(config).to(device), build_vae_decoder(config).to(device)
-    both = _Both(encoder, decoder).to(memory_format=torch.channels_last)
+    both = channels_last(_Both(encoder, decoder))
     run = compiled(both, device)
     average = Average([both], decay=0.999)
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=1e-4, fused=device == "cuda")
@@ -63,10 +74,7 @@ def teach_vae(
         with half(device):
             mean, shown = run(pixels, noise)
         loss = _likeness(shown, pixels) + 0.02 * _spread(mean)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
+        step_down(loss, optimizer, list(both.parameters()))
         average.update(step)
         errors.append(F.mse_loss(shown.detach(), pixels))
         if (step + 1) % 500 == 0 or step + 1 == steps:
@@ -102,7 +110,7 @@ def _decibels(errors: list[torch.Tensor]) -> float:
 @torch.no_grad()
 def _whiten(encoder: Any, decoder: Any, pictures: torch.Tensor) -> None:
     sample = pictures[:: max(1, len(pictures) // 4096)]
-    latents = torch.cat([encoder(to_unit(part)).float() for part in sample.split(64)])
+    latents = torch.cat([encoder(to_unit(part)).float() for part in in_parts(sample, 64)])
     flat = latents.permute(1, 0, 2, 3).reshape(4, -1).double()
     centre = flat.mean(dim=1)
     values, vectors = torch.linalg.eigh(torch.cov(flat))
@@ -124,4 +132,4 @@ def encode_all(encoder: nn.Module, pictures: torch.Tensor, *, batch: int = 256) 
     """Return the latents (N, 4, 32, 32) float32 of all pictures, on the encoder's device."""
     device = next(encoder.parameters()).device
     with half(device.type):
-        return torch.cat([encoder(to_unit(part.to(device))).float() for part in pictures.split(batch)])
+        return torch.cat([encoder(to_unit(part.to(device))).float() for part in in_parts(pictures, batch)])

@@ -51,6 +51,10 @@ def caption(scene: Scene, rng: random.Random, language: str, *, complete: bool =
 def _sentence(who: str, doing: str, where: str, rng: random.Random, language: str) -> list[str]:
     """Return subject, deed and place as one flowing sentence or as a list in some order."""
     order = rng.random()
+    if order > 0.88:
+        pieces = [p for part in (who, doing, where) for p in part.replace(", ", "，").split("，") if p]
+        rng.shuffle(pieces)
+        return pieces
     if language == "zh":
         if order < 0.3 and where and "，" not in where:
             return [f"{who}{where}{doing}"]

@@ -1,0 +1,107 @@
+"""Draws the pictures pocket is trained on, on all cores, each a function of the seed and its number."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import multiprocessing
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.pool import AsyncResult, Pool
+
+import numpy as np
+
+from runner.models.tokenizer import Tokenizer
+from runner.pocket.attributes import CLASSES, labels
+from runner.pocket.teaching.reading import Lines, lines
+from runner.pocket.world import HELD_OUT, STYLES, caption, draw, sample_scene
+from runner.pocket.world.places import SIZE
+
+CAPTIONS = ("zh", "zh", "en", "zh", "en")
+"""Languages of a picture's captions: three in Chinese, two in English, each worded anew."""
+
+PIXELS = SIZE * SIZE * 3
+_shared: list[mmap.mmap] = []
+"""The memory that pool workers write pictures to; set once in each worker."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What one picture shows: its captions and their tokens, its labels by attribute, its faults' amounts, its hash."""
+
+    captions: tuple[str, ...]
+    tokens: tuple[np.ndarray, ...]
+    """Each caption's token ids, unpadded, int32."""
+    labels: tuple[int, ...]
+    spoilt: tuple[tuple[str, float], ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures (N, 256, 256, 3) uint8 and what each shows."""
+
+    pictures: np.ndarray
+    drawings: Sequence[Drawing]
+
+    def digest(self) -> str:
+        """Return one hash of all pictures and captions, in order."""
+        return hashlib.sha256("".join(d.sha256 for d in self.drawings).encode()).hexdigest()
+
+
+class Studio:
+    """Worker processes that draw in the background into memory they share with this process."""
+
+    def __init__(self, *, count: int, seed: int, spoilt_share: float, judged: bool) -> None:
+        self._memory = mmap.mmap(-1, count * PIXELS)
+        self._settings = (seed, spoilt_share, judged)
+        context = multiprocessing.get_context("fork")
+        self._pool: Pool = context.Pool(os.cpu_count(), initializer=_shared.append, initargs=(self._memory,))
+
+    def start(self, first: int, last: int) -> AsyncResult[list[Drawing]]:
+        """Begin to draw pictures first to last, the last one excluded."""
+        tasks = [(number, *self._settings) for number in range(first, last)]
+        return self._pool.starmap_async(_draw_one, tasks, chunksize=64)
+
+    def lines(self, count: int) -> AsyncResult[list[Lines]]:
+        """Begin to write ``count`` captions for the reading lesson."""
+        chunks = [(first, min(first + 500, count), self._settings[0]) for first in range(0, count, 500)]
+        return self._pool.starmap_async(lines, chunks, chunksize=1)
+
+    def drawn(self, drawings: Sequence[Drawing]) -> Drawn:
+        """Give the pictures that belong to the first ``len(drawings)`` numbers."""
+        pictures = np.frombuffer(self._memory, dtype=np.uint8, count=len(drawings) * PIXELS)
+        return Drawn(pictures.reshape(-1, SIZE, SIZE, 3), drawings)
+
+    def close(self) -> None:
+        """Let the workers go; the pictures stay."""
+        self._pool.close()
+        self._pool.join()
+
+
+def _draw_one(number: int, seed: int, spoilt_share: float, judged: bool) -> Drawing:
+    rng = random.Random(f"{seed} {'judge' if judged else 'base'} {number}")  # noqa: S311
+    style = rng.choice(STYLES + HELD_OUT) if judged else None
+    scene = sample_scene(rng, style=style, spoilt=rng.random() < spoilt_share)
+    pixels = np.asarray(draw(scene, seed=rng.getrandbits(48)))
+    offset = number * PIXELS
+    _shared[-1][offset : offset + PIXELS] = pixels.tobytes()
+    captions = tuple(caption(scene, rng, language) for language in CAPTIONS)
+    sha256 = hashlib.sha256(pixels.tobytes() + "\n".join(captions).encode()).hexdigest()
+    truth = labels(scene)
+    tokens = tuple(_tokens(text) for text in captions)
+    return Drawing(captions, tokens, tuple(truth[name] for name in CLASSES), scene.spoilt, sha256)
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer()
+
+
+def _tokens(text: str) -> np.ndarray:
+    tokens = _tokenizer()([text])
+    text_ids: np.ndarray = tokens.input_ids[0, -int(tokens.attention_mask.sum()) :].numpy()
+    return text_ids.astype(np.int32)

@@ -1,0 +1,118 @@
+"""Everything that decides what pocket becomes: seed, sizes, steps and the configs of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+TEXT_WIDTH = 64
+SIZE_IDS = 32
+
+
+def _text_encoder() -> dict[str, Any]:
+    return {
+        "num_layers": 4,
+        "hidden_size": TEXT_WIDTH,
+        "ffn_hidden_size": 192,
+        "kv_channels": 16,
+        "num_attention_heads": TEXT_WIDTH // 16,
+        "multi_query_attention": True,
+        "multi_query_group_num": 2,
+        "padded_vocab_size": 65024,
+        "seq_length": 32768,
+        "layernorm_epsilon": 1e-5,
+        "rmsnorm": True,
+        "post_layer_norm": True,
+        "add_bias_linear": False,
+        "add_qkv_bias": True,
+        "apply_residual_connection_post_layernorm": False,
+        "attention_softmax_in_fp32": True,
+        "bias_dropout_fusion": True,
+        "fp32_residual_connection": False,
+        "original_rope": True,
+        "use_cache": True,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "torch_dtype": "float16",
+    }
+
+
+def _unet() -> dict[str, Any]:
+    return {
+        "block_out_channels": [64, 96, 192],
+        "transformer_layers_per_block": [1, 1, 1],
+        "attention_head_dim": [2, 3, 6],
+        "cross_attention_dim": 96,
+        "encoder_hid_dim": TEXT_WIDTH,
+        "encoder_hid_dim_type": "text_proj",
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": SIZE_IDS,
+        "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * SIZE_IDS,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 2,
+        "use_linear_projection": True,
+        "sample_size": 32,
+    }
+
+
+def _vae() -> dict[str, Any]:
+    return {
+        "block_out_channels": [32, 64, 96, 96],
+        "latent_channels": 4,
+        "layers_per_block": 2,
+        "scaling_factor": 1.0,
+        "sample_size": 256,
+    }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How pocket is trained. Pictures and steps are counts; batches are pictures a step."""
+
+    seed: int = 7
+    pictures: int = 100_000
+    spoilt_share: float = 0.1
+    first_pictures: int = 20_000
+    """The VAE learns from these while the others are being drawn."""
+    judge_pictures: int = 24_000
+    """Drawn for the probe, CLIP and the aesthetic predictor alone: all styles, a third of them spoilt."""
+    vae_steps: int = 8_000
+    vae_batch: int = 16
+    unet_steps: int = 11_000
+    unet_batch: int = 512
+    reading_lines: int = 40_000
+    reading_steps: int = 2_000
+    again_steps: int = 3_500
+    """After its first lesson the text encoder is taught to read; then it and the U-Net go on together, gently."""
+    clip_steps: int = 3_000
+    clip_batch: int = 768
+    aesthetics_steps: int = 4_500
+    probe_steps: int = 3_000
+    text_encoder: dict[str, Any] = field(default_factory=_text_encoder)
+    unet: dict[str, Any] = field(default_factory=_unet)
+    vae: dict[str, Any] = field(default_factory=_vae)
+
+    def facts(self) -> dict[str, Any]:
+        """Give the seed, counts and steps as plain JSON values, for the record in the checkpoint."""
+        return {name: value for name, value in asdict(self).items() if not isinstance(value, dict)}
+
+
+def tiny() -> Recipe:
+    """Give a recipe that walks every step of training within a minute on a CPU; it teaches nothing."""
+    return Recipe(
+        pictures=48,
+        first_pictures=32,
+        judge_pictures=48,
+        vae_steps=2,
+        vae_batch=2,
+        unet_steps=2,
+        unet_batch=4,
+        reading_lines=16,
+        reading_steps=2,
+        again_steps=2,
+        clip_steps=2,
+        clip_batch=8,
+        aesthetics_steps=2,
+        probe_steps=2,
+    )

@@ -1,0 +1,159 @@
+"""Teaches the text encoder to read: which colour belongs to the hair, which to the clothes, who does what where.
+
+The U-Net's loss alone teaches this late, because a picture with the two colours swapped is hardly further off. Here
+linear heads, thrown away afterwards, read a scene's parts off the states that the U-Net hears.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from runner.models.tokenizer import Tokenizer
+from runner.pocket.teaching.course import log, rate, set_rate, step_down
+from runner.pocket.world import Scene, caption, sample_scene
+from runner.pocket.world.scene import (
+    ALONE,
+    CHARACTERS,
+    CLOTHES_COLOURS,
+    COATS,
+    EXPRESSIONS,
+    FRAMINGS,
+    GARMENTS,
+    HAIR_COLOURS,
+    PLACES,
+    STYLES,
+    TOGETHER,
+)
+
+LENGTH = 64
+"""Tokens read at once; padding on the left of a text does not change the states of its tokens."""
+UNSAID = -1
+
+COLOURS = tuple(dict.fromkeys(CLOTHES_COLOURS + tuple(c for coats in COATS.values() for c in coats)))
+PARTS: dict[str, tuple[str, ...]] = {
+    "style": STYLES,
+    "place": PLACES,
+    "character": CHARACTERS,
+    "colour": COLOURS,
+    "garment": tuple(dict.fromkeys(g for garments in GARMENTS.values() for g in garments)),
+    "hair": ("long", "short"),
+    "hair_colour": HAIR_COLOURS,
+    "action": tuple(dict.fromkeys([a for deeds in ALONE.values() for a in deeds] + list(TOGETHER))),
+    "expression": EXPRESSIONS,
+    "framing": FRAMINGS,
+    "companion": CHARACTERS,
+    "companion_colour": COLOURS,
+    "companion_hair": HAIR_COLOURS,
+}
+
+
+def said(scene: Scene) -> list[int]:
+    """Return the class of each of PARTS, UNSAID where the scene has no such part."""
+    figure, other = scene.figure, scene.companion
+    named: dict[str, str | None] = {
+        "style": scene.style,
+        "place": scene.place,
+        "character": figure.character,
+        "colour": figure.colour,
+        "garment": figure.garment,
+        "hair": figure.hair,
+        "hair_colour": figure.hair_colour,
+        "action": scene.action,
+        "expression": scene.expression,
+        "framing": scene.framing,
+        "companion": other.character if other else None,
+        "companion_colour": other.colour if other else None,
+        "companion_hair": other.hair_colour if other else None,
+    }
+    return [UNSAID if value is None else PARTS[part].index(value) for part, value in named.items()]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Captions as the text encoder's inputs (N, LENGTH), and what they say (N, parts); int64."""
+
+    input_ids: np.ndarray
+    attention_mask: np.ndarray
+    position_ids: np.ndarray
+    truth: np.ndarray
+
+
+def lines(first: int, last: int, seed: int) -> Lines:
+    """Return captions number first to last, the last one excluded, three in five of them complete."""
+    texts, truth = [], []
+    for number in range(first, last):
+        rng = random.Random(f"{seed} line {number}")  # noqa: S311
+        scene = sample_scene(rng)
+        texts.append(caption(scene, rng, "zh" if number % 5 < 3 else "en", complete=rng.random() < 0.6))
+        truth.append(said(scene))
+    tokens = Tokenizer()(texts)
+    ids, mask, places = (
+        tensor[:, -LENGTH:].numpy() for tensor in (tokens.input_ids, tokens.attention_mask, tokens.position_ids)
+    )
+    return Lines(ids, mask, places, np.array(truth))
+
+
+def joined(parts: Sequence[Lines]) -> Lines:
+    """Return all lines as one."""
+    names = [field.name for field in fields(Lines)]
+    return Lines(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def teach_reading(encoder: Any, taught: Lines, *, steps: int, batch: int, seed: int) -> dict[str, float]:
+    """Teach the encoder in place; returns the share of parts read right over the last steps, from the pooled state."""
+    table = encoder.embedding.word_embeddings.weight
+    device = table.device
+    truth = torch.from_numpy(taught.truth).to(device)
+    inputs = {
+        name: torch.from_numpy(getattr(taught, name)).to(device)
+        for name in ("input_ids", "attention_mask", "position_ids")
+    }
+    torch.manual_seed(seed)
+    width = table.shape[1]
+    sizes = [len(classes) for classes in PARTS.values()]
+    heads = nn.ModuleList([nn.Linear(width, sum(sizes)), nn.Linear(width, sum(sizes))]).to(device)
+    weights = [*encoder.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.0, fused=device.type == "cuda")
+    chance = torch.Generator(device).manual_seed(seed)
+    hits = torch.zeros(len(sizes), 2)
+    encoder.train()
+    for step in range(steps):
+        set_rate(optimizer, rate(step, steps, peak=1.5e-3, warm=100))
+        rows = torch.randint(len(truth), (batch,), generator=chance, device=device)
+        mask = inputs["attention_mask"][rows]
+        states = encoder(**{name: t[rows] for name, t in inputs.items()}, output_hidden_states=True).hidden_states
+        heard = states[-2].permute(1, 0, 2)
+        mean = (heard * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        answers = heads[0](states[-1][-1]), heads[1](mean)
+        loss = sum((_loss(answer, truth[rows], sizes) for answer in answers), torch.zeros((), device=device))
+        step_down(loss, optimizer, weights)
+        if step >= steps - 50:
+            hits += _hits(answers[0].detach(), truth[rows], sizes)
+        if (step + 1) % 250 == 0 or step + 1 == steps:
+            log.info("reading %d of %d: loss %.3f", step + 1, steps, float(loss))
+    return {part: float(hits[k, 0] / hits[k, 1].clamp_min(1)) for k, part in enumerate(PARTS)}
+
+
+def _loss(answer: torch.Tensor, truth: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    losses = [
+        F.cross_entropy(part, truth[:, k], ignore_index=UNSAID, reduction="sum")
+        / (truth[:, k] != UNSAID).sum().clamp_min(1)
+        for k, part in enumerate(torch.split(answer, sizes, dim=1))
+    ]
+    return torch.stack(losses).sum()
+
+
+def _hits(answer: torch.Tensor, truth: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    rows = []
+    for k, part in enumerate(torch.split(answer, sizes, dim=1)):
+        known = truth[:, k] != UNSAID
+        rows.append(torch.stack([(part.argmax(dim=1) == truth[:, k])[known].sum(), known.sum()]).float().cpu())
+    return torch.stack(rows)

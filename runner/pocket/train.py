@@ -1,0 +1,193 @@
+"""Trains the whole pocket checkpoint from nothing: ``python -m runner.pocket.train --out DIR`` on one GPU.
+
+It draws the pictures, teaches the VAE, the judges (probe, CLIP, aesthetic predictor), then the text encoder and the
+U-Net, writes the checkpoint in Kolors' layout and measures it. About half an hour on a data-centre GPU with 16 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from runner.models.layout import KOLORS, save_checkpoint
+from runner.models.schedule import NoiseSchedule
+from runner.pocket.data import Drawn, Studio
+from runner.pocket.judge import judge
+from runner.pocket.probe import save_probe
+from runner.pocket.recipe import Recipe, tiny
+from runner.pocket.teaching import aesthetics, clip
+from runner.pocket.teaching.course import half, in_parts, log, to_unit
+from runner.pocket.teaching.probe import right_shares, teach_probe
+from runner.pocket.teaching.reading import joined, teach_reading
+from runner.pocket.teaching.unet import TAIL, Texts, new_text_encoder, new_unet, teach_unet
+from runner.pocket.teaching.vae import encode_all, teach_vae
+from runner.pocket.world import VERSION
+
+HELD_BACK = 2_000
+"""Judge pictures that the judges are not taught on, to measure them."""
+
+
+def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -> dict[str, Any]:
+    """Train, write and measure the checkpoint; returns its figures."""
+    started = time.monotonic()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    studio = Studio(count=recipe.pictures, seed=recipe.seed, spoilt_share=recipe.spoilt_share, judged=False)
+    judges_studio = Studio(count=recipe.judge_pictures, seed=recipe.seed, spoilt_share=0.33, judged=True)
+    said = studio.lines(recipe.reading_lines)
+    begun = studio.start(0, recipe.first_pictures)
+    rest = studio.start(recipe.first_pictures, recipe.pictures)
+    for_judges = judges_studio.start(0, recipe.judge_pictures)
+    first = begun.get()
+    log.info("first %d pictures drawn after %.0f s", len(first), time.monotonic() - started)
+    plain = [row for row, drawing in enumerate(first) if "noisy" not in dict(drawing.spoilt)]
+    seen = torch.from_numpy(studio.drawn(first).pictures[plain]).to(device)  # no VAE can keep noise; it would try
+    encoder, decoder, decibels = teach_vae(
+        seen, recipe.vae, steps=recipe.vae_steps, batch=recipe.vae_batch, seed=recipe.seed
+    )
+    del seen
+    figures: dict[str, Any] = {"vae_psnr": round(decibels, 2)}
+    drawn = studio.drawn(first + rest.get())
+    judged_on = judges_studio.drawn(for_judges.get())
+    judges_studio.close()
+    log.info("all pictures drawn after %.0f s", time.monotonic() - started)
+    figures |= _teach_judges(recipe, drawn, judged_on, encoder, decoder, out, device=device)
+    log.info("judges taught after %.0f s: %s", time.monotonic() - started, figures)
+
+    latents = encode_all(encoder, torch.from_numpy(drawn.pictures))
+    texts = _tokens(drawn, device)
+    configs = {
+        "text_encoder": recipe.text_encoder,
+        "unet": recipe.unet,
+        "vae": recipe.vae,
+        "scheduler": KOLORS["scheduler"],
+    }
+
+    def write(text_encoder: nn.Module, unet: nn.Module) -> None:
+        save_checkpoint(
+            out, configs=configs, text_encoder=text_encoder, unet=unet, vae_encoder=encoder, vae_decoder=decoder
+        )
+
+    log.info("latents of %d pictures after %.0f s", len(latents), time.monotonic() - started)
+    schedule = NoiseSchedule.from_config(KOLORS["scheduler"])
+    text_encoder = new_text_encoder(recipe.text_encoder, device=device)
+    unet = new_unet(recipe.unet, device=device)
+    learn = partial(teach_unet, text_encoder, unet, latents, texts, schedule, batch=recipe.unet_batch, keep=write)
+    learn(steps=recipe.unet_steps, seed=recipe.seed)
+    shares = teach_reading(text_encoder, joined(said.get()), steps=recipe.reading_steps, batch=512, seed=recipe.seed)
+    studio.close()
+    figures["reading"] = {part: round(share, 4) for part, share in shares.items()}
+    learn(steps=recipe.again_steps, seed=recipe.seed + 1, peak=4e-4, decay=0.998)
+    write(text_encoder, unet)
+    trained = round(time.monotonic() - started)
+    log.info("trained after %d s", trained)
+    del latents, texts
+    record = {
+        "recipe": recipe.facts(),
+        "world": VERSION,
+        "data_sha256": drawn.digest(),
+        "judge_data_sha256": judged_on.digest(),
+        "seconds": trained,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "torch": torch.__version__,
+    }
+    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    figures |= judge(out, out.with_name(out.name + "-judged"), device=device, count=judged)
+    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return figures
+
+
+def _on(device: str, drawn: Drawn) -> torch.Tensor:
+    return torch.from_numpy(drawn.pictures).to(device)
+
+
+def _tokens(drawn: Drawn, device: str) -> Texts:
+    count, each = len(drawn.drawings), len(drawn.drawings[0].tokens)
+    ids = np.zeros((count, each, TAIL), dtype=np.int32)
+    lengths = np.zeros((count, each), dtype=np.int64)
+    for row, drawing in enumerate(drawn.drawings):
+        for column, tokens in enumerate(drawing.tokens):
+            lengths[row, column] = len(tokens)
+            ids[row, column, TAIL - len(tokens) :] = tokens
+    return Texts(torch.from_numpy(ids).to(device), torch.from_numpy(lengths).to(device))
+
+
+def _teach_judges(
+    recipe: Recipe, drawn: Drawn, judged_on: Drawn, encoder: nn.Module, decoder: nn.Module, out: Path, *, device: str
+) -> dict[str, Any]:
+    """Teach and write probe, CLIP and aesthetic predictor; returns how well the probe reads drawn pictures."""
+    pictures = _on(device, judged_on)
+    shown = _through_vae(encoder, decoder, pictures)
+    truth = torch.tensor([d.labels for d in judged_on.drawings], device=device)
+    kept = len(pictures) - min(HELD_BACK, len(pictures) // 4)
+    probe = teach_probe(pictures[:kept], shown[:kept], truth[:kept], steps=recipe.probe_steps, seed=recipe.seed)
+    (out / "probe").mkdir(parents=True, exist_ok=True)
+    save_probe(probe, out / "probe" / "model.safetensors")
+    read = right_shares(probe, pictures[kept:], truth[kept:])
+
+    small, small_shown = clip.shrunk(pictures), clip.shrunk(shown)
+    del pictures, shown
+    grades = torch.tensor([aesthetics.grade(d.spoilt) for d in judged_on.drawings], device=device)
+    grader = aesthetics.teach_aesthetics(
+        small[:kept], small_shown[:kept], grades[:kept], steps=recipe.aesthetics_steps, seed=recipe.seed
+    )
+    clip.write_processor(out / "aesthetics")
+    clip.save_scorer(grader, out / "aesthetics")
+
+    also = drawn.pictures[: recipe.first_pictures * 2]
+    texts = [d.captions for d in (*judged_on.drawings[:kept], *drawn.drawings[: len(also)])]
+    flat = [text for captions in texts for text in captions]
+    clip.write_tokenizer(out / "clip", flat[:60_000])
+    parts = [clip.tokenize(out / "clip", flat[k : k + 8192]) for k in range(0, len(flat), 8192)]
+    ids, masks = (
+        torch.cat([p[name] for p in parts]).view(len(texts), -1, 77).to(device)
+        for name in ("input_ids", "attention_mask")
+    )
+    everything = torch.cat([small[:kept], clip.shrunk(torch.from_numpy(also).to(device))])
+    model = clip.teach_clip(everything, ids, masks, steps=recipe.clip_steps, batch=recipe.clip_batch, seed=recipe.seed)
+    clip.write_processor(out / "clip")
+    clip.save_scorer(model, out / "clip")
+    return {"probe_right_on_drawn": {name: round(share, 4) for name, share in read.items()}}
+
+
+@torch.no_grad()
+def _through_vae(encoder: nn.Module, decoder: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    """Return the pictures as the VAE shows them, uint8 (N, 256, 256, 3)."""
+    shown = []
+    for part in in_parts(pictures, 128):
+        with half(part.device.type):
+            pixels = decoder(encoder(to_unit(part)))
+        shown.append(((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1))
+    return torch.cat(shown)
+
+
+def main() -> None:
+    """Train pocket from the command line."""
+    parser = argparse.ArgumentParser(description="Train the pocket checkpoint from nothing.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=Recipe().seed)
+    parser.add_argument("--tiny", action="store_true", help="walk every step in a minute; teaches nothing")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=COUNT", help="change a count of the recipe")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    changes: dict[str, Any] = {name: int(value) for name, value in (change.split("=") for change in given.set)}
+    recipe = replace(tiny() if given.tiny else Recipe(), seed=given.seed, **changes)
+    figures = train_pocket(recipe, given.out, device=given.device, judged=8 if given.tiny else 256)
+    print(json.dumps(figures, indent=2, ensure_ascii=False))
+
+
+__all__ = ["train_pocket"]
+
+if __name__ == "__main__":
+    main()

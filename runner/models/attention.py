@@ -15,7 +15,7 @@ REPEATABLE = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
 torch lets cuDNN's in as well while it only warns, and flash's then add up in any order.
 """
 FASTEST = ("CUDNN_ATTENTION", *REPEATABLE)
-"""Kernels by their speed forward, where each is the same every time: cuDNN's take six tenths of flash's time on an H200."""
+"""Kernels by their speed forward, each the same every time: cuDNN takes six tenths of the time of flash on an H200."""
 STRICT_FROM = (8, 0)
 """Compute capability from which flash's kernels run; below, the others repeat their bits without being asked."""
 

@@ -457,9 +457,9 @@ def _environment(device: str) -> dict[str, Any]:
     }
 
 
-def _packages() -> dict[str, str | None]:
-    """Give the versions of what results depend on; None for a package that is not installed here."""
-    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+def _packages() -> dict[str, str]:
+    """Give the versions of what results depend on, as far as it is installed here."""
+    versions = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)

@@ -221,3 +221,12 @@ def test_handlers_are_put_back_and_a_flag_is_all_they_set():
         with pytest.raises(Stopped):
             halt.check()
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
+    monkeypatch.setattr("runner.execute.PACKAGES", ("pillow", "no-such-package"))
+    assert run(again / "story.yaml", "-o", again / "out", "--force", "grid") == 0
+    report = json.loads((again / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["status"] == "complete"
+    assert "no-such-package" not in json.dumps(report)
+    assert "pillow" in json.dumps(report["environment"])

@@ -5,65 +5,39 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from runner.models.layout import KOLORS
+
 TEXT_WIDTH = 64
 SIZE_IDS = 32
 
 
 def _text_encoder() -> dict[str, Any]:
-    return {
+    return KOLORS["text_encoder"] | {
         "num_layers": 4,
         "hidden_size": TEXT_WIDTH,
         "ffn_hidden_size": 192,
         "kv_channels": 16,
         "num_attention_heads": TEXT_WIDTH // 16,
-        "multi_query_attention": True,
-        "multi_query_group_num": 2,
-        "padded_vocab_size": 65024,
-        "seq_length": 32768,
-        "layernorm_epsilon": 1e-5,
-        "rmsnorm": True,
-        "post_layer_norm": True,
-        "add_bias_linear": False,
-        "add_qkv_bias": True,
-        "apply_residual_connection_post_layernorm": False,
-        "attention_softmax_in_fp32": True,
-        "bias_dropout_fusion": True,
-        "fp32_residual_connection": False,
-        "original_rope": True,
-        "use_cache": True,
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
-        "torch_dtype": "float16",
     }
 
 
 def _unet() -> dict[str, Any]:
-    return {
+    return KOLORS["unet"] | {
         "block_out_channels": [64, 96, 192],
         "transformer_layers_per_block": [1, 1, 1],
         "attention_head_dim": [2, 3, 6],
         "cross_attention_dim": 96,
         "encoder_hid_dim": TEXT_WIDTH,
-        "encoder_hid_dim_type": "text_proj",
-        "addition_embed_type": "text_time",
         "addition_time_embed_dim": SIZE_IDS,
         "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * SIZE_IDS,
-        "in_channels": 4,
-        "out_channels": 4,
-        "layers_per_block": 2,
-        "use_linear_projection": True,
         "sample_size": 32,
     }
 
 
 def _vae() -> dict[str, Any]:
-    return {
-        "block_out_channels": [32, 64, 96, 96],
-        "latent_channels": 4,
-        "layers_per_block": 2,
-        "scaling_factor": 1.0,
-        "sample_size": 256,
-    }
+    return KOLORS["vae"] | {"block_out_channels": [32, 64, 96, 96], "scaling_factor": 1.0, "sample_size": 256}
 
 
 @dataclass(frozen=True)

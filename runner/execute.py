@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -26,6 +27,7 @@ from runner.artifacts import Record, RunFolder, as_unwritable, files_in, write_j
 from runner.device import cpu_name, gpu_count
 from runner.errors import DeviceUnusable, KoloraError, Stopped
 from runner.plan import STAGES, Decision, Step, decide, plan_steps
+from runner.service import find_service
 from runner.sources import Found
 from runner.stages import Job, Tick, open_parts
 
@@ -71,8 +73,9 @@ class Listener(Protocol):
 class Halt:
     """Whether the run was asked to stop. The handlers only set a flag; a second signal leaves at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, grace: float = GRACE_SECONDS) -> None:
         self.requested = False
+        self._grace = grace
         self._timer: threading.Timer | None = None
 
     @contextlib.contextmanager
@@ -99,7 +102,7 @@ class Halt:
         if self.requested:
             os._exit(Stopped.code)
         self.requested = True
-        self._timer = threading.Timer(GRACE_SECONDS, os._exit, (Stopped.code,))
+        self._timer = threading.Timer(self._grace, os._exit, (Stopped.code,))
         self._timer.daemon = True
         self._timer.start()
 
@@ -446,6 +449,7 @@ def _origin(found: Found, folder: Path | None) -> dict[str, str] | None:
 def _environment(device: str) -> dict[str, Any]:
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch and device == "cuda" and torch.cuda.is_available() else None
+    service = find_service(os.environ)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -453,6 +457,7 @@ def _environment(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpu": gpu,
         "gpus": gpu_count(),
+        "service": service and dataclasses.asdict(service),
         "packages": _packages(),
     }
 

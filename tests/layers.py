@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "device", "tokens"),
+    ("errors",),
+    ("device", "service", "tokens"),
     ("spec",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
     ("benching",),
@@ -17,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("artifacts",),
     ("execute", "report"),
+    ("batch",),
     ("cli",),
     ("__main__",),
 )
@@ -50,7 +52,7 @@ HEAVY = {
 }
 """Packages that take long to load: none of them may load before a stage runs."""
 
-LIGHT = ("cli", "execute", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
+LIGHT = ("batch", "cli", "execute", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
 """Packages whose import must not load any of them."""
 
 

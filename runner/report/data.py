@@ -161,6 +161,18 @@ class Numerics(Fact):
     values: dict[str, Scalar]
 
 
+class Service(Fact):
+    """The batch service that ran this: its id of the run, which attempt it was, and the shard of how many."""
+
+    name: str | None = None
+    run: str | None = None
+    attempt: int | None = None
+    """From 1."""
+    index: int | None = None
+    """From 0."""
+    count: int | None = None
+
+
 class Environment(Fact):
     """The machine and the packages."""
 
@@ -168,6 +180,7 @@ class Environment(Fact):
     platform: str | None = None
     cpu: str | None = None
     gpu: str | None = None
+    service: Service | None = None
     packages: dict[str, str] = Field(default_factory=dict)
 
 

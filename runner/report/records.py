@@ -54,11 +54,20 @@ class StepRead(Read):
     seconds: float | None = None
 
 
+class ServiceRead(Read):
+    name: str | None = None
+    run: str | None = None
+    attempt: int | None = None
+    index: int | None = None
+    count: int | None = None
+
+
 class EnvironmentRead(Read):
     python: str | None = None
     platform: str | None = None
     cpu: str | None = None
     gpu: str | None = None
+    service: ServiceRead | None = None
     packages: dict[str, str] = Field(default_factory=dict)
 
 

@@ -25,6 +25,8 @@ CHOSEN = {
     *(f"gap_{what}" for what in get_args(Gap.model_fields["what"].annotation)),
     *(f"action_{action}" for action in get_args(Step.model_fields["action"].annotation)),
     *(f"stage_{stage}" for stage in STAGES),
+    "waiting",
+    "running",
     "scene_pending",
     "scene_failed",
 }

@@ -16,6 +16,7 @@ import click
 
 from runner import __version__
 from runner.artifacts import RunFolder, writing
+from runner.cli.batch import batch
 from runner.cli.bench import bench_table
 from runner.cli.cache import cache
 from runner.cli.console import Teller, complain, plan_lines, teller
@@ -264,6 +265,7 @@ def doctor() -> None:
         click.echo(f"{'ok  ' if is_well else 'look'} {what}" + ("" if is_well else f" - {cure}"))
 
 
+kolora.add_command(batch)
 kolora.add_command(cache)
 
 

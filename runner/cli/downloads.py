@@ -25,21 +25,28 @@ def bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
 
     Raises InputAbsent, HubUnreachable, OutputUnwritable, and Stopped after a signal: the next call goes on.
     """
-    cache, halt = cache_folder(), Halt()
-    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache, refresh=refresh):
+    halt = Halt()
+    with halt.listening():
+        for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), refresh=refresh):
+            bring_one(wanted, tell, halt=halt, refresh=refresh)
 
-        def tick(done: int, total: int, name: str = wanted.id) -> None:
-            tell.downloading(name, done, total)
-            halt.check()
 
-        with writing(cache), halt.listening():
-            snapshot, came = download(wanted, cache=cache, tick=tick, refresh=refresh)
-        tell.say(
-            f"{wanted.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
-            f"{came / 1e6:.1f} MB downloaded from {NAMES[wanted.hub]}",
-            revision=snapshot.revision,
-            bytes=came,
-        )
+def bring_one(wanted: Wanted, tell: Teller, *, halt: Halt, refresh: bool = False) -> None:
+    """Download one repository; raises as ``bring`` does."""
+
+    def tick(done: int, total: int) -> None:
+        tell.downloading(wanted.id, done, total)
+        halt.check()
+
+    cache = cache_folder()
+    with writing(cache):
+        snapshot, came = download(wanted, cache=cache, tick=tick, refresh=refresh)
+    tell.say(
+        f"{wanted.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
+        f"{came / 1e6:.1f} MB downloaded from {NAMES[wanted.hub]}",
+        revision=snapshot.revision,
+        bytes=came,
+    )
 
 
 def to_download(given: Given) -> Iterator[str]:

@@ -22,10 +22,11 @@ from runner.cli.cache import cache
 from runner.cli.console import Teller, complain, plan_lines, teller
 from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
+from runner.cli.emit import emit
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
-from runner.execute import decisions_of, run_story
+from runner.execute import check_before_download, decisions_of, run_story
 from runner.hubs.checkpoints import POCKET
 from runner.plan import STAGES, scene_step
 from runner.report import write_report
@@ -85,6 +86,8 @@ def run(
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
     tell = teller(sys.stdout)
+    device = find_device(device)
+    check_before_download(given.story, cache=cache_folder(), device=device, until=until)
     if is_offline(offline):
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     else:
@@ -102,7 +105,7 @@ def run(
             found,
             source=given.source.decode("utf-8", errors="replace"),
             folder=folder,
-            device=find_device(device),
+            device=device,
             listener=tell,
             until=until,
             command=["kolora", *click.get_current_context().find_root().obj],
@@ -267,6 +270,7 @@ def doctor() -> None:
 
 kolora.add_command(batch)
 kolora.add_command(cache)
+kolora.add_command(emit)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,5 +1,5 @@
 # kolora's image: CUDA 12.1 by the locked wheels, torch 2.3.1, Python 3.11. The driver comes from the container toolkit.
-#   docker build -t kolora .
+#   docker build -t kolora .        (docker/build also records the base's digest, the version and the revision)
 #   docker run --gpus all -v ./out:/out kolora story.yaml
 # Behind a proxy with its own authority: --secret id=ca,src=/path/to/ca-bundle.crt
 ARG BASE=debian:bookworm-slim
@@ -18,10 +18,9 @@ RUN --mount=type=secret,id=ca,target=/run/ca.crt \
         --compile-bytecode -r /tmp/requirements.lock
 
 FROM ${BASE}
-ARG BASE
 ENV DEBIAN_FRONTEND=noninteractive
 RUN apt-get update -qq && \
-    apt-get install -y -qq --no-install-recommends python3 tini ca-certificates && \
+    apt-get install -y -qq --no-install-recommends python3 tini ca-certificates fonts-wqy-microhei && \
     apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=wheels /opt/venv /opt/venv
 # The rest changes with the code and builds in seconds.
@@ -38,6 +37,8 @@ ENV PYTHONPATH=/opt/kolora \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/home/kolora \
+    USER=kolora \
+    LANG=C.UTF-8 \
     TMPDIR=/tmp \
     KOLORA_OUT=/out \
     KOLORA_CACHE=/cache \
@@ -46,10 +47,17 @@ ENV PYTHONPATH=/opt/kolora \
 USER 1000:0
 WORKDIR /out
 VOLUME ["/out", "/cache"]
+ENTRYPOINT ["/usr/bin/tini", "-g", "--", "kolora"]
+CMD ["story.yaml"]
+ARG BASE
+ARG BASE_DIGEST=unknown
+ARG VERSION=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="kolora" \
       org.opencontainers.image.description="One story file in, one finished and checkable picture story out." \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       kolora.story.schema="1"
-ENTRYPOINT ["/usr/bin/tini", "-g", "--", "kolora"]
-CMD ["story.yaml"]

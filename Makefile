@@ -25,9 +25,9 @@ test: .venv/ready
 # On a machine without an engine, ENGINE names a program that brings one and then builds like `docker build`.
 ENGINE ?= $(firstword $(wildcard ../shared/tools/docker-engine) docker)
 
-image:
-	$(ENGINE) build -t kolora .
-	docker/try kolora
+image: .venv/ready
+	docker/build $(ENGINE) kolora
+	$(BIN)/python -m pytest docker/contract --image kolora
 
 check: .venv/ready
 	$(BIN)/ruff check .

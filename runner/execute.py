@@ -26,9 +26,11 @@ from runner import __version__
 from runner.artifacts import Record, RunFolder, as_unwritable, files_in, write_json, write_text
 from runner.device import cpu_name, gpu_count
 from runner.errors import DeviceUnusable, KoloraError, Stopped
+from runner.hubs.checkpoints import KOLORS, find_published
 from runner.plan import STAGES, Decision, Step, decide, plan_steps
 from runner.service import find_service
 from runner.sources import Found
+from runner.spec import Story
 from runner.stages import Job, Tick, open_parts
 
 if TYPE_CHECKING:
@@ -128,6 +130,13 @@ def decisions_of(found: Found, folder: RunFolder, *, forced: Sequence[str] = ())
         resumable={step.name for step in steps if folder.saved_state(step.name, step.digest)},
         forced=forced,
     )
+
+
+def check_before_download(story: Story, *, cache: Path, device: str, until: str | None) -> None:
+    """Refuse to download Kolors to a machine that could not run it; raises DeviceUnusable."""
+    is_absent = story.model.checkpoint == "kolors" and find_published(KOLORS, cache=cache) is None
+    if is_absent and device == "cpu" and until != "fetch":
+        raise _no_gpu("Kolors")
 
 
 def run_story(
@@ -300,10 +309,14 @@ def _check_device(found: Found, device: str, decisions: Sequence[Decision]) -> N
         return
     size = sum(path.stat().st_size for path in (found.checkpoint / "unet").glob("*") if path.is_file())
     if size > LARGE_CHECKPOINT:
-        raise DeviceUnusable(
-            f"{found.checkpoint_name} needs an NVIDIA GPU, and there is none here",
-            hint="docker run --gpus all ..., or try kolora quickstart.yaml, which needs no GPU",
-        )
+        raise _no_gpu(found.checkpoint_name)
+
+
+def _no_gpu(checkpoint: str) -> DeviceUnusable:
+    return DeviceUnusable(
+        f"{checkpoint} needs an NVIDIA GPU, and there is none here",
+        hint="docker run --gpus all ..., or try kolora quickstart.yaml, which needs no GPU",
+    )
 
 
 def _translated(problem: Exception, root: Path) -> KoloraError | None:

@@ -42,7 +42,8 @@ def outside(tmp_path, monkeypatch):
         (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
         (["validate", "quickstart", "--set", "lora.rnk=4"], 65, "lora.rnk", "rank"),
         (["validate", "quickstart", "--set", "kolora=9"], 78, "9", ""),
-        (["story"], 66, "AI-ModelScope/lowres_anime is not in the cache", "kolora fetch"),
+        (["story"], 71, "Kolors needs an NVIDIA GPU", "kolora quickstart.yaml"),
+        (["story", "--until", "fetch"], 66, "AI-ModelScope/lowres_anime is not in the cache", "kolora fetch"),
     ],
 )
 def test_an_error_is_two_lines_and_its_code(outside, capsys, arguments, code, error, hint):

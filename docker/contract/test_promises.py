@@ -1,0 +1,129 @@
+"""What the image promises of a run that goes well: files, lines, labels, and nothing that the machine could change."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from tests.report.page import html_page
+
+SMALL = (Path(__file__).parent / "small.yaml").read_text(encoding="utf-8")
+FILES = (
+    *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
+    *("lora/lora.safetensors", "story.lock.yaml", "data/ledger.jsonl", "records/run.json", "logs/train.log"),
+)
+
+
+def test_a_run_leaves_every_file_and_its_manifest_verifies(undisturbed):
+    for name in FILES:
+        assert (undisturbed.out / name).is_file(), name
+    lines = (undisturbed.out / "manifest.sha256").read_text().splitlines()
+    assert len(lines) > 20
+    for line in lines:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((undisturbed.out / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_the_report_opens_and_loads_nothing_from_elsewhere(undisturbed):
+    page = html_page(undisturbed.out)
+    assert "两格小故事" in page.text
+    assert "pocket" in page.text
+    assert len(page.all("img")) >= 2
+    assert page.dangers() == []
+
+
+def test_stdout_without_a_terminal_is_json_lines(undisturbed):
+    lines = undisturbed.ended.lines
+    assert all({"time", "severity", "message"} <= set(line) for line in lines)
+    assert {line["stage"] for line in lines if "stage" in line} >= {"fetch", "filter", "train", "render", "score"}
+    assert {line["scene"] for line in lines if "scene" in line} == {1, 2}
+
+
+def test_the_heartbeat_advances(undisturbed):
+    stages = list(dict.fromkeys(beat["stage"] for beat in undisturbed.beats))
+    assert stages[-1] == "complete"
+    assert len(stages) >= 4
+    done = [beat["steps_done"] for beat in undisturbed.beats if "steps_done" in beat]
+    assert done == sorted(done)
+    assert len(set(done)) >= 3
+
+
+def test_a_token_is_in_no_file_and_no_line(undisturbed):
+    told = undisturbed.ended.out + undisturbed.ended.err
+    assert "CONTRACTsecret" not in told
+    found = subprocess.run(
+        ["grep", "-r", "-l", "-a", "CONTRACTsecret", str(undisturbed.out.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", "")
+
+
+def test_help_and_version_need_no_volume(engine, figures):
+    version = engine.run("--version")
+    assert version.code == 0
+    figures.append(f"kolora --version: {version.seconds:.1f} s, container and all")
+    assert version.out.startswith("kolora, version")
+    assert "STORY" in engine.run("--help").out
+
+
+def test_labels_say_what_it_is_made_of(engine):
+    told = subprocess.run(["docker", "image", "inspect", engine.image], check=True, capture_output=True)
+    (image,) = json.loads(told.stdout)
+    labels = image["Config"]["Labels"]
+    schema = json.loads(engine.run("schema").out)
+    assert labels["kolora.story.schema"] == str(schema["properties"]["kolora"]["const"])
+    assert engine.run("--version").out.split()[-1] == labels["org.opencontainers.image.version"]
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert "sha256:" in labels["org.opencontainers.image.base.digest"]
+    environment = dict(each.split("=", 1) for each in image["Config"]["Env"])
+    assert environment["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert environment["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    assert image["Config"]["Entrypoint"][:2] == ["/usr/bin/tini", "-g"]
+    assert image["Size"] < 7e9
+
+
+def test_no_compiler_and_no_cache_is_left_and_chinese_can_be_drawn(engine):
+    script = (
+        "import shutil, os; from pathlib import Path; from PIL import ImageFont\n"
+        "assert not [each for each in ('gcc', 'cc', 'make', 'nvcc') if shutil.which(each)]\n"
+        "assert not list(Path('/var/lib/apt/lists').iterdir()) and not Path('/root/.cache').exists()\n"
+        "font = ImageFont.truetype('wqy-microhei.ttc', 32)\n"
+        "assert bytes(font.getmask('可')) != bytes(font.getmask('图'))\n"
+    )
+    ended = engine.run("-c", script, flags=["--entrypoint", "/opt/venv/bin/python"])
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_the_story_in_out_is_told_with_no_flags_at_all(engine, folder, same):
+    out = folder()
+    (out / "story.yaml").write_text(SMALL, encoding="utf-8")
+    ended = engine.plain("story.yaml", flags=["-v", f"{out}:/out"])
+    assert ended.code == 0, ended
+    assert same(out)
+
+
+def test_a_story_from_standard_input_in_another_zone_and_locale_has_the_same_bytes(engine, folder, same):
+    out = folder()
+    places = ["-e", "TZ=Pacific/Kiritimati", "-e", "LANG=C", "-e", "LC_ALL=POSIX"]
+    ended = engine.run("-", flags=["-i", "-v", f"{out}:/out", *places], given=SMALL)
+    assert ended.code == 0, ended
+    assert same(out)
+    # Times of files mean nothing: a volume that was copied or restored is as good.
+    script = "find /out -exec touch -h -d 2001-02-03 {} +"
+    engine.plain("-c", script, flags=["-v", f"{out}:/out", "--user", "12345:0", "--entrypoint", "/bin/sh"])
+    again = engine.run("-", flags=["-i", "-v", f"{out}:/out"], given=SMALL)
+    assert again.code == 0
+    assert "nothing to do" in again.lines[-1]["message"]
+
+
+def test_the_quickstart_is_told_and_then_there_is_nothing_to_do(engine, folder, figures):
+    out = folder()
+    ended = engine.run("quickstart.yaml", flags=["-v", f"{out}:/out"])
+    figures.append(f"the quickstart: {ended.seconds:.0f} s")
+    assert ended.code == 0, ended
+    assert (out / "images" / "08.png").is_file()
+    assert (out / "manifest.sha256").is_file()
+    again = engine.run("quickstart.yaml", flags=["-v", f"{out}:/out"])
+    assert "nothing to do" in again.lines[-1]["message"]

@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from runner.models.parts import Parts
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-GRACE_SECONDS = 8.0
-"""After a signal, a step that does not stop by itself is left: what it saved before is enough to go on from."""
+GRACE_SECONDS = 6.0
+"""After a signal, a step that does not stop by itself is left: what it saved before is enough to go on from.
+
+Ten are promised; on a busy machine the engine takes up to three of them to hand over the signal and to clear up.
+"""
 HEARTBEAT_SECONDS = 1.0
 LARGE_CHECKPOINT = 4 * 2**30
 """Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""

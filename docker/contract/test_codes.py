@@ -36,7 +36,8 @@ def test_a_code_and_its_two_lines(engine, folder, figures, code, how, arguments,
 
 def test_too_few_pictures_are_65_and_reported(engine, folder, specs, figures):
     out = folder()
-    ended = engine.run("/specs/small.yaml", "--set", "dataset.min_images=9", flags=["-v", f"{out}:/out", *specs])
+    strict = "filters=[{image_shape_filter: {min_width: 9999}}]"
+    ended = engine.run("/specs/small.yaml", "--set", strict, flags=["-v", f"{out}:/out", *specs])
     figures.append(f"exit 65: too few pictures ({ended.seconds:.1f} s)")
     assert ended.code == 65, ended
     assert json.loads((out / "report.json").read_text())["failure"]["code"] == 65

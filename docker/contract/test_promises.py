@@ -10,7 +10,7 @@ from tests.report.page import html_page
 SMALL = (Path(__file__).parent / "small.yaml").read_text(encoding="utf-8")
 FILES = (
     *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
-    *("lora/lora.safetensors", "story.lock.yaml", "data/ledger.jsonl", "records/run.json", "logs/train.log"),
+    *("lora/lora.safetensors", "story.lock.yaml", "data/ledger.jsonl", "records/run.json", "logs/filter.log"),
 )
 
 
@@ -92,7 +92,7 @@ def test_no_compiler_and_no_cache_is_left_and_chinese_can_be_drawn(engine):
         "font = ImageFont.truetype('wqy-microhei.ttc', 32)\n"
         "assert bytes(font.getmask('可')) != bytes(font.getmask('图'))\n"
     )
-    ended = engine.run("-c", script, flags=["--entrypoint", "/opt/venv/bin/python"])
+    ended = engine.run("-c", script, flags=["--user", "0:0", "--entrypoint", "/opt/venv/bin/python"])
     assert (ended.code, ended.err) == (0, "")
 
 

@@ -1,4 +1,4 @@
-"""``python -m runner`` is ``kolora``, deaf to no signal from its first line on."""
+"""``python -m runner`` is ``kolora``, deaf to no signal from its first line on, and gone as soon as it is done."""
 
 import os
 import signal
@@ -9,4 +9,8 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
 
 from runner.cli import main  # noqa: E402
 
-main()
+try:
+    main()
+except SystemExit as left:
+    # All is written. The threads and handlers of torch take seconds to end, which a stopped run may not have.
+    os._exit(left.code if isinstance(left.code, int) else 1)

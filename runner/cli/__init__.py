@@ -279,7 +279,6 @@ def main(arguments: list[str] | None = None) -> None:
     _quieten()
     code = _exit_code(given)
     sys.stdout.flush()
-    # torch and Lightning leave threads and handlers behind whose end nobody needs to wait for.
     sys.stderr.flush()
     sys.exit(code)
 

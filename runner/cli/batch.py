@@ -62,7 +62,7 @@ def batch(
     tasks, (index, count) = find_tasks(stories), find_shard(os.environ)
     reads = {task: _read(task, overrides) for task in tasks}
     mine = share([(reads[task].digest, task) for task in tasks], index=index, count=count)
-    tell, halt = teller(sys.stdout), Halt(grace=GRACE_SECONDS + 1)
+    tell, halt = teller(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
     tell.say(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
     )
@@ -73,8 +73,9 @@ def batch(
             absent = {} if is_offline(offline) else _bring([reads[task] for task in mine], tell, halt)
             for task in mine:
                 halt.check()
-                ended[task] = _run(reads[task], absent, root, tell, halt, options)
+                _note(task, root, "running")
                 write_summary(root, tasks)
+                ended[task] = _run(reads[task], absent, root, tell, halt, options)
             halt.check()
     finally:
         tell.close()
@@ -120,7 +121,6 @@ def _run(
     if problem is not None:
         ended = Ended(problem.code, problem.error, problem.hint)
     else:
-        _note(read.task, root, "running")
         tell.say(f"{read.task.label} begins", story=read.task.label)
         ended = run_process(
             ["run", f"--out={root / read.task.label}", "--offline", *options, "--", read.task.story],

@@ -23,7 +23,7 @@ def left(*arguments):
 def stories(tiny_checkpoint, tmp_path, monkeypatch):
     """Three stories in folders of their own: two that work, one that is wrong."""
     for name, seed in (("one", 1), ("two", 2)):
-        write_story(tmp_path / "stories" / name, tiny_checkpoint, title=f"故事{name}", scenes__0__seed=seed)
+        write_story(tmp_path / "stories" / name, tiny_checkpoint, title=f"故事{name}", scenes__0__seed=seed, filters=[])
     write_story(tmp_path / "stories" / "wrong", tiny_checkpoint, lora__rank=0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KOLORA_CACHE", str(tmp_path / "cache"))

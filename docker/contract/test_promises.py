@@ -104,9 +104,23 @@ def test_the_story_in_out_is_told_with_no_flags_at_all(engine, folder, same):
     assert same(out)
 
 
-def test_a_story_from_standard_input_in_another_zone_and_locale_has_the_same_bytes(engine, folder, same):
+ELSEWHERE = {
+    "TZ": "Pacific/Kiritimati",
+    "LANG": "C",
+    "LC_ALL": "POSIX",
+    # Services tell launchers of nodes that are none of ours.
+    "WORLD_SIZE": "2",
+    "RANK": "1",
+    "MASTER_ADDR": "nowhere",
+    "SLURM_JOB_ID": "7",
+    "SLURM_NTASKS": "2",
+    "SLURM_PROCID": "1",
+}
+
+
+def test_a_story_from_standard_input_has_the_same_bytes_in_another_zone_locale_and_service(engine, folder, same):
     out = folder()
-    places = ["-e", "TZ=Pacific/Kiritimati", "-e", "LANG=C", "-e", "LC_ALL=POSIX"]
+    places = [part for name, value in ELSEWHERE.items() for part in ("-e", f"{name}={value}")]
     ended = engine.run("-", flags=["-i", "-v", f"{out}:/out", *places], given=SMALL)
     assert ended.code == 0, ended
     assert same(out)

@@ -110,7 +110,11 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         for scene in scenes
     ]
     crops = encode.Crops(
-        resolution=lora.resolution, crop=lora.crop, flip=lora.flip, seed=lora.seed if lora.crop == "random" else None
+        resolution=lora.resolution,
+        crop=lora.crop,
+        flip=lora.flip,
+        seed=lora.seed if lora.crop == "random" else None,
+        caption_dropout=lora.caption_dropout > 0,
     )
     encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
     trained = add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)

@@ -41,6 +41,14 @@ from runner.training.loop import Trained, train
 from tests.tiny import configs
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
+SMALL_SETTINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"dropout": 0.3},
+    {"gradient_checkpointing": True},
+    {"dtype": torch.float32},
+    {"min_snr_gamma": 5.0, "noise_offset": 0.05, "caption_dropout": 0.2},
+)
+"""What the recorded step is tried with."""
 
 
 def examples(known: dict[str, dict[str, Any]], *, size: int) -> Examples:
@@ -81,7 +89,7 @@ def learned(
 
 def check_small() -> None:
     """Compare recorded with called steps, and resumed with whole runs."""
-    for settings in ({}, {"dropout": 0.3}, {"gradient_checkpointing": True}, {"dtype": torch.float32}):
+    for settings in SMALL_SETTINGS:
         recorded, eager = learned(recorded=True, **settings), learned(recorded=False, **settings)
         worst = max(abs(a - b) / b for a, b in zip(recorded.losses, eager.losses, strict=True))
         resumed = learned(recorded=True, stop_at=5, **settings)

@@ -237,6 +237,15 @@ class Lora(Frozen):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Weight decay of AdamW."""
 
+    min_snr_gamma: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Timesteps with more signal than this count less (min-SNR); 5 is usual, none lets all count alike."""
+
+    noise_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Noise common to a whole picture that is added to its own, so that very dark and bright ones can be learnt."""
+
+    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the samples that are shown without their text, so that the style is learnt for any."""
+
     init_lora_weights: Literal["gaussian", "kaiming"] = "gaussian"
     """How the LoRA's first matrix begins; the second begins at zero."""
 

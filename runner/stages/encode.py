@@ -16,6 +16,8 @@ class Crops(Frozen):
     flip: bool
     seed: int | None
     """Only random crops depend on it."""
+    caption_dropout: bool
+    """Whether there is any: the empty text is encoded then."""
 
 
 class Part(Frozen):
@@ -38,6 +40,7 @@ def run(part: Part, job: Job) -> Facts:
         crop=part.lora.crop,
         flip=part.lora.flip,
         seed=part.lora.seed or 0,
+        untold=part.lora.caption_dropout,
         tick=job.tick,
     )
     parts.release("vae_encoder")

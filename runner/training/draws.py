@@ -12,13 +12,15 @@ import torch
 
 @dataclass(frozen=True)
 class Draw:
-    """One step's chance: rows (B,) of examples, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32."""
+    """One step's chance: rows (B,) of examples, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32, and
+    which are shown without their text (B,)."""
 
     step: int
     rows: torch.Tensor
     variants: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
+    untold: torch.Tensor
 
 
 def generator(*key: object) -> torch.Generator:
@@ -41,21 +43,36 @@ def _seed(*key: object) -> int:
 
 
 def draw(
-    *, seed: int, step: int, batch_size: int, examples: int, variants: int, timesteps: int, shape: tuple[int, ...]
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    examples: int,
+    variants: int,
+    timesteps: int,
+    shape: tuple[int, ...],
+    noise_offset: float = 0.0,
+    caption_dropout: float = 0.0,
 ) -> Draw:
     """Draw step number ``step`` (from 0).
 
     Every epoch visits each example once, in its own order; batches run across epochs. Noise is drawn on the CPU in
-    float32, so it is the same on every card. shape: of one latent, (4, h, w).
+    float32, so it is the same on every card. shape: of one latent, (4, h, w). What is drawn when is settled: a setting
+    that draws more does so after the others.
     """
     rows = [_row(seed, step * batch_size + offset, examples) for offset in range(batch_size)]
     chance = generator(seed, "step", step)
+    chosen = torch.randint(variants, (batch_size,), generator=chance)
+    moments = torch.randint(timesteps, (batch_size,), generator=chance)
+    noise = torch.randn((batch_size, *shape), generator=chance)
+    common = torch.randn((batch_size, shape[0], 1, 1), generator=chance)
     return Draw(
         step=step,
         rows=torch.tensor(rows),
-        variants=torch.randint(variants, (batch_size,), generator=chance),
-        timesteps=torch.randint(timesteps, (batch_size,), generator=chance),
-        noise=torch.randn((batch_size, *shape), generator=chance),
+        variants=chosen,
+        timesteps=moments,
+        noise=noise + noise_offset * common,
+        untold=torch.rand(batch_size, generator=chance) < caption_dropout,
     )
 
 

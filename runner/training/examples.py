@@ -23,7 +23,10 @@ RANDOM_CROPS = 4
 @dataclass(frozen=True)
 class Examples:
     """The training set: latents (N, V, 4, h, w) float32 in V variants (crops, mirrored) of each picture, conditioning
-    of the distinct captions, and captions (N,), the row of conditioning that belongs to each picture."""
+    of the distinct captions, and captions (N,), the row of conditioning that belongs to each picture.
+
+    The last row of conditioning is the empty text's where pictures may be shown without theirs.
+    """
 
     latents: torch.Tensor
     conditioning: Conditioning
@@ -38,20 +41,25 @@ def encode_examples(
     crop: str,
     flip: bool,
     seed: int,
+    untold: bool = False,
     tick: Callable[[int, int], None],
 ) -> tuple[Examples, tuple[str, ...]]:
-    """Encode ``folder`` (pictures and ``metadata.csv``); returns the examples and the distinct captions."""
+    """Encode ``folder`` (pictures and ``metadata.csv``); returns the examples and the distinct captions.
+
+    untold: whether the empty text is encoded too, for pictures that are shown without theirs.
+    """
     with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     captions = tuple(dict.fromkeys(row["text"] for row in rows))
-    total = len(captions) + len(rows)
+    texts = (*captions, "") if untold else captions
+    total = len(texts) + len(rows)
     conditionings = []
-    for done, caption in enumerate(captions, 1):
-        conditionings.append(parts.condition([caption]))
+    for done, text in enumerate(texts, 1):
+        conditionings.append(parts.condition([text]))
         tick(done, total)
     parts.release("text_encoder")
     latents = []
-    for done, row in enumerate(rows, len(captions) + 1):
+    for done, row in enumerate(rows, len(texts) + 1):
         with Image.open(folder / row["file_name"]) as opened:
             picture = opened.convert("RGB")
         chance = generator(seed, "crop", row["file_name"])

@@ -121,12 +121,19 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         return len(self.losses) + len(self._unread)
 
     def training_step(self, draw: Draw, _index: int) -> None:
-        batch = mix(draw, self.examples, self.schedule, dtype=self._dtype)
+        lora = self.lora
+        batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=lora.min_snr_gamma)
         if self._step is None:
-            self._step = ready_step(self.unet, self.master, batch, checkpointing=self.lora.gradient_checkpointing)
+            self._step = ready_step(
+                self.unet,
+                self.master,
+                batch,
+                checkpointing=lora.gradient_checkpointing,
+                weighted=lora.min_snr_gamma is not None,
+            )
         if self.on_gpu:
             batch = batch.pinned()
-        with _dropout_stream(self.lora, draw.step, device=self.master.vector.device):
+        with _dropout_stream(lora, draw.step, device=self.master.vector.device):
             loss = self._step(*batch.tensors())
         cast(torch.optim.Optimizer, self.optimizers()).step()
         self._unread.append(loss.clone())  # the next step overwrites it
@@ -240,6 +247,8 @@ class _Steps(IterableDataset[Draw]):
                 variants=variants,
                 timesteps=self._timesteps,
                 shape=tuple(shape),
+                noise_offset=self._lora.noise_offset,
+                caption_dropout=self._lora.caption_dropout,
             )
 
 

@@ -24,14 +24,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step computes on: noisy latents (B, 4, h, w), timesteps (B,) float32, hidden (B, 256, D), pooled (B, D)
-    and noise (B, 4, h, w) float32; the rest in the network's dtype."""
+    """What a step computes on: noisy latents (B, 4, h, w), timesteps (B,) float32, hidden (B, 256, D), pooled (B, D),
+    noise (B, 4, h, w) float32 and how much each row counts (B,) float32; the rest in the network's dtype."""
 
     noisy: torch.Tensor
     timesteps: torch.Tensor
     hidden: torch.Tensor
     pooled: torch.Tensor
     noise: torch.Tensor
+    weights: torch.Tensor
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """Give the tensors in the order of the fields."""
@@ -42,9 +43,23 @@ class Batch:
         return Batch(*(tensor.pin_memory() for tensor in self.tensors()))
 
 
-def mix(draw: Draw, examples: Examples, schedule: NoiseSchedule, *, dtype: torch.dtype) -> Batch:
-    """Mix a step's batch on the CPU in float32, the same for every card."""
-    captions = examples.captions[draw.rows]
+def mix(
+    draw: Draw,
+    examples: Examples,
+    schedule: NoiseSchedule,
+    *,
+    dtype: torch.dtype,
+    min_snr_gamma: float | None = None,
+) -> Batch:
+    """Mix a step's batch on the CPU in float32, the same for every card.
+
+    min_snr_gamma: rows with more signal than this count less, as Hang et al. (2023) have it for a network that
+    predicts the noise: min(gamma / SNR, 1).
+    """
+    captions = examples.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.conditioning.hidden) - 1))
+    weights = torch.ones(len(captions))
+    if min_snr_gamma is not None:
+        weights = (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)
     latents = examples.latents[draw.rows, draw.variants]
     return Batch(
         noisy=schedule.add_noise(latents, draw.noise, draw.timesteps).to(dtype),
@@ -52,33 +67,49 @@ def mix(draw: Draw, examples: Examples, schedule: NoiseSchedule, *, dtype: torch
         hidden=examples.conditioning.hidden[captions].to(dtype),
         pooled=examples.conditioning.pooled[captions].to(dtype),
         noise=draw.noise,
+        weights=weights,
     )
 
 
-def ready_step(unet: nn.Module, master: Master, example: Batch, *, checkpointing: Literal["auto"] | bool) -> Work:
+def ready_step(
+    unet: nn.Module,
+    master: Master,
+    example: Batch,
+    *,
+    checkpointing: Literal["auto"] | bool,
+    weighted: bool = False,
+) -> Work:
     """Make the step for batches like ``example``: it returns the loss and leaves the master's gradient.
 
     checkpointing: whether activations are computed twice; "auto" does so when the step does not fit into memory.
+    weighted: whether rows may count differently; where not, their weights are not looked at.
     """
     device = master.vector.device
     inputs = [tensor.to(device) for tensor in example.tensors()]
     if checkpointing == "auto":
         try:
-            return captured(_step(unet, master, inputs, checkpointing=False), inputs)
+            return captured(_step(unet, master, inputs, checkpointing=False, weighted=weighted), inputs)
         except torch.cuda.OutOfMemoryError:
             pass  # retried below, where the failed attempt's tensors are no longer held by the exception
         log.warning("the step does not fit into memory: activations are computed twice, which takes longer")
         torch.cuda.empty_cache()
-    return captured(_step(unet, master, inputs, checkpointing=checkpointing is not False), inputs)
+    return captured(_step(unet, master, inputs, checkpointing=checkpointing is not False, weighted=weighted), inputs)
 
 
-def _step(unet: nn.Module, master: Master, inputs: Sequence[torch.Tensor], *, checkpointing: bool) -> Work:
+def _step(
+    unet: nn.Module, master: Master, inputs: Sequence[torch.Tensor], *, checkpointing: bool, weighted: bool
+) -> Work:
     rows, _, height, width = inputs[0].shape
     device = inputs[0].device
     ids = size_ids(8 * height, 8 * width).repeat(rows).to(device)
 
     def step(
-        noisy: torch.Tensor, timesteps: torch.Tensor, hidden: torch.Tensor, pooled: torch.Tensor, noise: torch.Tensor
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        hidden: torch.Tensor,
+        pooled: torch.Tensor,
+        noise: torch.Tensor,
+        weights: torch.Tensor,
     ) -> torch.Tensor:
         master.wear()
         with repeatable_attention(device):
@@ -90,7 +121,11 @@ def _step(unet: nn.Module, master: Master, inputs: Sequence[torch.Tensor], *, ch
                 add_text_embeds=pooled,
                 use_gradient_checkpointing=checkpointing,
             )
-            loss = F.mse_loss(predicted.float(), noise)
+            if weighted:
+                errors = F.mse_loss(predicted.float(), noise, reduction="none").mean(dim=(1, 2, 3))
+                loss = (errors * weights).mean()
+            else:
+                loss = F.mse_loss(predicted.float(), noise)
             master.take(torch.autograd.grad(loss, master.leaves))
         return loss.detach()
 

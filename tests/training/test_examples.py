@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,3 +112,12 @@ def test_the_same_set_is_the_same_bytes(tiny_parts: Parts, folder: Path, tmp_pat
     for path in files:
         write_examples(path, encoded(tiny_parts, folder, crop="random"))
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_empty_text_comes_last_where_it_is_wanted(tiny_parts: Parts, folder: Path) -> None:
+    settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
+    examples, captions = encode_examples(tiny_parts, folder, **settings, untold=True, tick=lambda *_: None)
+    assert "" not in captions
+    assert torch.equal(examples.conditioning.hidden[-1:], tiny_parts.condition([""]).hidden)
+    assert torch.equal(examples.conditioning.hidden[:-1], encoded(tiny_parts, folder).conditioning.hidden)
+    assert examples.captions.max() == len(captions) - 1

@@ -217,7 +217,16 @@ def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"dropout": 0.0}, {"init_lora_weights": "kaiming"}, {"weight_decay": 1.0}]
+    "change",
+    [
+        {"seed": 1},
+        {"dropout": 0.0},
+        {"init_lora_weights": "kaiming"},
+        {"weight_decay": 1.0},
+        {"min_snr_gamma": 0.1},
+        {"noise_offset": 0.1},
+        {"caption_dropout": 0.5},
+    ],
 )
 def test_every_setting_has_a_say(tmp_path: Path, change: dict[str, Any]) -> None:
     one, other = (trained(tmp_path / name, lora(**settings)) for name, settings in (("one", {}), ("other", change)))

@@ -117,7 +117,12 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         caption_dropout=lora.caption_dropout > 0,
     )
     encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
-    trained = add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)
+    trained = add(
+        "train",
+        "train",
+        train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora.model_copy(update={"preset": None})),
+        encoded,
+    )
     rendered = [
         add(
             scene_step("render", scene.number),

@@ -204,8 +204,18 @@ class Filter(RootModel[dict[str, dict[str, Any]]]):
         return operators.json_schema() | {"title": cls.__name__, "description": cls.__doc__}
 
 
+SUITED: dict[str, dict[str, dict[str, Any]]] = {
+    "preset": {"style": {"rank": 16}, "entity": {"rank": 4}},
+    "optimizer": {"prodigy": {"learning_rate": 1.0}},
+}
+"""What some values of `lora` make the defaults of others."""
+
+
 class Lora(Frozen):
     """How the LoRA is trained."""
+
+    preset: Literal["style", "entity"] | None = None
+    """Defaults that suit what is learnt: a `style` has rank 16, an `entity`, a single thing or person, rank 4."""
 
     rank: Annotated[int, Field(ge=1, le=256)] = 16
     """Rank of the update matrices; 16 suits a style, 4 a single thing."""
@@ -220,7 +230,22 @@ class Lora(Frozen):
     """Pictures a step."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """Learning rate of AdamW."""
+    """Learning rate; of `prodigy`, which finds its own, a factor that is 1 unless given."""
+
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate falls after the warm-up: not at all, or to zero as a cosine or a line."""
+
+    warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Steps over which the learning rate climbs from zero; fewer than `steps`."""
+
+    optimizer: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
+    """What moves the weights: `adamw8bit` (bitsandbytes) and `prodigy` (prodigyopt) are extras to be installed."""
+
+    max_grad_norm: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Length that a longer gradient is cut to; 1 is usual, none leaves it."""
+
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """What is kept is a running mean of the weights with this decay, as 0.99; none keeps the last weights."""
 
     resolution: Annotated[int, Field(ge=64, le=2048, multiple_of=64)] = 1024
     """Side of the square training crops, in pixels."""
@@ -235,7 +260,7 @@ class Lora(Frozen):
     """Share of the LoRA's inputs that is dropped at random."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Weight decay of AdamW."""
+    """Weight decay of the optimiser."""
 
     min_snr_gamma: Annotated[float, Field(gt=0, le=100)] | None = None
     """Timesteps with more signal than this count less (min-SNR); 5 is usual, none lets all count alike."""
@@ -259,6 +284,23 @@ class Lora(Frozen):
 
     gradient_checkpointing: Literal["auto", True, False] = "auto"
     """Whether activations are computed twice to save memory; `auto` does so where memory is short."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit(cls, given: Any) -> Any:
+        """Fill in what the values given make the defaults of others."""
+        if not isinstance(given, dict):
+            return given
+        choices = ((values, given.get(key)) for key, values in SUITED.items())
+        suited = [values[choice] for values, choice in choices if isinstance(choice, str) and choice in values]
+        return {key: value for each in suited for key, value in each.items()} | given
+
+    @model_validator(mode="after")
+    def _warm_in_time(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            expected = f"fewer than steps, which is {self.steps}"
+            raise broken(Fault(path=("warmup_steps",), given=str(self.warmup_steps), expected=expected))
+        return self
 
     @field_validator("target_modules")
     @classmethod

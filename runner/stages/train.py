@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 
 from runner.spec.story import Frozen, Lora
 from runner.stages import Facts, Job
 
-VERSION = 2
+VERSION = 3
+"""3: the same LoRA, and steps that changed nothing have no loss in the history."""
 
 
 class Part(Frozen):
@@ -23,6 +26,7 @@ def run(part: Part, job: Job) -> Facts:
     from runner.models.lora import lora_bytes
     from runner.training.examples import read_examples
     from runner.training.loop import train
+    from runner.training.optimiser import learning_rate
 
     parts = job.parts()
     parts.release()
@@ -47,8 +51,8 @@ def run(part: Part, job: Job) -> Facts:
     (job.folder / "lora.safetensors").write_bytes(lora_bytes(trained.weights, metadata=metadata))
     history = {
         "step": list(range(1, lora.steps + 1)),
-        "loss": list(trained.losses),
-        "learning_rate": [lora.learning_rate] * lora.steps,
+        "loss": [loss if math.isfinite(loss) else None for loss in trained.losses],
+        "learning_rate": [learning_rate(lora, step) for step in range(lora.steps)],
     }
     (job.folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
     tenth = max(1, lora.steps // 10)
@@ -58,8 +62,15 @@ def run(part: Part, job: Job) -> Facts:
         "rank": lora.rank,
         "alpha": lora.alpha,
         "parameters": trained.parameters,
-        "loss_first": sum(trained.losses[:tenth]) / tenth,
-        "loss_last": sum(trained.losses[-tenth:]) / tenth,
+        "loss_first": _mean(trained.losses[:tenth]),
+        "loss_last": _mean(trained.losses[-tenth:]),
+        "skipped": sum(not math.isfinite(loss) for loss in trained.losses),
         "samples_per_second": samples / trained.seconds if samples else None,
         "resumed_at": trained.resumed_at,
     }
+
+
+def _mean(losses: Sequence[float]) -> float | None:
+    """Average the losses that are numbers; a stretch without any has none."""
+    counted = [loss for loss in losses if math.isfinite(loss)]
+    return sum(counted) / len(counted) if counted else None

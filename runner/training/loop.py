@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -26,8 +27,11 @@ from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters, collect
 from runner.training.draws import Draw, draw, global_stream
 from runner.training.examples import Examples
+from runner.training.optimiser import Optimiser
 from runner.training.state import State, read_state, write_state
 from runner.training.step import mix, ready_step
+
+log = logging.getLogger(__name__)
 
 SAVING_SHARE = 0.02
 """Share of the time that saving may take; a small LoRA is saved every second, a large one every few minutes."""
@@ -35,13 +39,13 @@ LONGEST_UNSAVED = 120.0
 """Seconds after which the state is saved whatever it costs."""
 LOSSES_AT_ONCE = 8
 """Steps after which losses are read from a GPU, so that it need not wait for us after every one."""
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW remembers of every weight."""
+SKIPS = 5
+"""Steps that may change nothing because their loss is no number; more than these, and a tenth of all, end the run."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The LoRA and how it came about: loss and learning rate of every step."""
+    """The LoRA and how it came about: the loss of every step, NaN for those that changed nothing."""
 
     weights: LoraWeights
     losses: tuple[float, ...]
@@ -62,7 +66,7 @@ def train(
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
-    state is saved first. Raises StoryInvalid when the loss is no longer finite.
+    state is saved first. Raises StoryInvalid when the loss keeps being no number.
     """
     add_adapters(unet, lora)
     module = _LoraTraining(unet, schedule, examples, lora)
@@ -70,6 +74,7 @@ def train(
     started = time.monotonic()
     if resumed_at < lora.steps:
         _fit(module, lora, _Keeper(module, state, tick), start=resumed_at)
+    module.master.vector.data.copy_(module.optimiser.result)
     weights = collect(unet, scale=lora.alpha / lora.rank)
     return Trained(
         weights=weights,
@@ -98,12 +103,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
         self.master = Master(unet, dtype=self._dtype)
         self._step: Work | None = None
-        self._optimizer = torch.optim.AdamW(
-            [self.master.vector],
-            lr=lora.learning_rate,
-            weight_decay=lora.weight_decay,
-            fused=True if self.on_gpu else None,
-        )
+        self.optimiser = Optimiser(self.master.vector, lora)
 
     @property
     def on_gpu(self) -> bool:
@@ -135,57 +135,53 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
             batch = batch.pinned()
         with _dropout_stream(lora, draw.step, device=self.master.vector.device):
             loss = self._step(*batch.tensors())
-        cast(torch.optim.Optimizer, self.optimizers()).step()
-        self._unread.append(loss.clone())  # the next step overwrites it
+        moves, loss = self.optimiser.ready(draw.step, loss)
+        if moves:
+            cast(torch.optim.Optimizer, self.optimizers()).step()
+        self.optimiser.follow(draw.step, loss)
+        self._unread.append(loss)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
         """Leave the draw on the CPU, where the batch is mixed; Lightning moves no frozen values."""
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self._optimizer
+        return self.optimiser.torch
 
     def read(self, *, at_once: int = 1) -> None:
         """Read the losses of the steps made, when there are ``at_once`` to read.
 
-        Raises StoryInvalid naming the first that is not finite.
+        Raises StoryInvalid when too many of all were no number.
         """
         if len(self._unread) < at_once:
             return
         for loss in torch.stack(self._unread).tolist():
-            if not math.isfinite(loss):
-                raise StoryInvalid(
-                    f"the loss is {loss} at step {len(self.losses) + 1}",
-                    hint=f"lower lora.learning_rate, now {self.lora.learning_rate:g}",
-                )
             self.losses.append(loss)
+            if not math.isfinite(loss):
+                self._skipped()
         self._unread.clear()
+
+    def _skipped(self) -> None:
+        made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
+        log.warning("the loss of step %d is no number: the step changed nothing", made)
+        if skipped >= min(SKIPS, self.lora.steps) and 10 * skipped > made:
+            raise StoryInvalid(
+                f"the loss was no number at {skipped} of {made} steps, at last at step {made}",
+                hint=f"lower lora.learning_rate, now {self.lora.learning_rate:g}",
+            )
 
     def resume(self, state: State | None) -> int:
         """Take up a saved state; returns the step to go on with."""
         if state is None:
             return 0
-        vector = self.master.vector
-        moments = {name: torch.zeros_like(vector.data) for name in MOMENTS}
-        for index, part in enumerate(self.master.parts(vector.data)):
-            part.copy_(state.tensors[f"{index}"])
-        for name, moment in moments.items():
-            for index, part in enumerate(self.master.parts(moment)):
-                part.copy_(state.tensors[f"{index}.{name}"])
-        # The fused optimiser counts its steps on the device, the plain one on the CPU.
-        step = torch.tensor(float(state.step), device=vector.device if self.on_gpu else None)
-        self._optimizer.state[vector] = {"step": step, **moments}
+        self.optimiser.resume(state.tensors, state.numbers)
         self.losses = list(state.losses)
         return state.step
 
     def state(self) -> State:
         """Give what a later run needs to go on from here; all losses must have been read."""
-        vector = self.master.vector
-        tensors = {f"{index}": part for index, part in enumerate(self.master.parts(vector.data))}
-        for name in MOMENTS:
-            for index, part in enumerate(self.master.parts(self._optimizer.state[vector][name])):
-                tensors[f"{index}.{name}"] = part
-        return State(len(self.losses), tensors, tuple(self.losses))
+        tensors, numbers = self.optimiser.state()
+        return State(len(self.losses), tensors, numbers, tuple(self.losses))
 
 
 def _dropout_stream(lora: Lora, step: int, *, device: torch.device) -> AbstractContextManager[None]:

@@ -55,6 +55,8 @@ TABLE = [
     Bad(SOUND + "lora: {dropout: 1}", 4, "lora.dropout", "the number 1", "a number from 0 to below 1"),
     Bad(SOUND + "lora: {target_modules: [to_q, to_x]}", 4, "lora.target_modules[2]", '"to_x"', "to_q, to_k, to_v or"),
     Bad(SOUND + "lora: {target_modules: [to_q, to_q]}", 4, "lora.target_modules", "to_q more than once", "once"),
+    Bad(SOUND + "lora: {steps: 50, warmup_steps: 50}", 4, "lora.warmup_steps", "50", "fewer than steps, which is 50"),
+    Bad(SOUND + "lora: {preset: thing}", 4, "lora.preset", 'the text "thing"', "style or entity"),
     Bad(SOUND + "lora: {target_modules: []}", 4, "lora.target_modules", "a list of 0", "a list of 1 to 4"),
     Bad(SOUND + "render: {width: 100}", 4, "render.width", "the number 100", "from 64 to 4,096, a multiple of 64"),
     Bad(SOUND + "render: {lora_scale: 3}", 4, "render.lora_scale", "the number 3", "a number from 0 to 2"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from runner.training import loop
 from runner.training.adapters import add_adapters
 from runner.training.examples import Examples
 from runner.training.loop import Trained, train
-from runner.training.state import read_state
+from runner.training.state import State, read_state
 from tests.tensors import PROJECTIONS, projections, same
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
@@ -53,16 +54,16 @@ class SmallNet(nn.Module):
 
 
 class Poisoned(SmallNet):
-    """A network whose output is no number from call ``at`` on."""
+    """A network whose output is no number at the calls ``at``."""
 
-    def __init__(self, *, at: int) -> None:
+    def __init__(self, *, at: Collection[int]) -> None:
         super().__init__()
         self._calls, self._at = 0, at
 
     def forward(self, *given: Any, **said: Any) -> torch.Tensor:
         self._calls += 1
         drawn = super().forward(*given, **said)
-        return drawn if self._calls < self._at else drawn * float("nan")
+        return drawn * float("nan") if self._calls in self._at else drawn
 
 
 def examples(*, count: int = 3, width: int = 4) -> Examples:
@@ -139,11 +140,30 @@ def test_losses_read_a_few_at_a_time_are_all_there_and_in_order(
     assert trained(tmp_path / "parts", lora(steps=8)).losses == expected
 
 
-def test_a_bad_loss_read_late_names_its_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_losses_read_late_name_their_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 4)
     monkeypatch.setattr(loop, "SAVING_SHARE", 1e-9)
-    with pytest.raises(StoryInvalid, match="at step 2"):
-        trained(tmp_path, lora(learning_rate=1.0, weight_decay=0.0), unet=Poisoned(at=2))
+    with pytest.raises(StoryInvalid, match="at 5 of 9 steps, at last at step 9"):
+        trained(tmp_path, lora(steps=12), unet=Poisoned(at={2, 4, 5, 8, 9}))
+
+
+def test_a_bad_step_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before, after = (stopped_at(tmp_path / str(step), step, bad={3}) for step in (2, 3))
+    assert before is not None
+    assert after is not None
+    assert "step 3 is no number" in caplog.text
+    assert (before.step, after.step) == (2, 3)
+    assert same(before.tensors, after.tensors)
+    assert math.isnan(after.losses[2])
+    whole = trained(tmp_path / "whole", lora(ema_decay=0.9), unet=Poisoned(at={3}))
+    assert [math.isnan(loss) for loss in whole.losses] == [step == 3 for step in range(1, 7)]
+
+
+def stopped_at(folder: Path, step: int, *, bad: Collection[int]) -> State | None:
+    """Give the state after ``step``, with no number at the steps ``bad``."""
+    with pytest.raises(Stopped):
+        trained(folder, lora(ema_decay=0.9), tick=stop_at(step), unet=Poisoned(at=bad))
+    return read_state(folder)
 
 
 def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_parts: Parts, tmp_path: Path) -> None:
@@ -166,13 +186,25 @@ def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
     torch.testing.assert_close(*outputs)
 
 
+ELABORATE = {
+    "schedule": "cosine",
+    "warmup_steps": 2,
+    "max_grad_norm": 0.01,
+    "ema_decay": 0.9,
+    "min_snr_gamma": 1.0,
+    "noise_offset": 0.1,
+    "caption_dropout": 0.5,
+}
+
+
+@pytest.mark.parametrize("settings", [{}, ELABORATE, {"optimizer": "prodigy", "learning_rate": 1.0}])
 @pytest.mark.parametrize("step", range(1, 7))
-def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int) -> None:
-    whole = trained(tmp_path / "whole", lora())
+def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int, settings: dict[str, Any]) -> None:
+    whole = trained(tmp_path / "whole", lora(**settings))
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", lora(), tick=stop_at(step))
+        trained(tmp_path / "parts", lora(**settings), tick=stop_at(step))
     torch.manual_seed(step)
-    resumed = trained(tmp_path / "parts", lora())
+    resumed = trained(tmp_path / "parts", lora(**settings))
     assert resumed.resumed_at == step
     assert resumed.losses == whole.losses
     assert same(tensors(resumed.weights), tensors(whole.weights))
@@ -226,6 +258,11 @@ def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
         {"min_snr_gamma": 0.1},
         {"noise_offset": 0.1},
         {"caption_dropout": 0.5},
+        {"schedule": "linear"},
+        {"warmup_steps": 3},
+        {"max_grad_norm": 1e-6},
+        {"ema_decay": 0.9},
+        {"optimizer": "prodigy"},
     ],
 )
 def test_every_setting_has_a_say(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -249,7 +286,7 @@ def test_checkpointing_spends_time_and_changes_nothing(tiny_parts: Parts, tmp_pa
 def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: float) -> None:
     spoiled = examples()
     spoiled.latents[:] = poison
-    with pytest.raises(StoryInvalid, match=r"the loss is (nan|inf) at step 1") as caught:
+    with pytest.raises(StoryInvalid, match="no number at 5 of 5 steps") as caught:
         train(SmallNet(), SCHEDULE, spoiled, lora(), state=tmp_path, tick=go_on)
     assert "lora.learning_rate, now 0.01" in caught.value.hint
 

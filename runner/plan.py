@@ -109,14 +109,16 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene in scenes
     ]
-    crops = encode.Crops(
+    preparation = encode.Preparation(
         resolution=lora.resolution,
         crop=lora.crop,
         flip=lora.flip,
         seed=lora.seed if lora.crop == "random" else None,
+        trigger=lora.trigger,
+        template=lora.template,
         caption_dropout=lora.caption_dropout > 0,
     )
-    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
+    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=preparation), filtered)
     trained = add(
         "train",
         "train",

@@ -36,7 +36,7 @@ from runner.spec.story import Lora
 from runner.training import loop, step
 from runner.training.adapters import Master, add_adapters
 from runner.training.draws import draw
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import Trained, train
 from tests.tiny import configs
 
@@ -49,17 +49,19 @@ SMALL_SETTINGS: tuple[dict[str, Any], ...] = (
     {"min_snr_gamma": 5.0, "noise_offset": 0.05, "caption_dropout": 0.2},
     {"schedule": "cosine", "warmup_steps": 3, "max_grad_norm": 0.1, "ema_decay": 0.9},
     {"optimizer": "prodigy"},
+    {"shapes": 2},
 )
 """What the recorded step is tried with."""
 
 
-def examples(known: dict[str, dict[str, Any]], *, size: int) -> Examples:
-    """Make up a training set of four pictures and two captions."""
+def examples(known: dict[str, dict[str, Any]], *, size: int, shapes: int = 1) -> Examples:
+    """Make up a training set of four pictures and two captions, in one shape or two."""
     chance = torch.Generator().manual_seed(0)
     width = known["unet"]["encoder_hid_dim"]
     conditioning = Conditioning(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
-    latents = torch.randn(4, 1, 4, size // 8, size // 8, generator=chance)
-    return Examples(latents, conditioning, torch.arange(4) % 2)
+    sides = [(size // 8, size // 8), (size // 4, size // 16)][:shapes]
+    latents = [torch.randn(4 // shapes, 1, 4, *side, generator=chance) for side in sides]
+    return Examples(conditioning, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 
 def called(work: Callable[..., torch.Tensor], inputs: Any) -> Callable[..., torch.Tensor]:
@@ -68,7 +70,12 @@ def called(work: Callable[..., torch.Tensor], inputs: Any) -> Callable[..., torc
 
 
 def learned(
-    *, recorded: bool, stop_at: int | None = None, dtype: torch.dtype = torch.bfloat16, **settings: Any
+    *,
+    recorded: bool,
+    stop_at: int | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    shapes: int = 1,
+    **settings: Any,
 ) -> Trained:
     """Train the tiny U-Net on the GPU; with ``stop_at``, in two runs."""
     known = configs()
@@ -83,7 +90,8 @@ def learned(
         for _ in range(2 if stop_at else 1):
             unet = made_up("unet", known, device="cuda", dtype=dtype)
             try:
-                return train(unet, SCHEDULE, examples(known, size=64), lora, state=Path(folder), tick=tick)
+                given = examples(known, size=64, shapes=shapes)
+                return train(unet, SCHEDULE, given, lora, state=Path(folder), tick=tick)
             except Stopped:
                 stop_at = None
     raise AssertionError

@@ -248,10 +248,10 @@ class Lora(Frozen):
     """What is kept is a running mean of the weights with this decay, as 0.99; none keeps the last weights."""
 
     resolution: Annotated[int, Field(ge=64, le=2048, multiple_of=64)] = 1024
-    """Side of the square training crops, in pixels."""
+    """Side of the square training crops, in pixels; buckets have as many pixels in other shapes."""
 
-    crop: Literal["center", "random"] = "center"
-    """Where the square is cut from a picture that is not square."""
+    crop: Literal["center", "random", "bucket"] = "center"
+    """Where the square is cut from a picture that is not square; `bucket` keeps its shape, as near as sizes allow."""
 
     flip: bool = False
     """Whether pictures are mirrored by chance, each with probability one half."""
@@ -267,6 +267,12 @@ class Lora(Frozen):
 
     noise_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Noise common to a whole picture that is added to its own, so that very dark and bright ones can be learnt."""
+
+    trigger: Title = ""
+    """Word that stands for what is learnt; put before every caption that lacks it."""
+
+    template: Text | None = None
+    """Training text with `{caption}` and `{trigger}` in their places; none means the word, a comma and the caption."""
 
     caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the samples that are shown without their text, so that the style is learnt for any."""
@@ -294,6 +300,18 @@ class Lora(Frozen):
         choices = ((values, given.get(key)) for key, values in SUITED.items())
         suited = [values[choice] for values, choice in choices if isinstance(choice, str) and choice in values]
         return {key: value for each in suited for key, value in each.items()} | given
+
+    @model_validator(mode="after")
+    def _fitting_template(self) -> Self:
+        if self.template is None:
+            return self
+        names = set(re.findall(r"\{([^{}]*)\}", self.template))
+        if names - {"caption", "trigger"} or not names or ("trigger" in names) != bool(self.trigger):
+            wanted = (
+                "{trigger}, and {caption} where wanted" if self.trigger else "{caption}, or a trigger for {trigger}"
+            )
+            raise broken(Fault(path=("template",), given=f'"{self.template}"', expected=wanted))
+        return self
 
     @model_validator(mode="after")
     def _warm_in_time(self) -> Self:

@@ -122,6 +122,8 @@ class Master:
         scales = [scale for layer in layers for scale in (1.0, layer.scale)]
         self._shapes = [each.shape for each in parameters]
         self.vector = nn.Parameter(torch.cat([each.data.flatten() for each in parameters]))
+        self._gradient = torch.zeros_like(self.vector.data)
+        self.vector.grad = self._gradient
         self._scales = torch.empty_like(self.vector.data)
         for parameter, view, part, scale in zip(
             parameters, self.parts(self.vector.data), self.parts(self._scales), scales, strict=True
@@ -144,5 +146,5 @@ class Master:
         self._worn.copy_(self.vector.data * self._scales)
 
     def take(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Make the leaves' gradients the vector's, in float32."""
-        self.vector.grad = torch.cat([each.flatten() for each in gradients]).float().mul_(self._scales)
+        """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
+        self._gradient.copy_(torch.cat([each.flatten() for each in gradients])).mul_(self._scales)

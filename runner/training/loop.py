@@ -20,12 +20,12 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from runner.errors import Stopped, StoryInvalid
-from runner.models.graphs import Work
+from runner.models.graphs import Work, shared_memory
 from runner.models.lora import LoraWeights
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters, collect
-from runner.training.draws import Draw, draw, global_stream
+from runner.training.draws import Draw, draw, global_stream, take_turns
 from runner.training.examples import Examples
 from runner.training.optimiser import Optimiser
 from runner.training.state import State, read_state, write_state
@@ -102,7 +102,8 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._unread: list[torch.Tensor] = []
         self._dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
         self.master = Master(unet, dtype=self._dtype)
-        self._step: Work | None = None
+        self._steps: dict[torch.Size, Work] = {}
+        self._pool = shared_memory(self.master.vector.device)
         self.optimiser = Optimiser(self.master.vector, lora)
 
     @property
@@ -123,18 +124,19 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def training_step(self, draw: Draw, _index: int) -> None:
         lora = self.lora
         batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=lora.min_snr_gamma)
-        if self._step is None:
-            self._step = ready_step(
+        if batch.noisy.shape not in self._steps:
+            self._steps[batch.noisy.shape] = ready_step(
                 self.unet,
                 self.master,
                 batch,
                 checkpointing=lora.gradient_checkpointing,
                 weighted=lora.min_snr_gamma is not None,
+                pool=self._pool,
             )
         if self.on_gpu:
             batch = batch.pinned()
         with _dropout_stream(lora, draw.step, device=self.master.vector.device):
-            loss = self._step(*batch.tensors())
+            loss = self._steps[batch.noisy.shape](*batch.tensors())
         moves, loss = self.optimiser.ready(draw.step, loss)
         if moves:
             cast(torch.optim.Optimizer, self.optimizers()).step()
@@ -233,8 +235,10 @@ class _Steps(IterableDataset[Draw]):
         self._examples, self._lora, self._timesteps, self._start = examples, lora, schedule.steps, start
 
     def __iter__(self) -> Iterator[Draw]:
-        count, variants, *shape = self._examples.latents.shape
+        shares = [len(bucket.latents) for bucket in self._examples.buckets]
         for step in range(self._start, self._lora.steps):
+            bucket, turn = take_turns(seed=self._lora.seed, step=step, shares=shares)
+            count, variants, *shape = self._examples.buckets[bucket].latents.shape
             yield draw(
                 seed=self._lora.seed,
                 step=step,
@@ -243,6 +247,8 @@ class _Steps(IterableDataset[Draw]):
                 variants=variants,
                 timesteps=self._timesteps,
                 shape=tuple(shape),
+                bucket=bucket,
+                turn=turn,
                 noise_offset=self._lora.noise_offset,
                 caption_dropout=self._lora.caption_dropout,
             )

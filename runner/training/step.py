@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -56,11 +56,12 @@ def mix(
     min_snr_gamma: rows with more signal than this count less, as Hang et al. (2023) have it for a network that
     predicts the noise: min(gamma / SNR, 1).
     """
-    captions = examples.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.conditioning.hidden) - 1))
+    bucket = examples.buckets[draw.bucket]
+    captions = bucket.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.conditioning.hidden) - 1))
     weights = torch.ones(len(captions))
     if min_snr_gamma is not None:
         weights = (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)
-    latents = examples.latents[draw.rows, draw.variants]
+    latents = bucket.latents[draw.rows, draw.variants]
     return Batch(
         noisy=schedule.add_noise(latents, draw.noise, draw.timesteps).to(dtype),
         timesteps=draw.timesteps.float(),
@@ -78,22 +79,25 @@ def ready_step(
     *,
     checkpointing: Literal["auto"] | bool,
     weighted: bool = False,
+    pool: Any = None,
 ) -> Work:
     """Make the step for batches like ``example``: it returns the loss and leaves the master's gradient.
 
     checkpointing: whether activations are computed twice; "auto" does so when the step does not fit into memory.
-    weighted: whether rows may count differently; where not, their weights are not looked at.
+    weighted: whether rows may count differently; where not, their weights are not looked at. pool: memory to record in,
+    as ``runner.models.graphs.shared_memory`` gives it.
     """
     device = master.vector.device
     inputs = [tensor.to(device) for tensor in example.tensors()]
     if checkpointing == "auto":
         try:
-            return captured(_step(unet, master, inputs, checkpointing=False, weighted=weighted), inputs)
+            return captured(_step(unet, master, inputs, checkpointing=False, weighted=weighted), inputs, pool=pool)
         except torch.cuda.OutOfMemoryError:
             pass  # retried below, where the failed attempt's tensors are no longer held by the exception
         log.warning("the step does not fit into memory: activations are computed twice, which takes longer")
         torch.cuda.empty_cache()
-    return captured(_step(unet, master, inputs, checkpointing=checkpointing is not False, weighted=weighted), inputs)
+    step = _step(unet, master, inputs, checkpointing=checkpointing is not False, weighted=weighted)
+    return captured(step, inputs, pool=pool)
 
 
 def _step(

@@ -38,14 +38,14 @@ class Willing:
         def replay(self):
             self.replays += 1
 
-    def graph(self, _graph):
+    def graph(self, _graph, **_):
         return nullcontext()
 
 
 class Refusing(Willing):
     """Stands for ``torch.cuda`` on a device that cannot record."""
 
-    def graph(self, _graph):
+    def graph(self, _graph, **_):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     def synchronize(self, _device):

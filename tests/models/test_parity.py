@@ -31,7 +31,7 @@ from runner.models.pixels import to_picture, to_pixels
 from runner.rendering.denoise import denoise
 from runner.spec.story import Lora
 from runner.training.draws import draw
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import train
 from tests.tensors import difference
 from tests.tiny import configs
@@ -132,9 +132,8 @@ def test_training_loss(pipeline: Any, tiny_parts: Parts, photo: Image.Image, tmp
     lora = Lora(steps=1, rank=2, seed=3)
     conditioning = tiny_parts.condition([PROMPT])
     examples = Examples(
-        tiny_parts.encode(to_pixels(photo)).clone()[None],
         Conditioning(conditioning.hidden.clone(), conditioning.pooled.clone()),
-        torch.tensor([0]),
+        (Bucket(tiny_parts.encode(to_pixels(photo)).clone()[None], torch.tensor([0])),),
     )
     with torch.enable_grad():
         trained = train(

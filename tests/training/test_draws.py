@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from runner.training.draws import Draw, draw, generator, global_stream
+from runner.training.draws import Draw, draw, generator, global_stream, take_turns
 
 CPU = torch.device("cpu")
 
@@ -132,3 +132,14 @@ def test_a_noise_offset_moves_each_channel_of_a_picture_as_a_whole() -> None:
 def test_about_the_share_asked_for_goes_untold() -> None:
     untold = torch.cat([drawn(step=step, batch_size=8, caption_dropout=0.25).untold for step in range(100)])
     assert 0.2 < untold.float().mean() < 0.3
+
+
+def test_buckets_take_turns_by_their_shares() -> None:
+    shares = [1, 4, 3]
+    taken = [take_turns(seed=1, step=step, shares=shares) for step in range(24)]
+    for start in range(0, 24, 8):
+        assert sorted(bucket for bucket, _ in taken[start : start + 8]) == [0, 1, 1, 1, 1, 2, 2, 2]
+    for bucket, share in enumerate(shares):
+        assert [turn for each, turn in taken if each == bucket] == list(range(3 * share))
+    assert [bucket for bucket, _ in taken[:8]] != [bucket for bucket, _ in taken[8:16]]
+    assert take_turns(seed=1, step=17, shares=[5]) == (0, 17)

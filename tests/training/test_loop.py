@@ -22,7 +22,7 @@ from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
 from runner.training import loop
 from runner.training.adapters import add_adapters
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import Trained, train
 from runner.training.state import State, read_state
 from tests.tensors import PROJECTIONS, projections, same
@@ -66,14 +66,13 @@ class Poisoned(SmallNet):
         return drawn * float("nan") if self._calls in self._at else drawn
 
 
-def examples(*, count: int = 3, width: int = 4) -> Examples:
-    """Make up a training set: ``count`` pictures in two variants, two captions."""
+def examples(*, width: int = 4, more: int = 0) -> Examples:
+    """Make up a training set: three pictures in two variants, two captions; ``more`` pictures of another shape."""
     chance = torch.Generator().manual_seed(0)
-    return Examples(
-        torch.randn(count, 2, 4, 8, 8, generator=chance),
-        Conditioning(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance)),
-        torch.arange(count) % 2,
-    )
+    square = torch.randn(3, 2, 4, 8, 8, generator=chance)
+    heard = Conditioning(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance))
+    latents = [square, torch.randn(more, 2, 4, 4, 16, generator=chance)] if more else [square]
+    return Examples(heard, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 
 def lora(**settings: Any) -> Lora:
@@ -94,10 +93,12 @@ def stop_at(step: int) -> Tick:
     return tick
 
 
-def trained(folder: Path, settings: Lora, *, tick: Tick = go_on, unet: nn.Module | None = None) -> Trained:
+def trained(
+    folder: Path, settings: Lora, *, tick: Tick = go_on, unet: nn.Module | None = None, given: Examples | None = None
+) -> Trained:
     unet = SmallNet() if unet is None else unet
-    width = 4 if isinstance(unet, SmallNet) else 32
-    return train(unet, SCHEDULE, examples(width=width), settings, state=folder, tick=tick)
+    given = examples(width=4 if isinstance(unet, SmallNet) else 32) if given is None else given
+    return train(unet, SCHEDULE, given, settings, state=folder, tick=tick)
 
 
 def tensors(weights: LoraWeights) -> Mapping[str, torch.Tensor]:
@@ -181,7 +182,7 @@ def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
     """Merged into the checkpoint at strength 1, they give what the network gave at the end of training."""
     unet, plain = SmallNet(), SmallNet()
     Merge(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
-    sample, hidden = examples().latents[0], examples().conditioning.hidden
+    sample, hidden = examples().buckets[0].latents[0], examples().conditioning.hidden
     outputs = [each(sample, torch.zeros(1), encoder_hidden_states=hidden) for each in (unet, plain)]
     torch.testing.assert_close(*outputs)
 
@@ -208,6 +209,17 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int, settings:
     assert resumed.resumed_at == step
     assert resumed.losses == whole.losses
     assert same(tensors(resumed.weights), tensors(whole.weights))
+
+
+def test_pictures_of_several_shapes_are_learnt_and_a_stop_changes_nothing(tmp_path: Path) -> None:
+    given = examples(more=2)
+    whole = trained(tmp_path / "whole", lora(steps=10), given=given)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", lora(steps=10), given=given, tick=stop_at(4))
+    resumed = trained(tmp_path / "parts", lora(steps=10), given=given)
+    assert same(tensors(resumed.weights), tensors(whole.weights))
+    given.buckets[1].latents.zero_()
+    assert not same(tensors(trained(tmp_path / "other", lora(steps=10), given=given).weights), tensors(whole.weights))
 
 
 def test_a_signal_that_lightning_hears_first_saves_too(tmp_path: Path) -> None:
@@ -285,7 +297,7 @@ def test_checkpointing_spends_time_and_changes_nothing(tiny_parts: Parts, tmp_pa
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: float) -> None:
     spoiled = examples()
-    spoiled.latents[:] = poison
+    spoiled.buckets[0].latents[:] = poison
     with pytest.raises(StoryInvalid, match="no number at 5 of 5 steps") as caught:
         train(SmallNet(), SCHEDULE, spoiled, lora(), state=tmp_path, tick=go_on)
     assert "lora.learning_rate, now 0.01" in caught.value.hint

@@ -15,7 +15,7 @@ from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters
 from runner.training.draws import Draw, draw
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.step import Batch, mix, ready_step
 from tests.training.test_loop import SmallNet
 
@@ -26,9 +26,8 @@ SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 def examples() -> Examples:
     chance = torch.Generator().manual_seed(0)
     return Examples(
-        torch.randn(3, 1, 4, 8, 8, generator=chance),
         Conditioning(torch.randn(3, 8, 4, generator=chance), torch.randn(3, 4, generator=chance)),
-        torch.tensor([0, 1, 0]),
+        (Bucket(torch.randn(3, 1, 4, 8, 8, generator=chance), torch.tensor([0, 1, 0])),),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from runner.spec import ResolvedScene, Story
+from runner.spec.story import SampleScene
 from runner.stages import condition, encode, fetch, grid, render, score, train
 from runner.stages import filter as filter_stage
 
@@ -119,12 +120,14 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         caption_dropout=lora.caption_dropout > 0,
     )
     encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=preparation), filtered)
-    trained = add(
-        "train",
-        "train",
-        train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora.model_copy(update={"preset": None})),
-        encoded,
+    sampled = scenes[: lora.sample_scenes] if lora.sample_every else ()
+    training = train.Part(
+        checkpoint=checkpoint,
+        dtype=dtype,
+        lora=lora.model_copy(update={"preset": None}),
+        samples=tuple(SampleScene(**scene.model_dump(include=set(SampleScene.model_fields))) for scene in sampled),
     )
+    trained = add("train", "train", training, encoded, *conditioned[: len(sampled)])
     rendered = [
         add(
             scene_step("render", scene.number),

@@ -285,6 +285,12 @@ class Lora(Frozen):
     ] = ("to_q", "to_k", "to_v", "to_out")
     """Projections of the U-Net's attention that are trained."""
 
+    sample_every: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Steps after which scenes are drawn as far as it has learnt, for the report; none draws none."""
+
+    sample_scenes: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many scenes are drawn then: the first ones of the story, with the LoRA as it is trained."""
+
     seed: Seed = 0
     """Seed of every draw: data order, crops, noise, timesteps, first weights, dropout."""
 
@@ -465,6 +471,28 @@ class ResolvedScene(Frozen):
 
     scheduler: str
     """Noise schedule."""
+
+
+class SampleScene(Frozen):
+    """What a sample picture needs of its scene; what is heard of the prompts comes as conditioning."""
+
+    number: int
+    """The scene's place in the story, from 1."""
+
+    seed: int
+    """Seed of the first noise."""
+
+    width: int
+    """Width in pixels."""
+
+    height: int
+    """Height in pixels."""
+
+    steps: int
+    """Denoising steps."""
+
+    guidance_scale: float
+    """How hard the prompt pulls."""
 
 
 class ResolvedGrid(Frozen):

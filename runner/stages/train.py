@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
-from runner.spec.story import Frozen, Lora
+from runner.spec.story import Frozen, Lora, SampleScene
 from runner.stages import Facts, Job
 
 VERSION = 3
@@ -19,17 +21,36 @@ class Part(Frozen):
     checkpoint: str
     dtype: str
     lora: Lora
+    samples: tuple[SampleScene, ...] = ()
+    """Scenes that are drawn now and then, each with its conditioning as an input."""
 
 
 def run(part: Part, job: Job) -> Facts:
-    """Train from the last saved state, or from nothing; write the LoRA and the loss of every step."""
+    """Train from the last saved state, or from nothing; write the LoRA, the loss of every step, and samples."""
+    from runner.models.conditioning import read_conditioning
     from runner.models.lora import lora_bytes
+    from runner.rendering.samples import Sampler
+    from runner.training.curves import Curves
     from runner.training.examples import read_examples
     from runner.training.loop import train
     from runner.training.optimiser import learning_rate
 
     parts = job.parts()
     parts.release()
+    sampler = Sampler(
+        parts.schedule(),
+        parts.decode,
+        [
+            (
+                scene,
+                read_conditioning(
+                    job.inputs[f"condition-{scene.number:02d}"] / "conditioning.safetensors", device=parts.device
+                ),
+            )
+            for scene in part.samples
+        ],
+        job.state / "samples",
+    )
     trained = train(
         parts.training_unet(),
         parts.schedule(),
@@ -37,6 +58,8 @@ def run(part: Part, job: Job) -> Facts:
         part.lora,
         state=job.state,
         tick=job.tick,
+        sample=sampler,
+        curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
     )
     parts.release()
     lora = part.lora
@@ -55,8 +78,9 @@ def run(part: Part, job: Job) -> Facts:
         "learning_rate": [learning_rate(lora, step) for step in range(lora.steps)],
     }
     (job.folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
+    samples = _kept(job.state / "samples", job.folder / "samples")
     tenth = max(1, lora.steps // 10)
-    samples = (lora.steps - trained.resumed_at) * lora.batch_size
+    shown = (lora.steps - trained.resumed_at) * lora.batch_size
     return {
         "steps": lora.steps,
         "rank": lora.rank,
@@ -65,9 +89,23 @@ def run(part: Part, job: Job) -> Facts:
         "loss_first": _mean(trained.losses[:tenth]),
         "loss_last": _mean(trained.losses[-tenth:]),
         "skipped": sum(not math.isfinite(loss) for loss in trained.losses),
-        "samples_per_second": samples / trained.seconds if samples else None,
+        "samples_per_second": shown / trained.seconds if shown else None,
         "resumed_at": trained.resumed_at,
+        "samples": samples,
     }
+
+
+def _kept(drawn: Path, folder: Path) -> list[Facts]:
+    """Copy the sample pictures, ``0050-01.png`` of step 50 and scene 1, to where they stay; returns a fact on each."""
+    if not drawn.is_dir():
+        return []
+    facts = []
+    folder.mkdir()
+    for path in sorted(drawn.glob("*.png")):
+        step, scene = map(int, path.stem.split("-"))
+        shutil.copyfile(path, folder / path.name)
+        facts.append({"step": step, "scene": scene, "file": f"samples/{path.name}"})
+    return facts
 
 
 def _mean(losses: Sequence[float]) -> float | None:

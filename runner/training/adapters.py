@@ -141,9 +141,9 @@ class Master:
         sizes = [shape.numel() for shape in self._shapes]
         return [part.view(shape) for part, shape in zip(torch.split(vector, sizes), self._shapes, strict=True)]
 
-    def wear(self) -> None:
-        """Let the network compute with the vector as it is now."""
-        self._worn.copy_(self.vector.data * self._scales)
+    def wear(self, vector: torch.Tensor | None = None) -> None:
+        """Let the network compute with the vector as it is now, or with another one."""
+        self._worn.copy_((self.vector.data if vector is None else vector) * self._scales)
 
     def take(self, gradients: Sequence[torch.Tensor]) -> None:
         """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""

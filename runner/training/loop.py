@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ from runner.models.lora import LoraWeights
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters, collect
+from runner.training.curves import Curves
 from runner.training.draws import Draw, draw, global_stream, take_turns
 from runner.training.examples import Examples
 from runner.training.optimiser import Optimiser
@@ -41,6 +42,10 @@ LOSSES_AT_ONCE = 8
 """Steps after which losses are read from a GPU, so that it need not wait for us after every one."""
 SKIPS = 5
 """Steps that may change nothing because their loss is no number; more than these, and a tenth of all, end the run."""
+
+
+Sample = Callable[[nn.Module, int, Callable[[], None]], None]
+"""``sample(unet, step, tick)`` draws what the LoRA of that step draws, unless it has; ``tick`` may raise."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +67,26 @@ def train(
     *,
     state: Path,
     tick: Callable[[int, int], None],
+    sample: Sample | None = None,
+    curves: Curves | None = None,
 ) -> Trained:
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
-    state is saved first. Raises StoryInvalid when the loss keeps being no number.
+    state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
+    Raises StoryInvalid when the loss keeps being no number.
     """
     add_adapters(unet, lora)
     module = _LoraTraining(unet, schedule, examples, lora)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
+    keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
+    keeper.sample()
     if resumed_at < lora.steps:
-        _fit(module, lora, _Keeper(module, state, tick), start=resumed_at)
+        _fit(module, lora, keeper, start=resumed_at)
+    keeper.close()
     module.master.vector.data.copy_(module.optimiser.result)
+    module.master.wear()
     weights = collect(unet, scale=lora.alpha / lora.rank)
     return Trained(
         weights=weights,
@@ -172,6 +184,16 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 hint=f"lower lora.learning_rate, now {self.lora.learning_rate:g}",
             )
 
+    @contextmanager
+    def as_kept(self) -> Iterator[nn.Module]:
+        """Let the network be what would be kept of the training so far while the block runs."""
+        self.unet.eval()
+        self.master.wear(self.optimiser.result)
+        try:
+            yield self.unet
+        finally:
+            self.unet.train()
+
     def resume(self, state: State | None) -> int:
         """Take up a saved state; returns the step to go on with."""
         if state is None:
@@ -199,8 +221,20 @@ def _at_once(on_gpu: bool) -> int:
 class _Keeper(Callback):  # type: ignore[misc]
     """Records the loss, saves the state now and then, and lets the run stop between two steps."""
 
-    def __init__(self, module: _LoraTraining, folder: Path, tick: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        module: _LoraTraining,
+        folder: Path,
+        tick: Callable[[int, int], None],
+        sample: Sample | None,
+        curves: Curves | None,
+        *,
+        start: int,
+    ) -> None:
         self._module = module
+        self._sample = sample
+        self._curves = curves
+        self._start = start
         self._folder = folder
         self._tick = tick
         self._saved_at = time.monotonic()
@@ -210,14 +244,32 @@ class _Keeper(Callback):  # type: ignore[misc]
     def on_train_batch_end(self, *_: Any) -> None:
         made, total = self._module.steps_made, self._module.lora.steps
         self._module.read(at_once=1 if made == total else self._at_once)
+        if self._curves is not None:
+            self._curves.tell(self._module.losses, since=self._start)
         unsaved = time.monotonic() - self._saved_at
         if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
             self.save()
         try:
+            self.sample()
             self._tick(made, total)
         except Stopped:
             self.save()
             raise
+
+    def sample(self) -> None:
+        """Draw samples where it is time to; also called when a run is taken up, which may have been stopped in them."""
+        made, total = self._module.steps_made, self._module.lora.steps
+        every = self._module.lora.sample_every
+        if self._sample is None or every is None or made == 0 or made % every:
+            return
+        with self._module.as_kept() as unet:
+            self._sample(unet, made, lambda: self._tick(made, total))
+
+    def close(self) -> None:
+        """Write the curve to its end."""
+        if self._curves is not None:
+            self._curves.tell(self._module.losses, since=self._start)
+            self._curves.close()
 
     def save(self) -> None:
         """Save the state as it is after the last step."""
@@ -280,4 +332,3 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             keeper.save()
             raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
         module.unet.eval()
-        module.master.wear()

@@ -222,6 +222,56 @@ def test_pictures_of_several_shapes_are_learnt_and_a_stop_changes_nothing(tmp_pa
     assert not same(tensors(trained(tmp_path / "other", lora(steps=10), given=given).weights), tensors(whole.weights))
 
 
+def samples(
+    folder: Path, settings: Lora, *, stop_in: int | None = None
+) -> tuple[dict[int, torch.Tensor], Trained | None]:
+    """Train, and take what the network gives at every call for samples; with ``stop_in``, stop in that one."""
+    drawn: dict[int, torch.Tensor] = {}
+    hidden = examples().conditioning.hidden
+
+    def sample(unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
+        assert not unet.training
+        if step == stop_in:
+            raise Stopped("stop")
+        with torch.inference_mode():
+            drawn[step] = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=hidden)
+        tick()
+
+    try:
+        result = train(SmallNet(), SCHEDULE, examples(), settings, state=folder, tick=go_on, sample=sample)
+    except Stopped:
+        return drawn, None
+    return drawn, result
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_samples_are_of_what_would_be_kept_and_change_nothing(tmp_path: Path, ema_decay: float | None) -> None:
+    settings = lora(sample_every=2, ema_decay=ema_decay)
+    drawn, result = samples(tmp_path / "whole", settings)
+    plain = trained(tmp_path / "plain", settings)
+    assert list(drawn) == [2, 4, 6]
+    assert result is not None
+    assert same(tensors(result.weights), tensors(plain.weights))
+    unet = SmallNet()
+    Merge(unet, plain.weights).set(1.0)
+    kept = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=examples().conditioning.hidden)
+    torch.testing.assert_close(drawn[6].clone(), kept)
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_stop_while_samples_are_drawn_draws_them_later(tmp_path: Path, step: int) -> None:
+    settings = lora(sample_every=2)
+    whole, result = samples(tmp_path / "whole", settings)
+    before, stopped = samples(tmp_path / "parts", settings, stop_in=step)
+    after, resumed = samples(tmp_path / "parts", settings)
+    assert stopped is None
+    assert sorted(before.keys() | after.keys()) == [2, 4, 6]
+    assert same({str(each): after[each] for each in after}, {str(each): whole[each] for each in after})
+    assert resumed is not None
+    assert result is not None
+    assert same(tensors(resumed.weights), tensors(result.weights))
+
+
 def test_a_signal_that_lightning_hears_first_saves_too(tmp_path: Path) -> None:
     def tick(done: int, _total: int) -> None:
         if done == 3:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from runner.spec import ResolvedScene, Story
 from runner.spec.story import SampleScene
-from runner.stages import condition, encode, fetch, grid, render, score, train
+from runner.stages import condition, encode, fetch, grid, prior, render, score, train
 from runner.stages import filter as filter_stage
 
 STAGES: dict[str, ModuleType] = {
@@ -22,6 +22,7 @@ STAGES: dict[str, ModuleType] = {
     "filter": filter_stage,
     "condition": condition,
     "encode": encode,
+    "prior": prior,
     "train": train,
     "render": render,
     "grid": grid,
@@ -110,6 +111,9 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene in scenes
     ]
+    if lora.prior:
+        prompts = {"prompt": lora.prior.prompt, "negative_prompt": story.render.negative_prompt}
+        add("condition-prior", "condition", condition.Part(checkpoint=checkpoint, dtype=dtype, **prompts))
     preparation = encode.Preparation(
         resolution=lora.resolution,
         crop=lora.crop,
@@ -120,6 +124,15 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         caption_dropout=lora.caption_dropout > 0,
     )
     encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=preparation), filtered)
+    shown = [encoded]
+    if lora.prior:
+        drawing = prior.Part(
+            checkpoint=checkpoint,
+            dtype=dtype,
+            lora=prior.Prior(count=lora.prior.count, seed=lora.seed, resolution=lora.resolution),
+            render=prior.Render(**story.render.model_dump(include=set(prior.Render.model_fields))),
+        )
+        shown.append(add("prior", "prior", drawing, "condition-prior"))
     sampled = scenes[: lora.sample_scenes] if lora.sample_every else ()
     training = train.Part(
         checkpoint=checkpoint,
@@ -127,7 +140,7 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         lora=lora.model_copy(update={"preset": None}),
         samples=tuple(SampleScene(**scene.model_dump(include=set(SampleScene.model_fields))) for scene in sampled),
     )
-    trained = add("train", "train", training, encoded, *conditioned[: len(sampled)])
+    trained = add("train", "train", training, *shown, *conditioned[: len(sampled)])
     rendered = [
         add(
             scene_step("render", scene.number),

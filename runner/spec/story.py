@@ -204,6 +204,19 @@ class Filter(RootModel[dict[str, dict[str, Any]]]):
         return operators.json_schema() | {"title": cls.__name__, "description": cls.__doc__}
 
 
+class Prior(Frozen):
+    """Pictures of a whole class, drawn by the checkpoint before training, so that learning one spares the rest."""
+
+    prompt: Prompt
+    """The class, as `一只狗` where the training pictures show one dog; without the trigger word."""
+
+    count: Annotated[int, Field(ge=1, le=1000)] = 64
+    """How many pictures are drawn; every other training step shows some of them."""
+
+    weight: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """How much they count beside the training pictures, which count 1."""
+
+
 SUITED: dict[str, dict[str, dict[str, Any]]] = {
     "preset": {"style": {"rank": 16}, "entity": {"rank": 4}},
     "optimizer": {"prodigy": {"learning_rate": 1.0}},
@@ -273,6 +286,9 @@ class Lora(Frozen):
 
     template: Text | None = None
     """Training text with `{caption}` and `{trigger}` in their places; none means the word, a comma and the caption."""
+
+    prior: Prior | None = None
+    """Pictures of the class that the thing learnt belongs to, so that not all of it comes to look like that thing."""
 
     caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the samples that are shown without their text, so that the style is learnt for any."""

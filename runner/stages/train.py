@@ -31,12 +31,16 @@ def run(part: Part, job: Job) -> Facts:
     from runner.models.lora import lora_bytes
     from runner.rendering.samples import Sampler
     from runner.training.curves import Curves
-    from runner.training.examples import read_examples
+    from runner.training.examples import beside, read_examples
     from runner.training.loop import train
     from runner.training.optimiser import learning_rate
 
     parts = job.parts()
     parts.release()
+    examples = read_examples(job.inputs["encode"] / "examples.safetensors")
+    if part.lora.prior is not None:
+        drawn = read_examples(job.inputs["prior"] / "examples.safetensors")
+        examples = beside(examples, drawn, weight=part.lora.prior.weight)
     sampler = Sampler(
         parts.schedule(),
         parts.decode,
@@ -54,7 +58,7 @@ def run(part: Part, job: Job) -> Facts:
     trained = train(
         parts.training_unet(),
         parts.schedule(),
-        read_examples(job.inputs["encode"] / "examples.safetensors"),
+        examples,
         part.lora,
         state=job.state,
         tick=job.tick,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,10 +22,15 @@ from runner.training.draws import generator
 @dataclass(frozen=True)
 class Bucket:
     """Pictures of one size: latents (N, V, 4, h, w) float32 in V variants (crops, mirrored) of each, and captions (N,),
-    the row of conditioning that belongs to each."""
+    the row of conditioning that belongs to each.
+
+    weight: how much they count. share: steps of an epoch that show them; as many as there are pictures unless given.
+    """
 
     latents: torch.Tensor
     captions: torch.Tensor
+    weight: float = 1.0
+    share: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,16 @@ class Examples:
 
     conditioning: Conditioning
     buckets: tuple[Bucket, ...]
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Steps of an epoch that show each bucket."""
+        return tuple(len(each.latents) if each.share is None else each.share for each in self.buckets)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some pictures count otherwise than others."""
+        return len({bucket.weight for bucket in self.buckets} | {1.0}) > 1
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,16 @@ def encode_examples(
     return Examples(
         conditioning, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
     ), shown
+
+
+def beside(examples: Examples, prior: Examples, *, weight: float) -> Examples:
+    """Give a training set whose every other step shows pictures of ``prior``, which count ``weight``."""
+    hidden = torch.cat([prior.conditioning.hidden, examples.conditioning.hidden])
+    pooled = torch.cat([prior.conditioning.pooled, examples.conditioning.pooled])
+    (others,) = prior.buckets
+    own = (replace(each, captions=each.captions + len(prior.conditioning.hidden)) for each in examples.buckets)
+    others = replace(others, weight=weight, share=sum(examples.shares))
+    return Examples(Conditioning(hidden, pooled), (*own, others))
 
 
 def write_examples(path: Path, examples: Examples) -> None:

@@ -142,7 +142,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 self.master,
                 batch,
                 checkpointing=lora.gradient_checkpointing,
-                weighted=lora.min_snr_gamma is not None,
+                weighted=lora.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )
         if self.on_gpu:
@@ -287,7 +287,7 @@ class _Steps(IterableDataset[Draw]):
         self._examples, self._lora, self._timesteps, self._start = examples, lora, schedule.steps, start
 
     def __iter__(self) -> Iterator[Draw]:
-        shares = [len(bucket.latents) for bucket in self._examples.buckets]
+        shares = self._examples.shares
         for step in range(self._start, self._lora.steps):
             bucket, turn = take_turns(seed=self._lora.seed, step=step, shares=shares)
             count, variants, *shape = self._examples.buckets[bucket].latents.shape

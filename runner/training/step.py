@@ -58,9 +58,9 @@ def mix(
     """
     bucket = examples.buckets[draw.bucket]
     captions = bucket.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.conditioning.hidden) - 1))
-    weights = torch.ones(len(captions))
+    weights = torch.full((len(captions),), bucket.weight)
     if min_snr_gamma is not None:
-        weights = (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)
+        weights *= (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)
     latents = bucket.latents[draw.rows, draw.variants]
     return Batch(
         noisy=schedule.add_noise(latents, draw.noise, draw.timesteps).to(dtype),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from PIL import Image
 from runner.artifacts import files_in
 from runner.errors import Stopped
 from runner.models.parts import Parts
-from runner.spec.story import Lora, SampleScene
-from runner.stages import Job, Tick, condition, encode, train
+from runner.spec.story import Lora, Prior, SampleScene
+from runner.stages import Job, Tick, condition, encode, prior, train
 
 SCENE = SampleScene(number=1, seed=5, width=64, height=64, steps=1, guidance_scale=3.0)
 LORA = Lora(rank=2, steps=4, resolution=64, sample_every=2)
@@ -30,11 +31,15 @@ class Stages:
     def __init__(self, root: Path, parts: Parts) -> None:
         self.root, self.parts = root, parts
 
+    def clear(self, name: str) -> None:
+        """Forget a stage and its state."""
+        for folder in (self.root / name, self.root / f"{name}.state"):
+            shutil.rmtree(folder)
+
     def run(self, stage: Any, part: Any, name: str, *inputs: str, tick: Tick = go_on) -> dict[str, Any]:
-        for folder in (name, f"{name}.state"):
-            (self.root / folder).mkdir(exist_ok=True)
-        for left in (self.root / name).iterdir():
-            left.unlink()
+        shutil.rmtree(self.root / name, ignore_errors=True)
+        (self.root / name).mkdir()
+        (self.root / f"{name}.state").mkdir(exist_ok=True)
         job = Job(
             folder=self.root / name,
             state=self.root / f"{name}.state",
@@ -102,11 +107,51 @@ def test_training_leaves_the_lora_its_curve_and_samples_the_same_after_a_stop(st
         if done == 3:
             raise Stopped("stop")
 
-    for path in sorted((stages.root / "train").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    for path in sorted((stages.root / "train.state").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    stages.clear("train")
     with pytest.raises(Stopped):
         trained(stages, tick=stop)
     assert trained(stages)["resumed_at"] == 3
     assert files_in(stages.root / "train") == files
+
+
+def test_the_class_is_drawn_once_and_learnt_beside(stages: Stages) -> None:
+    encoded(stages)
+    scene = condition.Part(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="丑")
+    stages.run(condition, scene, "condition-prior")
+    drawing = prior.Part(
+        checkpoint="c",
+        dtype="auto",
+        lora=prior.Prior(count=3, seed=7, resolution=64),
+        render=prior.Render(steps=2, guidance_scale=3.0, scheduler="ddim"),
+    )
+    ticks: list[tuple[int, int]] = []
+    facts = stages.run(prior, drawing, "prior", "condition-prior", tick=lambda *told: ticks.append(told))
+    assert facts == {"pictures": 3, "side": 64}
+    assert ticks == [(done, 6) for done in range(1, 7)]
+    files = files_in(stages.root / "prior")
+    assert list(files) == ["examples.safetensors", *(f"pictures/000{number}.png" for number in (1, 2, 3))]
+    assert len({file.sha256 for file in files.values()}) == 4
+
+    def stop(done: int, _total: int) -> None:
+        if done == 3:
+            raise Stopped("stop")
+
+    stages.clear("prior")
+    with pytest.raises(Stopped):
+        stages.run(prior, drawing, "prior", "condition-prior", tick=stop)
+    ticks.clear()
+    stages.run(prior, drawing, "prior", "condition-prior", tick=lambda *told: ticks.append(told))
+    assert ticks == [(done, 6) for done in range(3, 7)]
+    assert files_in(stages.root / "prior") == files
+
+    loras = []
+    for weight in (1.0, 0.25):
+        part = train.Part(
+            checkpoint="c",
+            dtype="auto",
+            lora=Lora(rank=2, steps=4, resolution=64, prior=Prior(prompt="一只猫", weight=weight)),
+        )
+        stages.run(train, part, "train", "encode", "prior")
+        loras.append((stages.root / "train" / "lora.safetensors").read_bytes())
+        stages.clear("train")
+    assert loras[0] != loras[1]

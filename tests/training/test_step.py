@@ -15,7 +15,7 @@ from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters
 from runner.training.draws import Draw, draw
-from runner.training.examples import Bucket, Examples
+from runner.training.examples import Bucket, Examples, beside
 from runner.training.step import Batch, mix, ready_step
 from tests.training.test_loop import SmallNet
 
@@ -64,6 +64,23 @@ def test_clear_rows_count_less_with_min_snr(examples: Examples) -> None:
     assert weights[1] == pytest.approx(min(5 * (1 - signal) / signal, 1), rel=1e-4)
     assert weights[2] == 1
     assert torch.equal(mixed(examples, given).weights, torch.ones(3))
+
+
+def test_a_class_is_shown_every_other_step_with_its_weight(examples: Examples) -> None:
+    chance = torch.Generator().manual_seed(1)
+    known = Conditioning(torch.randn(1, 8, 4, generator=chance), torch.randn(1, 4, generator=chance))
+    drawn_before = Examples(known, (Bucket(torch.randn(5, 1, 4, 8, 8, generator=chance), torch.zeros(5).long()),))
+    both = beside(examples, drawn_before, weight=0.5)
+    assert both.shares == (3, 3)
+    assert both.weighted
+    assert not examples.weighted
+    own, others = (mixed(both, drawn(bucket=bucket)) for bucket in (0, 1))
+    assert torch.equal(own.hidden, mixed(examples, drawn()).hidden)
+    assert torch.equal(others.hidden, known.hidden.expand(3, -1, -1))
+    assert own.weights.tolist() == [1, 1, 1]
+    assert others.weights.tolist() == [0.5, 0.5, 0.5]
+    untold = mixed(both, drawn(bucket=1, untold=torch.ones(3, dtype=torch.bool)))
+    assert torch.equal(untold.hidden[0], examples.conditioning.hidden[-1])
 
 
 def test_a_row_of_no_weight_is_not_learnt_from(examples: Examples) -> None:

@@ -301,6 +301,9 @@ class Lora(Frozen):
     ] = ("to_q", "to_k", "to_v", "to_out")
     """Projections of the U-Net's attention that are trained."""
 
+    devices: Annotated[int, Field(ge=1, le=16)] = 1
+    """GPUs of this machine that train together, each on `batch_size` pictures a step."""
+
     sample_every: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Steps after which scenes are drawn as far as it has learnt, for the report; none draws none."""
 

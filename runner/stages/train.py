@@ -30,41 +30,38 @@ def run(part: Part, job: Job) -> Facts:
     from runner.models.conditioning import read_conditioning
     from runner.models.lora import lora_bytes
     from runner.rendering.samples import Sampler
+    from runner.training.crew import gather
     from runner.training.curves import Curves
-    from runner.training.examples import beside, read_examples
     from runner.training.loop import train
     from runner.training.optimiser import learning_rate
+    from runner.training.task import Task
 
     parts = job.parts()
     parts.release()
-    examples = read_examples(job.inputs["encode"] / "examples.safetensors")
-    if part.lora.prior is not None:
-        drawn = read_examples(job.inputs["prior"] / "examples.safetensors")
-        examples = beside(examples, drawn, weight=part.lora.prior.weight)
-    sampler = Sampler(
-        parts.schedule(),
-        parts.decode,
-        [
-            (
-                scene,
-                read_conditioning(
-                    job.inputs[f"condition-{scene.number:02d}"] / "conditioning.safetensors", device=parts.device
-                ),
-            )
-            for scene in part.samples
-        ],
-        job.state / "samples",
-    )
-    trained = train(
-        parts.training_unet(),
-        parts.schedule(),
-        examples,
-        part.lora,
+    task = Task(
+        checkpoint=parts.checkpoint,
+        device=parts.device,
+        dtype=part.dtype,
+        lora=part.lora,
+        examples=job.inputs["encode"] / "examples.safetensors",
+        prior=job.inputs["prior"] / "examples.safetensors" if part.lora.prior else None,
         state=job.state,
-        tick=job.tick,
-        sample=sampler,
-        curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
     )
+    conditions = [job.inputs[f"condition-{scene.number:02d}"] / "conditioning.safetensors" for scene in part.samples]
+    heard = [read_conditioning(path, device=parts.device) for path in conditions]
+    scenes = list(zip(part.samples, heard, strict=True))
+    with gather(part.lora.devices, task.follow, device=parts.device) as crew:
+        trained = train(
+            parts.training_unet(),
+            parts.schedule(),
+            task.shown(),
+            part.lora,
+            state=job.state,
+            tick=job.tick,
+            sample=Sampler(parts.schedule(), parts.decode, scenes, job.state / "samples"),
+            curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
+            crew=crew,
+        )
     parts.release()
     lora = part.lora
     metadata = {
@@ -84,7 +81,7 @@ def run(part: Part, job: Job) -> Facts:
     (job.folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
     samples = _kept(job.state / "samples", job.folder / "samples")
     tenth = max(1, lora.steps // 10)
-    shown = (lora.steps - trained.resumed_at) * lora.batch_size
+    shown = (lora.steps - trained.resumed_at) * lora.batch_size * lora.devices
     return {
         "steps": lora.steps,
         "rank": lora.rank,

@@ -23,6 +23,11 @@ class Draw:
     noise: torch.Tensor
     untold: torch.Tensor
 
+    def share(self, rank: int, size: int) -> Draw:
+        """Give the part of the rows that is one's of ``size`` processes, all parts being equally many."""
+        rows = (self.rows, self.variants, self.timesteps, self.noise, self.untold)
+        return Draw(self.step, self.bucket, *(each.chunk(size)[rank] for each in rows))
+
 
 def generator(*key: object) -> torch.Generator:
     """Make a CPU generator whose stream depends on ``key`` alone."""

@@ -24,7 +24,8 @@ from runner.models.graphs import Work, shared_memory
 from runner.models.lora import LoraWeights
 from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
-from runner.training.adapters import Master, add_adapters, collect
+from runner.training.adapters import Master, add_adapters
+from runner.training.crew import Crew
 from runner.training.curves import Curves
 from runner.training.draws import Draw, draw, global_stream, take_turns
 from runner.training.examples import Examples
@@ -69,15 +70,17 @@ def train(
     tick: Callable[[int, int], None],
     sample: Sample | None = None,
     curves: Curves | None = None,
+    crew: Crew | None = None,
 ) -> Trained:
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
     state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
+    crew: the processes that train together, of which each calls this, and the leader alone with what else is optional.
     Raises StoryInvalid when the loss keeps being no number.
     """
     add_adapters(unet, lora)
-    module = _LoraTraining(unet, schedule, examples, lora)
+    module = _LoraTraining(unet, schedule, examples, lora, crew)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
@@ -85,11 +88,9 @@ def train(
     if resumed_at < lora.steps:
         _fit(module, lora, keeper, start=resumed_at)
     keeper.close()
-    module.master.vector.data.copy_(module.optimiser.result)
-    module.master.wear()
-    weights = collect(unet, scale=lora.alpha / lora.rank)
+    module.master.wear(module.optimiser.result)
     return Trained(
-        weights=weights,
+        weights=module.master.weights(module.optimiser.result),
         losses=tuple(module.losses),
         parameters=module.parameters_trained,
         resumed_at=resumed_at,
@@ -103,9 +104,12 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     Losses stay on the device until ``read`` asks for them: to read one is to wait for the GPU.
     """
 
-    def __init__(self, unet: nn.Module, schedule: NoiseSchedule, examples: Examples, lora: Lora) -> None:
+    def __init__(
+        self, unet: nn.Module, schedule: NoiseSchedule, examples: Examples, lora: Lora, crew: Crew | None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.crew = crew
         self.unet = unet
         self.lora = lora
         self.schedule = schedule
@@ -122,6 +126,11 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def on_gpu(self) -> bool:
         """Whether a GPU computes."""
         return self.master.vector.is_cuda
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that saves and tells."""
+        return self.crew is None or self.crew.leads
 
     @property
     def parameters_trained(self) -> int:
@@ -145,15 +154,26 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 weighted=lora.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )
+            if self.crew is not None:
+                self.crew.meet(f"the first step of {tuple(batch.noisy.shape)}")
         if self.on_gpu:
             batch = batch.pinned()
-        with _dropout_stream(lora, draw.step, device=self.master.vector.device):
+        with self._dropout_stream(draw.step):
             loss = self._steps[batch.noisy.shape](*batch.tensors())
+        if self.crew is not None:
+            loss, _ = (self.crew.reduce(each) for each in (loss, cast(torch.Tensor, self.master.vector.grad)))
         moves, loss = self.optimiser.ready(draw.step, loss)
         if moves:
             cast(torch.optim.Optimizer, self.optimizers()).step()
         self.optimiser.follow(draw.step, loss)
         self._unread.append(loss)
+
+    def _dropout_stream(self, step: int) -> AbstractContextManager[None]:
+        """Let dropout draw by the step, and the process, alone; without dropout nothing draws."""
+        if not self.lora.dropout:
+            return nullcontext()
+        others = [] if self.leads else [cast(Crew, self.crew).rank]
+        return global_stream(self.lora.seed, "dropout", step, *others, device=self.master.vector.device)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
         """Leave the draw on the CPU, where the batch is mixed; Lightning moves no frozen values."""
@@ -169,6 +189,8 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         """
         if len(self._unread) < at_once:
             return
+        if self.crew is not None:
+            self.crew.attend()
         for loss in torch.stack(self._unread).tolist():
             self.losses.append(loss)
             if not math.isfinite(loss):
@@ -176,6 +198,8 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._unread.clear()
 
     def _skipped(self) -> None:
+        if not self.leads:
+            return
         made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
         log.warning("the loss of step %d is no number: the step changed nothing", made)
         if skipped >= min(SKIPS, self.lora.steps) and 10 * skipped > made:
@@ -206,11 +230,6 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         """Give what a later run needs to go on from here; all losses must have been read."""
         tensors, numbers = self.optimiser.state()
         return State(len(self.losses), tensors, numbers, tuple(self.losses))
-
-
-def _dropout_stream(lora: Lora, step: int, *, device: torch.device) -> AbstractContextManager[None]:
-    """Let dropout draw by the step alone; without dropout nothing draws."""
-    return global_stream(lora.seed, "dropout", step, device=device) if lora.dropout else nullcontext()
 
 
 def _at_once(on_gpu: bool) -> int:
@@ -274,6 +293,8 @@ class _Keeper(Callback):  # type: ignore[misc]
     def save(self) -> None:
         """Save the state as it is after the last step."""
         self._module.read()
+        if not self._module.leads:
+            return
         started = time.monotonic()
         write_state(self._folder, self._module.state())
         self._saved_at = time.monotonic()
@@ -283,18 +304,19 @@ class _Keeper(Callback):  # type: ignore[misc]
 class _Steps(IterableDataset[Draw]):
     """The draws of the steps that are left, one a batch."""
 
-    def __init__(self, examples: Examples, lora: Lora, schedule: NoiseSchedule, start: int) -> None:
-        self._examples, self._lora, self._timesteps, self._start = examples, lora, schedule.steps, start
+    def __init__(self, module: _LoraTraining, start: int) -> None:
+        self._examples, self._lora, self._timesteps = module.examples, module.lora, module.schedule.steps
+        self._crew, self._start = module.crew, start
 
     def __iter__(self) -> Iterator[Draw]:
         shares = self._examples.shares
         for step in range(self._start, self._lora.steps):
             bucket, turn = take_turns(seed=self._lora.seed, step=step, shares=shares)
             count, variants, *shape = self._examples.buckets[bucket].latents.shape
-            yield draw(
+            drawn = draw(
                 seed=self._lora.seed,
                 step=step,
-                batch_size=self._lora.batch_size,
+                batch_size=self._lora.batch_size * self._lora.devices,
                 examples=count,
                 variants=variants,
                 timesteps=self._timesteps,
@@ -304,6 +326,7 @@ class _Steps(IterableDataset[Draw]):
                 noise_offset=self._lora.noise_offset,
                 caption_dropout=self._lora.caption_dropout,
             )
+            yield drawn if self._crew is None else drawn.share(self._crew.rank, self._crew.size)
 
 
 def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> None:
@@ -313,7 +336,8 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
         warnings.filterwarnings("ignore", message=".*IterableDataset.*")
         trainer = Trainer(
             accelerator="cuda" if module.on_gpu else "cpu",
-            devices=1,
+            devices=[module.master.vector.device.index or 0] if module.on_gpu else 1,
+            strategy="auto" if module.crew is None else module.crew,
             max_steps=lora.steps - start,
             max_epochs=1,
             logger=False,
@@ -323,7 +347,7 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        loader = DataLoader(_Steps(module.examples, lora, module.schedule, start), batch_size=None)
+        loader = DataLoader(_Steps(module, start), batch_size=None)
         module.unet.train()
         try:
             trainer.fit(module, train_dataloaders=loader)

@@ -42,7 +42,7 @@ LONGEST_UNSAVED = 120.0
 LOSSES_AT_ONCE = 8
 """Steps after which losses are read from a GPU, so that it need not wait for us after every one."""
 SKIPS = 5
-"""Steps that may change nothing because their loss is no number; more than these, and a tenth of all, end the run."""
+"""Steps without a number for a loss, which change nothing: so many, and over a tenth of all, end the run."""
 
 
 Sample = Callable[[nn.Module, int, Callable[[], None]], None]

@@ -116,7 +116,7 @@ def gather(size: int, follow: Callable[[Crew], None], *, device: str) -> Iterato
     try:
         crew.open()
         yield crew
-    except KoloraError:
+    except (KoloraError, torch.cuda.OutOfMemoryError):
         raise
     except Exception:
         # What fails here may be that another process has failed: then its reason counts.

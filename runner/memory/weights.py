@@ -83,7 +83,8 @@ def _text_layer(config: Config) -> int:
     hidden, ffn = config["hidden_size"], config["ffn_hidden_size"]
     heads = config["num_attention_heads"] * config["kv_channels"]
     groups = config["multi_query_group_num"] * config["kv_channels"] if config["multi_query_attention"] else heads
-    attention = _linear(hidden, heads + 2 * groups, bias=config["add_qkv_bias"]) + _linear(heads, hidden, bias=False)
+    attention: int = _linear(hidden, heads + 2 * groups, bias=config["add_qkv_bias"])
+    attention += _linear(heads, hidden, bias=False)
     return attention + _linear(hidden, 2 * ffn, bias=False) + _linear(ffn, hidden, bias=False) + 2 * hidden
 
 
@@ -129,7 +130,9 @@ def _vae_encoder(widths: list[int]) -> int:
     known = _ends(COLOURS, first, 2 * LATENTS, last) + _conv(2 * LATENTS, 2 * LATENTS, 1) + _vae_middle(last)
     insides = [first, *widths[:-1]]
     known += sum(_conv(inside, inside) for inside in insides[1:])
-    return known + sum(_resnet(inside, width) + _resnet(width, width) for inside, width in zip(insides, widths, strict=True))
+    return known + sum(
+        _resnet(inside, width) + _resnet(width, width) for inside, width in zip(insides, widths, strict=True)
+    )
 
 
 def _vae_decoder(widths: list[int]) -> int:

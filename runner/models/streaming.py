@@ -50,10 +50,10 @@ def stream(network: nn.Module, pieces: Sequence[nn.Module], *, device: torch.dev
             tensor.data = tensor.data.pin_memory()
     turns = _Turns(travelling, device)
     network.register_forward_pre_hook(turns.begin)
-    for number, piece in enumerate(travelling):
-        piece.module.register_forward_pre_hook(lambda *_, number=number: turns.enter(number))
+    for number, traveller in enumerate(travelling):
+        traveller.module.register_forward_pre_hook(lambda *_, number=number: turns.enter(number))
         # Also when the call ends early: a backward pass computes a block again only as far as it needs.
-        piece.module.register_forward_hook(lambda *_, number=number: turns.leave(number), always_call=True)
+        traveller.module.register_forward_hook(lambda *_, number=number: turns.leave(number), always_call=True)
 
 
 class _Piece:

@@ -85,6 +85,9 @@ class Model(Frozen):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of the weights; `auto` is float32 on a CPU and the fastest safe one on a GPU."""
 
+    memory: Literal["auto"] | Annotated[float, Field(ge=1, le=1024)] = "auto"
+    """Most of the GPU's memory to take, in GiB; `auto` is all of it. With less a story takes longer."""
+
 
 class _Gathered(Frozen):
     """What every data set has in common."""

@@ -33,6 +33,8 @@ def run(part: Part, job: Job) -> Facts:
         part.lora,
         state=job.state,
         tick=job.tick,
+        way=parts.memory.way("train"),
+        device=parts.device,
     )
     parts.release()
     lora = part.lora

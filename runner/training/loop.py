@@ -19,9 +19,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from runner.errors import Stopped, StoryInvalid
+from runner.memory.plan import Way
 from runner.models.graphs import Work
 from runner.models.lora import LoraWeights
 from runner.models.schedule import NoiseSchedule
+from runner.models.streaming import stream, unet_pieces
 from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters, collect
 from runner.training.draws import Draw, draw, global_stream
@@ -58,14 +60,22 @@ def train(
     *,
     state: Path,
     tick: Callable[[int, int], None],
+    way: Way | None = None,
+    device: str | None = None,
 ) -> Trained:
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
-    state is saved first. Raises StoryInvalid when the loss is no longer finite.
+    state is saved first. way: how a step is made to fit into memory; without one it is the fastest, or what ``lora``
+    says of activations. device: where a streamed U-Net's pieces compute. Raises StoryInvalid when the loss is no
+    longer finite.
     """
+    way = way or Way(checkpointing=lora.gradient_checkpointing is True)
     add_adapters(unet, lora)
-    module = _LoraTraining(unet, schedule, examples, lora)
+    if way.streamed:
+        assert device is not None
+        stream(unet, unet_pieces(unet), device=torch.device(device), room=way.room, pinned=True)
+    module = _LoraTraining(unet, schedule, examples, lora, way)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     if resumed_at < lora.steps:
@@ -86,10 +96,12 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     Losses stay on the device until ``read`` asks for them: to read one is to wait for the GPU.
     """
 
-    def __init__(self, unet: nn.Module, schedule: NoiseSchedule, examples: Examples, lora: Lora) -> None:
+    def __init__(self, unet: nn.Module, schedule: NoiseSchedule, examples: Examples, lora: Lora, way: Way) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.unet = unet
+        # In a tuple, so that Lightning does not see it: it would move all of it to the device.
+        self._networks = (unet,)
+        self._way = way
         self.lora = lora
         self.schedule = schedule
         self.examples = examples
@@ -104,6 +116,11 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
             weight_decay=lora.weight_decay,
             fused=True if self.on_gpu else None,
         )
+
+    @property
+    def unet(self) -> nn.Module:
+        """The network, adapters and all."""
+        return self._networks[0]
 
     @property
     def on_gpu(self) -> bool:
@@ -123,7 +140,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def training_step(self, draw: Draw, _index: int) -> None:
         batch = mix(draw, self.examples, self.schedule, dtype=self._dtype)
         if self._step is None:
-            self._step = ready_step(self.unet, self.master, batch, checkpointing=self.lora.gradient_checkpointing)
+            self._step = ready_step(self.unet, self.master, batch, way=self._way)
         if self.on_gpu:
             batch = batch.pinned()
         with _dropout_stream(self.lora, draw.step, device=self.master.vector.device):

@@ -21,7 +21,7 @@ def plan_story(story: Story, checkpoint: Path | None, *, there: int | None) -> M
     nobody knows; ``model.memory`` may allow less.
     """
     allowed = None if story.model.memory == "auto" else int(story.model.memory * GIB)
-    known = [bytes for bytes in (there, allowed) if bytes is not None]
+    known = [each for each in (there, allowed) if each is not None]
     return plan_memory(_configs(checkpoint), work_of(story), memory=min(known, default=None))
 
 

@@ -80,7 +80,8 @@ def _ends(inside: int, width: int, outside: int, last: int = 0) -> int:
 
 
 def _text_layer(config: Config) -> int:
-    hidden, ffn = config["hidden_size"], config["ffn_hidden_size"]
+    hidden: int = config["hidden_size"]
+    ffn: int = config["ffn_hidden_size"]
     heads = config["num_attention_heads"] * config["kv_channels"]
     groups = config["multi_query_group_num"] * config["kv_channels"] if config["multi_query_attention"] else heads
     attention: int = _linear(hidden, heads + 2 * groups, bias=config["add_qkv_bias"])

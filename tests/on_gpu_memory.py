@@ -4,7 +4,7 @@ Writes Kolors with random weights into FOLDER, unless it is there; needs a GPU o
 Measures what each computation takes beside its weights, for ``runner.memory.plan``; then runs the default story's work
 once without a cap and once under each, every time in a process of its own; then compares with DiffSynth's pipeline in
 one process. What FOLDER already holds the results of is not run again, so a run that was cut short goes on. A dry run:
-``python -m tests.on_gpu_memory FOLDER --pocket --caps 0.7``.
+``python -m tests.on_gpu_memory FOLDER --pocket --caps 0.61``.
 """
 
 from __future__ import annotations

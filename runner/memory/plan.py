@@ -70,6 +70,11 @@ class Way:
     checkpointing: bool = False
     rows: int | None = None
 
+    @property
+    def is_frugal(self) -> bool:
+        """Whether anything is given up for memory."""
+        return replace(self, bytes=0) != Way()
+
     def __str__(self) -> str:
         told = []
         if self.streamed:

@@ -20,7 +20,7 @@ def plan_story(story: Story, checkpoint: Path | None, *, there: int | None) -> M
     checkpoint: its folder; None for Kolors that is still to be downloaded. there: bytes that the GPU has, None where
     nobody knows; ``model.memory`` may allow less.
     """
-    allowed = None if story.model.memory == "auto" else int(story.model.memory * GIB)
+    allowed = None if story.model.memory is None else int(story.model.memory * GIB)
     known = [each for each in (there, allowed) if each is not None]
     return plan_memory(_configs(checkpoint), work_of(story), memory=min(known, default=None))
 

@@ -85,8 +85,8 @@ class Model(Frozen):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of the weights; `auto` is float32 on a CPU and the fastest safe one on a GPU."""
 
-    memory: Literal["auto"] | Annotated[float, Field(ge=1, le=1024)] = "auto"
-    """Most of the GPU's memory to take, in GiB; `auto` is all of it. With less a story takes longer."""
+    memory: Annotated[float, Field(ge=1, le=1024)] | None = None
+    """Most of the GPU's memory to take, in GiB; none means all of it. The pictures stay the same but for rounding."""
 
 
 class _Gathered(Frozen):

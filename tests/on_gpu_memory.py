@@ -43,7 +43,6 @@ from runner.spec.story import Story
 from runner.training.draws import draw
 from runner.training.examples import Examples
 from runner.training.loop import train
-from tests.reference import read_pipeline
 
 STORY = Path(__file__).parents[1] / "specs" / "story.yaml"
 """The default story, whose data set is of no use here: its settings and prompts count."""
@@ -282,6 +281,8 @@ def print_runs(folder: Path, caps: list[float | None], runs: dict[str, dict[str,
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Compare with DiffSynth's pipeline in one process: tensors, one training loss, and a picture."""
+    from tests.reference import read_pipeline  # all of DiffSynth, which nothing else here needs
+
     story = default_story(options)
     device, size, scene = find_device(), options.size, story.resolved_scenes()[0]
     dtype = torch.float16 if device == "cuda" else torch.float32

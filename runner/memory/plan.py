@@ -24,6 +24,8 @@ PREDICTION_ROW = int(0.4 * GIB)
 DECODING, DECODING_IN_STRIPS = int(4.2 * GIB), int(2.3 * GIB)
 ENCODING, ENCODING_IN_STRIPS = int(2.6 * GIB), int(1.3 * GIB)
 """Bytes of the VAE's activations, in float32."""
+SLACK = int(0.3 * GIB)
+"""Bytes left free where as many weights stay as there is room for: memory gets fragmented."""
 LISTENING = int(0.4 * GIB)
 """Bytes of the text encoder's activations, one text of 256 tokens at a time."""
 MEASURED_PIXELS, MEASURED_UNET, MEASURED_VAE, MEASURED_TEXT = 1024**2, 320, 128, 4096
@@ -152,9 +154,8 @@ class _Reckoning:
         item, counted = self.work.item, self.counted
         listening = LISTENING * self.configs["text_encoder"]["hidden_size"] // MEASURED_TEXT * item // 2
         yield Way(CONTEXT + item * counted.text_encoder + listening)
-        pieces = self.configs["text_encoder"]["num_layers"] * counted.text_layer
-        least = CONTEXT + item * (counted.text_encoder - pieces + 2 * counted.text_layer) + listening
-        yield from self._streamed(Way(least), item * pieces)
+        least = CONTEXT + item * (counted.text_encoder - counted.text_layers + 2 * counted.text_layer) + listening
+        yield from self._streamed(Way(least), item * counted.text_layers)
 
     def encoding(self) -> Iterator[Way]:
         scale = self._vae_scale(self.work.resolution**2)
@@ -180,7 +181,7 @@ class _Reckoning:
                 some = None if rows == work.batch_size else rows
                 least = known + self._least_unet() + work.item * counted.unet_stack
                 frugal = least + int(rows * FRUGAL_STEP_ROW * scale)
-                yield Way(frugal, streamed=True, checkpointing=True, rows=some)
+                yield from self._streamed(Way(frugal, checkpointing=True, rows=some), work.item * counted.unet_pieces)
 
     def rendering(self) -> Iterator[Way]:
         work, counted = self.work, self.counted
@@ -193,18 +194,18 @@ class _Reckoning:
         yield Way(resident + strips, strips=True)
         # Nothing is recorded then, so that decoding can use the room that predicting used.
         least = known + self._least_unet() + max(prediction, strips)
-        yield from self._streamed(Way(least, strips=True), work.item * counted.unet)
+        yield from self._streamed(Way(least, strips=True), work.item * counted.unet_pieces)
 
     def _streamed(self, way: Way, weights: int) -> Iterator[Way]:
         """Give a way with as many of the weights resident as there is room for, and with none."""
-        room = min(weights, (self.memory or 0) - way.bytes)
+        room = min(weights, (self.memory or 0) - way.bytes - SLACK)
         if room > 0:
             yield replace(way, streamed=True, room=room, bytes=way.bytes + room)
         yield replace(way, streamed=True)
 
     def _least_unet(self) -> int:
-        """Reckon what a streamed U-Net has on the GPU: two pieces, and less than a tenth that does not travel."""
-        return self.work.item * (2 * self.counted.unet_piece + self.counted.unet // 12)
+        """Reckon what a streamed U-Net has on the GPU: two pieces, and what does not travel."""
+        return self.work.item * (2 * self.counted.unet_piece + self.counted.unet - self.counted.unet_pieces)
 
     def _unet_scale(self, pixels: int) -> float:
         width: int = self.configs["unet"]["block_out_channels"][0]

@@ -15,15 +15,18 @@ LATENTS, COLOURS = 4, 3
 
 @dataclass(frozen=True)
 class Counted:
-    """Numbers of weights: of each part, and of the largest piece of it that can be brought to the GPU by itself.
+    """Numbers of weights: of each part, of the pieces of it that can be brought to the GPU by themselves, all of them
+    and the largest.
 
     unet_stack: of the largest block of the U-Net, whose activations and weights a backward pass needs together.
     unet_adapted: inputs and outputs, summed over the projections that a LoRA may change; a LoRA has rank times that.
     """
 
     text_encoder: int
+    text_layers: int
     text_layer: int
     unet: int
+    unet_pieces: int
     unet_piece: int
     unet_stack: int
     unet_adapted: int
@@ -42,8 +45,10 @@ def count_weights(configs: Mapping[str, Config]) -> Counted:
     embeddings += 2 * _linear(4 * low, 4 * low) + _linear(unet["encoder_hid_dim"], context)
     return Counted(
         text_encoder=text["num_layers"] * layer + text["padded_vocab_size"] * hidden + hidden,
+        text_layers=text["num_layers"] * layer,
         text_layer=layer,
         unet=sum(block.weights for block in blocks) + embeddings + _ends(LATENTS, low, LATENTS),
+        unet_pieces=sum(block.pieces for block in blocks),
         unet_piece=max(block.piece for block in blocks),
         unet_stack=max(block.weights for block in blocks),
         unet_adapted=sum(block.adapted for block in blocks),
@@ -55,6 +60,7 @@ def count_weights(configs: Mapping[str, Config]) -> Counted:
 @dataclass(frozen=True)
 class _Block:
     weights: int
+    pieces: int
     piece: int
     adapted: int = 0
 
@@ -95,7 +101,7 @@ def _unet_blocks(config: Config) -> Iterator[_Block]:
     context = config["cross_attention_dim"]
 
     def whole(weights: int) -> _Block:
-        return _Block(weights, weights)
+        return _Block(weights, weights, weights)
 
     def resnet(inside: int, outside: int) -> _Block:
         return whole(_resnet(inside, outside, 4 * low))
@@ -104,7 +110,7 @@ def _unet_blocks(config: Config) -> Iterator[_Block]:
         attention = 6 * width * width + 2 * width + 2 * context * width
         layer = attention + 6 * width + _linear(width, 8 * width) + _linear(4 * width, width)
         adapted = depth * (6 * 2 * width + 2 * (context + width))
-        return _Block(depth * layer + 2 * width + 2 * _linear(width, width), layer, adapted)
+        return _Block(depth * layer + 2 * width + 2 * _linear(width, width), depth * layer, layer, adapted)
 
     yield from (resnet(low, low), resnet(low, low), whole(_conv(low, low)))
     for inside in (low, middle):

@@ -29,6 +29,8 @@ def test_counts_are_the_networks(known: dict[str, dict[str, Any]]) -> None:
         encoder, decoder = build_vae_encoder(known["vae"]), build_vae_decoder(known["vae"])
     text.output_layer = None
     assert counted.unet == count(unet)
+    assert counted.unet_pieces == sum(count(piece) for piece in unet_pieces(unet))
+    assert counted.text_layers == sum(count(piece) for piece in text_pieces(text))
     assert counted.unet_piece == max(count(piece) for piece in unet_pieces(unet))
     assert counted.unet_stack == max(count(block) for block in unet.blocks)
     assert counted.unet_adapted == sum(module.in_features + module.out_features for _, module in projections(unet))

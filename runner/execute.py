@@ -40,6 +40,13 @@ GRACE_SECONDS = 8.0
 HEARTBEAT_SECONDS = 1.0
 LARGE_CHECKPOINT = 4 * 2**30
 """Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""
+LARGE = {
+    "train": "lora.resolution or lora.rank",
+    "encode": "lora.resolution",
+    "render": "render.width and height",
+    "": "lora.resolution or render.width and height",
+}
+"""Keys that a stage's memory grows with, besides those that the plan has already split."""
 PACKAGES = (
     "torch",
     "diffsynth",
@@ -357,10 +364,12 @@ def _first_line(problem: Exception) -> str:
 
 
 def _out_of_memory(told: str, step: Step | None) -> DeviceUnusable:
-    """Say that the memory does not do, and which key to change for this step."""
-    keys = {"train": "lora.resolution or lora.rank", "encode": "lora.resolution", "render": "render.width and height"}
-    asked = keys.get(step.stage if step else "", "lora.batch_size, lora.resolution or render.width and height")
-    return DeviceUnusable(f"{step.name if step else 'the run'} is out of memory: {told}", hint=f"lower {asked}")
+    """Say that the memory does not do, and which key to change; step: the one at work, where that is known."""
+    stage = step.stage if step else ""
+    return DeviceUnusable(
+        f"{step.name if step else 'the run'} is out of memory: {told}",
+        hint=f"lower {LARGE.get(stage, LARGE[''])}; raise model.memory, if it is set; or free the GPU of other work",
+    )
 
 
 def _beat(

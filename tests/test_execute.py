@@ -268,7 +268,7 @@ def test_a_step_that_is_out_of_memory_again_names_the_key_to_change(again, small
     told = capsys.readouterr().err
     assert told == (
         "error: train is out of memory: CUDA out of memory. Tried to allocate 2 GiB\n"
-        "hint: lower lora.resolution or lora.rank\n"
+        "hint: lower lora.resolution or lora.rank; raise model.memory, if it is set; or free the GPU of other work\n"
     )
 
 

@@ -49,12 +49,14 @@ def _through(half: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _resnet(block: Any, x: torch.Tensor) -> torch.Tensor:
+    """Do what a residual block does; ``x`` is used up, for at full size it is the largest tensor there is."""
     inner = _convolved(block.conv1, x, prepare=_normed(block.norm1, x))
-    result = _convolved(block.conv2, inner, prepare=_normed(block.norm2, inner))
+    narrows = inner.shape[1] < x.shape[1]
+    if block.conv_shortcut is not None:
+        x = _convolved(block.conv_shortcut, x, padding=(0, 0), into=x[:, : inner.shape[1]] if narrows else None)
+    x = _convolved(block.conv2, inner, prepare=_normed(block.norm2, inner), into=x, adds=True)
     del inner
-    if block.conv_shortcut is None:
-        return result.add_(x)
-    return _convolved(block.conv_shortcut, x, padding=(0, 0), into=result)
+    return x.clone(memory_format=torch.contiguous_format) if narrows else x
 
 
 def _normed(norm: nn.GroupNorm, x: torch.Tensor) -> Prepare:
@@ -75,11 +77,13 @@ def _convolved(
     padding: tuple[int, int] = (1, 1),
     enlarged: int = 1,
     into: torch.Tensor | None = None,
+    adds: bool = False,
 ) -> torch.Tensor:
     """Convolve a picture strip by strip.
 
     prepare: what is done to the input first. padding: zeros before and after it, on both axes. enlarged: how often its
-    rows and columns are repeated first. into: what the result is added to, in place.
+    rows and columns are repeated first. into: where the result goes, added to what is there if it ``adds``; the input
+    itself may be overwritten where no row needs another.
     """
     side, stride = conv.kernel_size[0], conv.stride[0]
     height, width = (enlarged * length for length in x.shape[2:])
@@ -99,8 +103,8 @@ def _convolved(
             strip = strip[:, :, skipped : skipped + stop - begin]
         strip = F.pad(strip, (*padding, begin - first, end - stop))
         convolved = F.conv2d(strip, conv.weight, conv.bias, stride)
-        if into is None:
-            result[:, :, top:bottom] = convolved
-        else:
+        if adds:
             result[:, :, top:bottom] += convolved
+        else:
+            result[:, :, top:bottom] = convolved
     return result

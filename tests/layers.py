@@ -9,7 +9,8 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "device", "tokens"),
-    ("spec",),
+    ("spec", "configs"),
+    ("memory",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
     ("benching",),
     ("stages",),

@@ -27,6 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from runner.benching.networks import made_up
 from runner.errors import Stopped
+from runner.memory.plan import Way
 from runner.models import graphs
 from runner.models.conditioning import Conditioning
 from runner.models.layout import KOLORS
@@ -73,7 +74,7 @@ def examples(known: dict[str, dict[str, Any]], *, size: int, shapes: int = 1, sp
 
 def called(work: Callable[..., torch.Tensor], inputs: Any, **_: Any) -> Callable[..., torch.Tensor]:
     """Stand for ``captured`` where every step is to be called."""
-    return graphs._called(work, inputs[0].device)
+    return graphs.called(work, inputs[0].device)
 
 
 def learned(
@@ -238,11 +239,11 @@ def profiles(folder: Path) -> None:
         drawn = draw(seed=0, step=0, batch_size=batch_size, examples=4, variants=1, timesteps=1100, shape=(4, 128, 128))
         batch = step.mix(drawn, known, SCHEDULE, dtype=torch.bfloat16)
         unet.train()
-        work = step.ready_step(unet, master, batch, checkpointing=False)
+        work = step.ready_step(unet, master, batch, way=Way())
         given = [tensor.cuda() for tensor in batch.tensors()]
         write_profile(folder / f"step-{batch_size}.txt", lambda work=work, given=given: work(*given))
         use_channels_last(unet)
-        work = step.ready_step(unet, master, batch, checkpointing=False)
+        work = step.ready_step(unet, master, batch, way=Way())
         write_profile(folder / f"step-{batch_size}-channels-last.txt", lambda work=work, given=given: work(*given))
         del unet, master, work, given
         torch.cuda.empty_cache()

@@ -28,7 +28,7 @@ def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) ->
     device = inputs[0].device
     cuda = cast(Any, torch.cuda)  # its classes bear no types
     if device.type != "cuda" or not hasattr(torch.cuda, "CUDAGraph"):
-        return _called(work, device)
+        return called(work, device)
     buffers = [tensor.clone() for tensor in inputs]
     _warm_up(work, buffers)
     graph = cuda.CUDAGraph()
@@ -39,7 +39,7 @@ def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) ->
     except RuntimeError as refused:
         log.warning("not recorded in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
         torch.cuda.synchronize(device)
-        return _called(work, device)
+        return called(work, device)
 
     return _Recording(work, graph, buffers, result)
 
@@ -67,7 +67,8 @@ class _Recording:
         return self.result
 
 
-def _called(work: Work, device: torch.device) -> Work:
+def called(work: Work, device: torch.device) -> Work:
+    """Give a function of tensors on any device that calls ``work`` with them on this one."""
     return lambda *given: work(*(tensor.to(device, non_blocking=True) for tensor in given))
 
 

@@ -22,17 +22,18 @@ from runner.spec.story import SampleScene
 class Sampler:
     """Draws each scene with the U-Net as it is. What is drawn already is left alone: it would be the same.
 
-    scenes: with what is heard of each, in any dtype, on the device that computes.
+    scenes: with what is heard of each, in any dtype, on the device that computes. recorded: as Predictor has it.
     """
 
     schedule: NoiseSchedule
     decode: Callable[[torch.Tensor], torch.Tensor]
     scenes: Sequence[tuple[SampleScene, Conditioning]]
     folder: Path
+    recorded: bool = True
 
     def __call__(self, unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
         """Draw what is not drawn yet; ``tick`` is called after every denoising step and may raise."""
-        predictor = Predictor(unet)
+        predictor = Predictor(unet, recorded=self.recorded)
         dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
         for scene, heard in self.scenes:
             path = self.folder / f"{step:04d}-{scene.number:02d}.png"

@@ -85,6 +85,9 @@ class Model(Frozen):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of the weights; `auto` is float32 on a CPU and the fastest safe one on a GPU."""
 
+    memory: Annotated[float, Field(ge=1, le=1024)] | None = None
+    """Most of the GPU's memory to take, in GiB; none means all of it. The pictures stay the same but for rounding."""
+
 
 class _Gathered(Frozen):
     """What every data set has in common."""

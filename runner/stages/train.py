@@ -38,6 +38,7 @@ def run(part: Part, job: Job) -> Facts:
 
     parts = job.parts()
     parts.release()
+    way = parts.memory.way("train")
     task = Task(
         checkpoint=parts.checkpoint,
         device=parts.device,
@@ -46,6 +47,7 @@ def run(part: Part, job: Job) -> Facts:
         examples=job.inputs["encode"] / "examples.safetensors",
         prior=job.inputs["prior"] / "examples.safetensors" if part.lora.prior else None,
         state=job.state,
+        memory=parts.memory,
     )
     conditions = [job.inputs[f"condition-{scene.number:02d}"] / "conditioning.safetensors" for scene in part.samples]
     heard = [read_conditioning(path, device=parts.device) for path in conditions]
@@ -58,9 +60,11 @@ def run(part: Part, job: Job) -> Facts:
             part.lora,
             state=job.state,
             tick=job.tick,
-            sample=Sampler(parts.schedule(), parts.decode, scenes, job.state / "samples"),
+            sample=Sampler(parts.schedule(), parts.decode, scenes, job.state / "samples", recorded=not way.streamed),
             curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
             crew=crew,
+            way=way,
+            device=parts.device,
         )
     parts.release()
     lora = part.lora

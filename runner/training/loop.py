@@ -20,9 +20,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from runner.errors import Stopped, StoryInvalid
+from runner.memory.plan import Way
 from runner.models.graphs import Work, shared_memory
 from runner.models.lora import LoraWeights
 from runner.models.schedule import NoiseSchedule
+from runner.models.streaming import stream, unet_pieces
 from runner.spec.story import Lora
 from runner.training.adapters import Master, add_adapters
 from runner.training.crew import Crew
@@ -71,16 +73,23 @@ def train(
     sample: Sample | None = None,
     curves: Curves | None = None,
     crew: Crew | None = None,
+    way: Way | None = None,
+    device: str | None = None,
 ) -> Trained:
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
     state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
     crew: the processes that train together, of which each calls this, and the leader alone with what else is optional.
-    Raises StoryInvalid when the loss keeps being no number.
+    way: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
+    device: where a streamed U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
     """
+    way = way or Way(checkpointing=lora.gradient_checkpointing is True)
     add_adapters(unet, lora)
-    module = _LoraTraining(unet, schedule, examples, lora, crew)
+    if way.streamed:
+        assert device is not None
+        stream(unet, unet_pieces(unet), device=torch.device(device), room=way.room, pinned=True)
+    module = _LoraTraining(unet, schedule, examples, lora, way, crew)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
@@ -105,12 +114,20 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     """
 
     def __init__(
-        self, unet: nn.Module, schedule: NoiseSchedule, examples: Examples, lora: Lora, crew: Crew | None
+        self,
+        unet: nn.Module,
+        schedule: NoiseSchedule,
+        examples: Examples,
+        lora: Lora,
+        way: Way,
+        crew: Crew | None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.crew = crew
-        self.unet = unet
+        # In a tuple, so that Lightning does not see it: it would move all of it to the device.
+        self._networks = (unet,)
+        self._way = way
         self.lora = lora
         self.schedule = schedule
         self.examples = examples
@@ -121,6 +138,11 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._steps: dict[torch.Size, Work] = {}
         self._pool = shared_memory(self.master.vector.device)
         self.optimiser = Optimiser(self.master.vector, lora)
+
+    @property
+    def unet(self) -> nn.Module:
+        """The network, adapters and all."""
+        return self._networks[0]
 
     @property
     def on_gpu(self) -> bool:
@@ -150,7 +172,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 self.unet,
                 self.master,
                 batch,
-                checkpointing=lora.gradient_checkpointing,
+                way=self._way,
                 weighted=lora.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )

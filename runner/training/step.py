@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from runner.memory.plan import Way
 from runner.models.attention import repeatable_attention
-from runner.models.graphs import Work, captured
+from runner.models.graphs import Work, called, captured
 from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
 from runner.training.adapters import Master
 from runner.training.draws import Draw
 from runner.training.examples import Examples
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,31 +71,37 @@ def mix(
 
 
 def ready_step(
-    unet: nn.Module,
-    master: Master,
-    example: Batch,
-    *,
-    checkpointing: Literal["auto"] | bool,
-    weighted: bool = False,
-    pool: Any = None,
+    unet: nn.Module, master: Master, example: Batch, *, way: Way, weighted: bool = False, pool: Any = None
 ) -> Work:
     """Make the step for batches like ``example``: it returns the loss and leaves the master's gradient.
 
-    checkpointing: whether activations are computed twice; "auto" does so when the step does not fit into memory.
-    weighted: whether rows may count differently; where not, their weights are not looked at. pool: memory to record in,
-    as ``runner.models.graphs.shared_memory`` gives it.
+    way: how it is made to fit into memory; what comes and goes piece by piece is not recorded. weighted: whether rows
+    may count differently; where not, their weights are not looked at. pool: memory to record in, as
+    ``runner.models.graphs.shared_memory`` gives it.
     """
     device = master.vector.device
-    inputs = [tensor.to(device) for tensor in example.tensors()]
-    if checkpointing == "auto":
-        try:
-            return captured(_step(unet, master, inputs, checkpointing=False, weighted=weighted), inputs, pool=pool)
-        except torch.cuda.OutOfMemoryError:
-            pass  # retried below, where the failed attempt's tensors are no longer held by the exception
-        log.warning("the step does not fit into memory: activations are computed twice, which takes longer")
-        torch.cuda.empty_cache()
-    step = _step(unet, master, inputs, checkpointing=checkpointing is not False, weighted=weighted)
-    return captured(step, inputs, pool=pool)
+    passes = len(example.noise) // (way.rows or len(example.noise))
+    inputs = [tensor.to(device).chunk(passes)[0] for tensor in example.tensors()]
+    work = _step(unet, master, inputs, checkpointing=way.checkpointing, weighted=weighted)
+    ready = called(work, device) if way.streamed else captured(work, inputs, pool=pool)
+    return ready if passes == 1 else _summed(ready, master, passes)
+
+
+def _summed(work: Work, master: Master, passes: int) -> Work:
+    """Make a step of several passes of equally many rows: the mean of their losses and of their gradients."""
+
+    def step(*tensors: torch.Tensor) -> torch.Tensor:
+        losses: list[torch.Tensor] = []
+        total = torch.zeros_like(master.vector.data)
+        for rows in zip(*(tensor.chunk(passes) for tensor in tensors), strict=True):
+            losses.append(work(*rows).clone())  # the next pass overwrites it
+            assert master.vector.grad is not None
+            total.add_(master.vector.grad, alpha=1 / passes)
+        # In place, because a recorded pass writes its gradient where it was when recorded.
+        cast(torch.Tensor, master.vector.grad).copy_(total)
+        return torch.stack(losses).mean()
+
+    return step
 
 
 def _step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.memory.plan import MemoryPlan
 from runner.models.parts import Parts
 from runner.spec.story import Lora
 from runner.training.crew import Crew
@@ -19,6 +20,7 @@ class Task:
     checkpoint: Path
     device: str
     dtype: str
+    memory: MemoryPlan
     lora: Lora
     examples: Path
     prior: Path | None
@@ -33,7 +35,7 @@ class Task:
 
     def follow(self, crew: Crew) -> None:
         """Train beside the crew's leader."""
-        parts = Parts(self.checkpoint, device=self.device, dtype=self.dtype)
+        parts = Parts(self.checkpoint, device=self.device, dtype=self.dtype, memory=self.memory)
         train(
             parts.training_unet(),
             parts.schedule(),
@@ -42,4 +44,6 @@ class Task:
             state=self.state,
             tick=lambda *_: None,
             crew=crew,
+            way=self.memory.way("train"),
+            device=self.device,
         )

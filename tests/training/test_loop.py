@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from runner.errors import Stopped, StoryInvalid
+from runner.memory.plan import Way
 from runner.models.conditioning import Conditioning
 from runner.models.layout import KOLORS
 from runner.models.lora import LoraWeights, Merge, lora_bytes
@@ -25,7 +26,7 @@ from runner.training.adapters import add_adapters
 from runner.training.examples import Bucket, Examples
 from runner.training.loop import Trained, train
 from runner.training.state import State, read_state
-from tests.tensors import PROJECTIONS, projections, same
+from tests.tensors import PROJECTIONS, difference, projections, same
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 Tick = Callable[[int, int], None]
@@ -342,6 +343,37 @@ def test_checkpointing_spends_time_and_changes_nothing(tiny_parts: Parts, tmp_pa
         for checkpointing in (False, True)
     )
     assert same(tensors(one.weights), tensors(other.weights))
+
+
+def test_a_streamed_unet_learns_the_same(tiny_parts: Parts, tmp_path: Path) -> None:
+    one, other = (
+        train(
+            tiny_parts.training_unet(),
+            SCHEDULE,
+            examples(width=32),
+            lora(steps=3),
+            state=tmp_path / str(way.streamed),
+            tick=go_on,
+            way=way,
+            device="cpu",
+        )
+        for way in (Way(), Way(streamed=True, checkpointing=True))
+    )
+    assert one.losses == other.losses
+    assert same(tensors(one.weights), tensors(other.weights))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_split_batch_learns_the_same_to_rounding(tmp_path: Path, rows: int) -> None:
+    settings = lora(batch_size=4, dropout=0.0)
+    whole, split = (
+        train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path / str(way.rows), tick=go_on, way=way)
+        for way in (Way(), Way(rows=rows))
+    )
+    assert split.losses == pytest.approx(whole.losses, rel=1e-5)
+    for name, tensor in tensors(split.weights).items():
+        assert difference(tensor, tensors(whole.weights)[name]) < 1e-3
+    assert split.losses != trained(tmp_path / "other", lora(batch_size=rows, dropout=0.0)).losses
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from runner.memory.plan import Way
 from runner.models.conditioning import Conditioning
 from runner.models.layout import KOLORS
 from runner.models.schedule import NoiseSchedule
@@ -43,7 +44,7 @@ def mixed(examples: Examples, given: Draw, **settings: Any) -> Batch:
 def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
     unet: nn.Module = SmallNet()
     add_adapters(unet, Lora(rank=2))
-    step = ready_step(unet, Master(unet, dtype=torch.float32), batch, checkpointing=False, weighted=weighted)
+    step = ready_step(unet, Master(unet, dtype=torch.float32), batch, way=Way(), weighted=weighted)
     return step(*batch.tensors())
 
 

@@ -35,6 +35,7 @@ LADDERS: Mapping[str, tuple[str, ...]] = {
     "condition": ("condition",),
     "encode": ("condition", "encode"),
     "train": ("train",),
+    "prior": ("render",),
     "render": ("render",),
 }
 """The ladders that a stage's work stands on, by stage."""

@@ -28,7 +28,11 @@ DIGEST_SHOWN = 12
 
 PUBLISHED = {
     "filter": {"train": "data/train", "ledger.jsonl": "data/ledger.jsonl"},
-    "train": {"lora.safetensors": "lora/lora.safetensors", "history.json": "lora/history.json"},
+    "train": {
+        "lora.safetensors": "lora/lora.safetensors",
+        "history.json": "lora/history.json",
+        "metrics.csv": "lora/metrics.csv",
+    },
     "grid": {"grid.png": "grid.png"},
 }
 """Which files of a stage are published under which name; a scene's picture is named by its number."""

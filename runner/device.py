@@ -24,6 +24,18 @@ def gpu_count() -> int:
     return count.value
 
 
+@cache
+def gpu_memory() -> int | None:
+    """Give the bytes of the first GPU's memory, the part that others use included; None without a driver."""
+    if not gpu_count():
+        return None
+    driver = ctypes.CDLL("libcuda.so.1")
+    device, size = ctypes.c_int(0), ctypes.c_size_t(0)
+    if driver.cuDeviceGet(ctypes.byref(device), 0) != 0 or driver.cuDeviceTotalMem_v2(ctypes.byref(size), device) != 0:
+        return None
+    return size.value
+
+
 def find_device(wanted: str | None = None) -> str:
     """Choose "cuda" or "cpu": what was wanted, else a GPU where there is one."""
     return wanted or ("cuda" if gpu_count() else "cpu")

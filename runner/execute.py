@@ -24,9 +24,11 @@ import yaml
 
 from runner import __version__
 from runner.artifacts import Record, RunFolder, as_unwritable, files_in, write_json, write_text
-from runner.device import cpu_name, gpu_count
+from runner.device import cpu_name, gpu_count, gpu_memory
 from runner.errors import DeviceUnusable, KoloraError, Stopped
 from runner.hubs.checkpoints import KOLORS, find_published
+from runner.memory.plan import AMPLE, MemoryPlan
+from runner.memory.story import plan_story
 from runner.plan import STAGES, Decision, Step, decide, plan_steps
 from runner.service import find_service
 from runner.sources import Found
@@ -45,6 +47,13 @@ Ten are promised; on a busy machine the engine takes up to three of them to hand
 HEARTBEAT_SECONDS = 1.0
 LARGE_CHECKPOINT = 4 * 2**30
 """Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""
+LARGE = {
+    "train": "lora.resolution or lora.rank",
+    "encode": "lora.resolution",
+    "render": "render.width and height",
+    "": "lora.resolution or render.width and height",
+}
+"""Keys that a stage's memory grows with, besides those that the plan has already split."""
 PACKAGES = (
     "torch",
     "diffsynth",
@@ -70,6 +79,9 @@ class Listener(Protocol):
 
     def progressed(self, step: Step, done: int, total: int) -> None:
         """Hear how far a step is."""
+
+    def noticed(self, step: Step, message: str) -> None:
+        """Hear of something that is no error, but that the user should know."""
 
     def ended(self, step: Step, seconds: float) -> None:
         """Hear that a step is finished and published."""
@@ -216,7 +228,8 @@ def _run_all(
 
     def parts() -> Parts:
         if not opened:
-            opened.append(open_parts(found.checkpoint, device=device, dtype=found.story.model.dtype))
+            memory = _memory_plan(found, device)
+            opened.append(open_parts(found.checkpoint, device=device, dtype=found.story.model.dtype, memory=memory))
         return opened[0]
 
     digests = {decision.step.name: decision.step.digest for decision in decisions}
@@ -237,10 +250,39 @@ def _run_all(
             listener.progressed(step, done, total)
             halt.check()
 
-        record = _run_step(step, folder, digests, parts, tick, numerics=lambda: _numerics(device, opened))
+        def work(step: Step = step, tick: Tick = tick) -> Record:
+            return _run_step(step, folder, digests, parts, tick, numerics=lambda: _numerics(device, opened, step))
+
+        record = _run_frugally(work, step, opened, listener)
         folder.publish(record)
         progress.actions[step.name], progress.seconds[step.name] = "ran", record.seconds
         listener.ended(step, record.seconds)
+
+
+def _memory_plan(found: Found, device: str) -> MemoryPlan:
+    """Plan for the GPU there is; a CPU's memory is the user's own business."""
+    return plan_story(found.story, found.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
+
+
+def _run_frugally(work: Callable[[], Record], step: Step, opened: Sequence[Parts], listener: Listener) -> Record:
+    """Run a step; if the GPU's memory does not hold it, once more in the next more frugal way, where there is one."""
+    try:
+        return work()
+    except Exception as problem:
+        if not _is_out_of_memory(problem) or not opened:
+            raise
+        told = _first_line(problem)
+    # Only here, where the exception no longer holds what the failed attempt had made.
+    if not opened[0].step_down(step.stage):
+        raise _out_of_memory(told, step)
+    ways = "; ".join(f"{name}: {way}" for name, way in opened[0].memory.ways(step.stage).items())
+    listener.noticed(step, f"{step.name} is out of memory, and is tried once more: {ways}")
+    try:
+        return work()
+    except Exception as problem:
+        if not _is_out_of_memory(problem):
+            raise
+        raise _out_of_memory(_first_line(problem), step) from problem
 
 
 def _run_step(
@@ -326,13 +368,27 @@ def _translated(problem: Exception, root: Path) -> KoloraError | None:
     """Say what an exception of a library means for the user; None for our own bugs."""
     if isinstance(problem, OSError):
         return as_unwritable(problem, root)
-    torch = sys.modules.get("torch")
-    if isinstance(problem, MemoryError) or (torch and isinstance(problem, torch.cuda.OutOfMemoryError)):
-        return DeviceUnusable(
-            f"out of memory: {str(problem).splitlines()[0] if str(problem) else 'no more can be had'}",
-            hint="lower lora.batch_size, lora.resolution or render.width and height",
-        )
+    if isinstance(problem, MemoryError) or _is_out_of_memory(problem):
+        return _out_of_memory(_first_line(problem), None)
     return None
+
+
+def _is_out_of_memory(problem: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(problem, torch.cuda.OutOfMemoryError)
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).splitlines()[0] if str(problem) else "no more can be had"
+
+
+def _out_of_memory(told: str, step: Step | None) -> DeviceUnusable:
+    """Say that the memory does not do, and which key to change; step: the one at work, where that is known."""
+    stage = step.stage if step else ""
+    return DeviceUnusable(
+        f"{step.name if step else 'the run'} is out of memory: {told}",
+        hint=f"lower {LARGE.get(stage, LARGE[''])}; raise model.memory, if it is set; or free the GPU of other work",
+    )
 
 
 def _beat(
@@ -487,7 +543,7 @@ def _packages() -> dict[str, str]:
     return versions
 
 
-def _numerics(device: str, opened: Sequence[Parts]) -> dict[str, Any]:
+def _numerics(device: str, opened: Sequence[Parts], step: Step) -> dict[str, Any]:
     """Say what arithmetic was in force; a step that loads no checkpoint computes nothing that could differ."""
     torch = sys.modules.get("torch")
     if torch is None or not opened:
@@ -499,7 +555,7 @@ def _numerics(device: str, opened: Sequence[Parts]) -> dict[str, Any]:
         "torch": torch.__version__,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "threads": torch.get_num_threads(),
-    }
+    } | {f"memory, {name}": str(way) for name, way in opened[0].memory.ways(step.stage).items() if way.is_frugal}
 
 
 def _reset_peak() -> None:

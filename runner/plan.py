@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from runner.spec import ResolvedScene, Story
-from runner.stages import condition, encode, fetch, grid, render, score, train
+from runner.spec.story import SampleScene
+from runner.stages import condition, encode, fetch, grid, prior, render, score, train
 from runner.stages import filter as filter_stage
 
 STAGES: dict[str, ModuleType] = {
@@ -21,6 +22,7 @@ STAGES: dict[str, ModuleType] = {
     "filter": filter_stage,
     "condition": condition,
     "encode": encode,
+    "prior": prior,
     "train": train,
     "render": render,
     "grid": grid,
@@ -109,11 +111,36 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene in scenes
     ]
-    crops = encode.Crops(
-        resolution=lora.resolution, crop=lora.crop, flip=lora.flip, seed=lora.seed if lora.crop == "random" else None
+    if lora.prior:
+        prompts = {"prompt": lora.prior.prompt, "negative_prompt": story.render.negative_prompt}
+        add("condition-prior", "condition", condition.Part(checkpoint=checkpoint, dtype=dtype, **prompts))
+    preparation = encode.Preparation(
+        resolution=lora.resolution,
+        crop=lora.crop,
+        flip=lora.flip,
+        seed=lora.seed if lora.crop == "random" else None,
+        trigger=lora.trigger,
+        template=lora.template,
+        caption_dropout=lora.caption_dropout > 0,
     )
-    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
-    trained = add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)
+    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=preparation), filtered)
+    shown = [encoded]
+    if lora.prior:
+        drawing = prior.Part(
+            checkpoint=checkpoint,
+            dtype=dtype,
+            lora=prior.Prior(count=lora.prior.count, seed=lora.seed, resolution=lora.resolution),
+            render=prior.Render(**story.render.model_dump(include=set(prior.Render.model_fields))),
+        )
+        shown.append(add("prior", "prior", drawing, "condition-prior"))
+    sampled = scenes[: lora.sample_scenes] if lora.sample_every else ()
+    training = train.Part(
+        checkpoint=checkpoint,
+        dtype=dtype,
+        lora=lora.model_copy(update={"preset": None}),
+        samples=tuple(SampleScene(**scene.model_dump(include=set(SampleScene.model_fields))) for scene in sampled),
+    )
+    trained = add("train", "train", training, *shown, *conditioned[: len(sampled)])
     rendered = [
         add(
             scene_step("render", scene.number),

@@ -10,7 +10,8 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("device", "service", "tokens"),
-    ("spec",),
+    ("spec", "configs"),
+    ("memory",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
     ("benching",),
     ("stages",),

@@ -147,3 +147,12 @@ def test_the_cache_is_verified_and_pruned(outside, capsys):
     assert list(store.snapshots()) == []
     assert left("cache", "prune") == 0
     assert "freed" in capsys.readouterr().out
+
+
+def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):
+    assert left("plan", "story", "--memory", "8GiB") == 0
+    told = capsys.readouterr().out
+    assert "memory: train      7." in told
+    assert "of 8.0 GiB: activations computed twice" in told
+    assert left("plan", "story", "--memory", "much") == 2
+    assert "'much' is no amount of memory like 8GiB" in capsys.readouterr().err

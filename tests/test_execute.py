@@ -7,11 +7,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from runner.artifacts import RunFolder
 from runner.cli import main
 from runner.errors import Stopped
 from runner.execute import Halt
+from runner.memory.story import plan_story
+from runner.training import loop
 from tests.stories import results, write_story
 
 
@@ -230,3 +233,51 @@ def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
     assert report["status"] == "complete"
     assert "no-such-package" not in json.dumps(report)
     assert "pillow" in json.dumps(report["environment"])
+
+
+@pytest.fixture
+def small_gpu(monkeypatch):
+    """Stand for a GPU whose memory does not hold a training step, but for so many passes as are said."""
+    monkeypatch.setattr("runner.execute._memory_plan", lambda found, _: plan_story(found.story, None, there=None))
+    ready_step = loop.ready_step
+
+    def holds(rows):
+        def refuse(*given, way):
+            if way.rows != rows:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
+            return ready_step(*given, way=way)
+
+        monkeypatch.setattr(loop, "ready_step", refuse)
+
+    return holds
+
+
+def test_a_step_that_is_out_of_memory_steps_down_once_and_says_so(again, small_gpu, capsys):
+    small_gpu(1)
+    assert run(again / "story.yaml", "-o", again / "out", "--force", "train") == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (notice,) = [line for line in said if line["severity"] == "WARNING"]
+    assert notice["message"] == ("train is out of memory, and is tried once more: train: 1 a pass, gradients summed")
+    record = json.loads((again / "out" / "records" / "train.json").read_text(encoding="utf-8"))
+    assert record["numerics"]["memory, train"] == "1 a pass, gradients summed"
+
+
+def test_a_step_that_is_out_of_memory_again_names_the_key_to_change(again, small_gpu, capsys):
+    small_gpu(7)
+    assert run(again / "story.yaml", "-o", again / "out", "--force", "train") == 71
+    told = capsys.readouterr().err
+    assert told == (
+        "error: train is out of memory: CUDA out of memory. Tried to allocate 2 GiB\n"
+        "hint: lower lora.resolution or lora.rank; raise model.memory, if it is set; or free the GPU of other work\n"
+    )
+
+
+def test_a_step_without_another_way_says_so_at_once(again, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop, "ready_step", refuse)
+    assert run(again / "story.yaml", "-o", again / "out", "--force", "train") == 71
+    out, err = capsys.readouterr()
+    assert "once more" not in out
+    assert "train is out of memory" in err

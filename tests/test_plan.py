@@ -30,7 +30,7 @@ ENCODES = {"encode", "train", *RENDERS}
 
 
 def test_every_stage_has_its_steps_each_after_what_it_needs():
-    steps = steps_of()
+    steps = steps_of(lora__prior="{prompt: 一只猫}")
     assert list(dict.fromkeys(step.stage for step in steps)) == list(STAGES)
     for index, step in enumerate(steps):
         assert set(step.inputs) <= {earlier.name for earlier in steps[:index]}
@@ -48,6 +48,9 @@ def test_every_stage_has_its_steps_each_after_what_it_needs():
         ({"lora__crop": "random", "lora__seed": 0}, ENCODES),
         ({"scenes__2__prompt": "x"}, {"condition-02", "render-02", "grid", "score"}),
         ({"scenes__2__seed": 9}, {"render-02", "grid", "score"}),
+        ({"lora__preset": "style"}, set()),
+        ({"lora__caption_dropout": 0.1, "lora__trigger": "x"}, ENCODES),
+        ({"lora__sample_every": 3}, {"train", *RENDERS}),
         ({"render__negative_prompt": "x"}, {"condition-01", "condition-02", *RENDERS}),
         ({"render__lora_scale": 0.5}, RENDERS),
         ({"grid__gap": 4}, {"grid"}),
@@ -121,3 +124,29 @@ def test_other_reasons():
     assert {each.reason for each in resumed if each.step.name == "train"} == {
         "was interrupted, goes on where it was saved"
     }
+
+
+def test_training_depends_on_the_scenes_it_draws_samples_of_alone():
+    settings = {"lora__sample_every": 3, "lora__sample_scenes": 1}
+    before = steps_of(**settings)
+    assert touched(before, steps_of(**settings, scenes__2__prompt="x")) == {
+        "condition-02",
+        "render-02",
+        "grid",
+        "score",
+    }
+    assert "train" in touched(before, steps_of(**settings, scenes__1__prompt="x"))
+    assert "train" in touched(before, steps_of(**settings, scenes__1__seed=77))
+
+
+def test_pictures_of_the_class_are_drawn_before_training_and_only_where_asked():
+    before = steps_of(lora__prior="{prompt: 一只猫, count: 3}")
+    assert {step.name for step in before} - {step.name for step in steps_of()} == {"condition-prior", "prior"}
+    drawn = {"prior", "train", *RENDERS}
+    for changes, steps in (
+        ({"prompt": "一只狗"}, {"condition-prior", *drawn}),
+        ({"count": 4}, drawn),
+        ({"weight": 0.5}, drawn - {"prior"}),
+    ):
+        prior = {"prompt": "一只猫", "count": 3} | changes
+        assert touched(before, steps_of(lora__prior=yaml.safe_dump(prior, default_flow_style=True).strip())) == steps

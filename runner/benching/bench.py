@@ -23,7 +23,7 @@ from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import Tokenizer
 from runner.rendering.denoise import denoise
 from runner.spec.story import Lora
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import train
 
 PROMPTS = ("二次元，一个紫色短发小女孩，在家中沙发上坐着，双手托着腮", "丑陋，变形，嘈杂，模糊，低对比度")
@@ -182,9 +182,8 @@ def _training(
     forget(device)
     width = configs["unet"]["encoder_hid_dim"]
     examples = Examples(
-        torch.randn(8, 1, 4, size // 8, size // 8),
         Conditioning(torch.randn(1, 256, width, dtype=dtype), torch.randn(1, width, dtype=dtype)),
-        torch.zeros(8, dtype=torch.long),
+        (Bucket(torch.randn(8, 1, 4, size // 8, size // 8), torch.zeros(8, dtype=torch.long)),),
     )
     total = WARM_STEPS + steps
     lora = Lora(

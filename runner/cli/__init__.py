@@ -23,6 +23,7 @@ from runner.cli.console import Teller, complain, plan_lines, teller
 from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
 from runner.cli.emit import emit
+from runner.cli.memory import MEMORY, memory_lines
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
@@ -157,7 +158,8 @@ def validate(story: str, overrides: tuple[str, ...]) -> None:
 @STORY
 @OUT
 @SET
-def plan(story: str, out: Path | None, overrides: tuple[str, ...]) -> None:
+@MEMORY
+def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float | None) -> None:
     """Show what a run of STORY would do, and why."""
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
@@ -171,6 +173,8 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...]) -> None:
             click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are not read")
     for line in to_download(given):
         click.echo(f"to download: {line}")
+    for line in memory_lines(given.story, found, memory=memory):
+        click.echo(f"memory: {line}")
     for problem in found.absent:
         click.echo(f"absent: {problem.error}\n  hint: {problem.hint}")
 

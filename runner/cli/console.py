@@ -99,6 +99,9 @@ class Lines:
             self._told = time.monotonic()
             self.say(f"{step.name}: {done} of {total}", **_place(step), done=done, total=total)
 
+    def noticed(self, step: Step, message: str) -> None:
+        self.say(message, severity="WARNING", **_place(step))
+
     def ended(self, step: Step, seconds: float) -> None:
         self.say(f"{step.name} is done", **_place(step), seconds=seconds)
 
@@ -157,6 +160,9 @@ class Terminal:
     def progressed(self, step: Step, done: int, total: int) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
+
+    def noticed(self, step: Step, message: str) -> None:
+        self.say(message)
 
     def ended(self, step: Step, seconds: float) -> None:
         self.close()

@@ -16,30 +16,38 @@ WARM_UPS = 2
 log = logging.getLogger(__name__)
 
 
-def captured(work: Work, inputs: Sequence[torch.Tensor]) -> Work:
+def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) -> Work:
     """Record ``work(*inputs)`` in a CUDA graph; returns a function of tensors of those shapes and types.
 
     The returned function takes tensors on any device. What ``work`` returns, and whatever else it leaves behind, then
     lies where it lay when recorded and is overwritten by the next call. On a device without graphs, or when ``work``
     does something that no graph can hold, the function calls ``work`` instead, and a graph that failed says why.
-    inputs: tensors on the device that computes; one call each of ``WARM_UPS`` is spent on them.
+    inputs: tensors on the device that computes; one call each of ``WARM_UPS`` is spent on them. pool: memory, as
+    ``shared_memory`` gives it, for recordings of which only one is in use at a time.
     """
     device = inputs[0].device
     cuda = cast(Any, torch.cuda)  # its classes bear no types
     if device.type != "cuda" or not hasattr(torch.cuda, "CUDAGraph"):
-        return _called(work, device)
+        return called(work, device)
     buffers = [tensor.clone() for tensor in inputs]
     _warm_up(work, buffers)
     graph = cuda.CUDAGraph()
     try:
-        with cuda.graph(graph):
+        # Other threads may ask CUDA what they like meanwhile: several GPUs' communication has one that does.
+        with cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = work(*buffers)
     except RuntimeError as refused:
         log.warning("not recorded in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
         torch.cuda.synchronize(device)
-        return _called(work, device)
+        return called(work, device)
 
     return _Recording(work, graph, buffers, result)
+
+
+def shared_memory(device: torch.device) -> Any:
+    """Give memory that several recordings may lie in, where what one returned is read before another one is called."""
+    cuda = cast(Any, torch.cuda)
+    return cuda.graph_pool_handle() if device.type == "cuda" and hasattr(cuda, "graph_pool_handle") else None
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,8 @@ class _Recording:
         return self.result
 
 
-def _called(work: Work, device: torch.device) -> Work:
+def called(work: Work, device: torch.device) -> Work:
+    """Give a function of tensors on any device that calls ``work`` with them on this one."""
     return lambda *given: work(*(tensor.to(device, non_blocking=True) for tensor in given))
 
 

@@ -35,8 +35,9 @@ def hear(unet: nn.Module, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 @contextmanager
 def having_heard(unet: nn.Module, heard: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Let the U-Net use what it heard while the block runs, whatever text it is given there."""
-    projections = text_projections(unet)
+    """Let the U-Net use what it heard while the block runs, whatever text it is given there; nothing heard, nothing
+    used."""
+    projections = text_projections(unet) if heard else ()
     for projection, kept in zip(projections, heard, strict=True):
         projection.kept = kept
     try:

@@ -11,68 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from runner.configs import KOLORS as KOLORS
 from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
-
-KOLORS: dict[str, dict[str, Any]] = {
-    "text_encoder": {
-        "num_layers": 28,
-        "hidden_size": 4096,
-        "ffn_hidden_size": 13696,
-        "kv_channels": 128,
-        "num_attention_heads": 32,
-        "multi_query_attention": True,
-        "multi_query_group_num": 2,
-        "padded_vocab_size": 65024,
-        "seq_length": 32768,
-        "layernorm_epsilon": 1e-5,
-        "rmsnorm": True,
-        "post_layer_norm": True,
-        "add_bias_linear": False,
-        "add_qkv_bias": True,
-        "apply_residual_connection_post_layernorm": False,
-        "attention_softmax_in_fp32": True,
-        "bias_dropout_fusion": True,
-        "fp32_residual_connection": False,
-        "original_rope": True,
-        "use_cache": True,
-        "torch_dtype": "float16",
-    },
-    "unet": {
-        "block_out_channels": [320, 640, 1280],
-        "transformer_layers_per_block": [1, 2, 10],
-        "attention_head_dim": [5, 10, 20],
-        "cross_attention_dim": 2048,
-        "encoder_hid_dim": 4096,
-        "encoder_hid_dim_type": "text_proj",
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 5632,
-        "in_channels": 4,
-        "out_channels": 4,
-        "layers_per_block": 2,
-        "use_linear_projection": True,
-        "sample_size": 128,
-    },
-    "vae": {
-        "block_out_channels": [128, 256, 512, 512],
-        "latent_channels": 4,
-        "layers_per_block": 2,
-        "scaling_factor": 0.13025,
-        "sample_size": 1024,
-    },
-    "scheduler": {
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "beta_end": 0.014,
-        "num_train_timesteps": 1100,
-        "prediction_type": "epsilon",
-        "timestep_spacing": "leading",
-        "steps_offset": 1,
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-    },
-}
-"""The published configs of Kwai-Kolors/Kolors, as far as they shape the networks."""
 
 
 def save_checkpoint(

@@ -78,10 +78,11 @@ class Merge:
     """A U-Net's weights with a LoRA merged in at one strength at a time.
 
     The weights it replaces are kept (on the CPU), so every strength starts from the checkpoint's own bytes and
-    strength 0 is the checkpoint to the bit.
+    strength 0 is the checkpoint to the bit. device: where to compute, also for weights that lie elsewhere, because
+    another device rounds otherwise; None for where they lie.
     """
 
-    def __init__(self, unet: nn.Module, lora: LoraWeights) -> None:
+    def __init__(self, unet: nn.Module, lora: LoraWeights, *, device: str | None = None) -> None:
         weights = dict(unet.named_parameters())
         for name, (down, up) in lora.pairs.items():
             weight = weights.get(f"{name}.weight")
@@ -92,6 +93,7 @@ class Merge:
         self._weights = {name: weights[f"{name}.weight"] for name in lora.pairs}
         self._originals = {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
         self._strength = 0.0
+        self._device = device
 
     @torch.no_grad()
     def set(self, strength: float) -> None:
@@ -99,9 +101,10 @@ class Merge:
         if strength == self._strength:
             return
         for name, weight in self._weights.items():
-            merged = self._originals[name].to(weight.device, torch.float32)
+            device = self._device or weight.device
+            merged = self._originals[name].to(device, torch.float32)
             if strength:
-                down, up = (part.to(weight.device, torch.float32) for part in self._lora.pairs[name])
+                down, up = (part.to(device, torch.float32) for part in self._lora.pairs[name])
                 merged = torch.addmm(merged, up, down, alpha=strength)
             weight.copy_(merged)
         self._strength = strength
@@ -110,8 +113,9 @@ class Merge:
 class Wearer:
     """A U-Net that wears one LoRA at a time, or none."""
 
-    def __init__(self, unet: nn.Module) -> None:
+    def __init__(self, unet: nn.Module, *, device: str | None = None) -> None:
         self._unet = unet
+        self._device = device
         self._path: Path | None = None
         self._merge: Merge | None = None
 
@@ -121,7 +125,7 @@ class Wearer:
             self._merge.set(0.0)
             self._merge = None
         if path is not None:
-            self._merge = self._merge or Merge(self._unet, read_lora(path))
+            self._merge = self._merge or Merge(self._unet, read_lora(path), device=self._device)
             self._path = path
             self._merge.set(strength)
         return self._unet

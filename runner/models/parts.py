@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from runner.errors import DeviceUnusable, InputAbsent
+from runner.memory.plan import AMPLE, CONTEXT, MemoryPlan
 from runner.models.architecture import (
     build_text_encoder,
     build_unet,
@@ -26,6 +27,8 @@ from runner.models.lora import Wearer
 from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from runner.models.predictor import Predictor
 from runner.models.schedule import NoiseSchedule
+from runner.models.streaming import stream, text_pieces, unet_pieces
+from runner.models.strips import decode_in_strips, encode_in_strips
 from runner.models.tokenizer import Tokenizer
 from runner.models.weights import load_part, read_config
 
@@ -38,10 +41,11 @@ class Parts:
 
     device: "cpu" or "cuda"; dtype: "auto", "float32", "float16" or "bfloat16", of the text encoder and the U-Net
     ("auto": float16 on a GPU, float32 on a CPU). The VAE always computes in float32: the published one overflows in
-    half precision, and it is a small share of the time.
+    half precision, and it is a small share of the time. memory: how the parts fit into the GPU's memory; of what it
+    counts with, no more is taken.
     """
 
-    def __init__(self, checkpoint: Path, *, device: str, dtype: str = "auto") -> None:
+    def __init__(self, checkpoint: Path, *, device: str, dtype: str = "auto", memory: MemoryPlan = AMPLE) -> None:
         absent = [name for name in FOLDERS if not (checkpoint / name).is_dir()]
         if absent:
             raise InputAbsent(
@@ -57,7 +61,17 @@ class Parts:
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
+        self.memory = memory
         self._loaded: dict[str, Any] = {}
+        if device == "cuda" and memory.memory is not None:
+            limit_memory(memory.memory)
+
+    def step_down(self, stage: str) -> bool:
+        """Release everything and do a stage's work more frugally from now on; False when there is no such way."""
+        self.release()
+        lower = self.memory.lower(stage)
+        self.memory = lower or self.memory
+        return lower is not None
 
     def release(self, *names: str) -> None:
         """Forget the named parts, or all, and give their memory back."""
@@ -93,36 +107,39 @@ class Parts:
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Encode pixels (B, 3, H, W) in -1..1 to scaled mean latents (B, 4, H/8, W/8), float32."""
         encoder = self._part("vae_encoder", lambda: self._load_vae(build_vae_encoder, vae_encoder_name))
-        return cast(torch.Tensor, encoder(pixels.to(self.device, torch.float32)))
+        pixels = pixels.to(self.device, torch.float32)
+        return encode_in_strips(encoder, pixels) if self.memory.way("encode").strips else encoder(pixels)
 
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w), float32, about -1..1."""
         decoder = self._part("vae_decoder", lambda: self._load_vae(build_vae_decoder, vae_decoder_name))
-        return cast(torch.Tensor, decoder(latents.to(self.device, torch.float32)))
+        latents = latents.to(self.device, torch.float32)
+        return decode_in_strips(decoder, latents) if self.memory.way("render").strips else decoder(latents)
 
     def unet(self, *, lora: Path | None = None, strength: float = 1.0) -> nn.Module:
         """Give the U-Net wearing a LoRA; ``runner.models.architecture.UNet`` says what its forward takes.
 
         Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
         """
-        return self._part("unet", lambda: Wearer(self._load_unet(self.dtype))).wear(lora, strength=strength)
+        return self._part("unet", self._load_wearer).wear(lora, strength=strength)
 
     def predictor(self, *, lora: Path | None = None, strength: float = 1.0) -> Predictor:
         """Give the noise prediction of the U-Net wearing a LoRA, as ``unet`` would; what it records is kept with it."""
         unet = self.unet(lora=lora, strength=strength)
-        return self._part("predictor", lambda: Predictor(unet))
+        return self._part("predictor", lambda: Predictor(unet, recorded=not self.memory.way("render").streamed))
 
     def training_unet(self) -> nn.Module:
         """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.
 
-        Gradients underflow in plain float16, so bfloat16 takes its place, or float32 on cards that lack it.
+        Gradients underflow in plain float16, so bfloat16 takes its place, or float32 on cards that lack it. Where its
+        weights are to be streamed it lies in CPU memory, for the adapters must come first.
         """
         dtype = self.dtype
         if dtype == torch.float16:
             usable = self.device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
             dtype = torch.bfloat16 if usable else torch.float32
-        return self._load_unet(dtype)
+        return self._load_unet(dtype, device="cpu" if self.memory.way("train").streamed else self.device)
 
     def schedule(self) -> NoiseSchedule:
         """Give the checkpoint's noise schedule."""
@@ -137,9 +154,16 @@ class Parts:
             self._loaded[name] = load()
         return cast(T, self._loaded[name])
 
-    def _load_unet(self, dtype: torch.dtype) -> nn.Module:
+    def _load_wearer(self) -> Wearer:
+        way = self.memory.way("render")
+        unet = self._load_unet(self.dtype, device="cpu" if way.streamed else self.device)
+        if way.streamed:
+            stream(unet, unet_pieces(unet), device=torch.device(self.device), room=way.room, pinned=True)
+        return Wearer(unet, device=self.device)
+
+    def _load_unet(self, dtype: torch.dtype, *, device: str) -> nn.Module:
         folder = self.checkpoint / "unet"
-        return self._laid_out(load_part(build_unet, folder, rename=unet_name, device=self.device, dtype=dtype))
+        return self._laid_out(load_part(build_unet, folder, rename=unet_name, device=device, dtype=dtype))
 
     def _load_vae(self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str]) -> nn.Module:
         folder = self.checkpoint / "vae"
@@ -156,11 +180,12 @@ class Parts:
 
         The rotary table's dtype sets the precision of the positions, so it is made here, in the dtype computed in.
         """
+        way = self.memory.way("condition")
         encoder = load_part(
             build_text_encoder,
             self.checkpoint / "text_encoder",
             rename=lambda name: name,
-            device=self.device,
+            device="cpu" if way.streamed else self.device,
             dtype=self.dtype,
             optional=("rotary_pos_emb.inv_freq",),
             drop=("output_layer",),
@@ -168,6 +193,9 @@ class Parts:
         rotary = cast(Any, encoder).rotary_pos_emb
         exponents = torch.arange(0, rotary.dim, 2, device=self.device).to(self.dtype) / rotary.dim
         rotary.inv_freq = 1.0 / (10000**exponents)
+        if way.streamed:
+            # Its weights stay in the files, mapped: a copy that cannot be swapped out would fill the CPU's memory.
+            stream(encoder, text_pieces(encoder), device=torch.device(self.device), room=way.room, pinned=False)
         return encoder
 
 
@@ -181,6 +209,12 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False
+
+
+def limit_memory(memory: int) -> None:
+    """Let torch take no more of the GPU than leaves room for CUDA itself within ``memory`` bytes."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max(memory - CONTEXT, 0) / total))
 
 
 def _resolved(dtype: str, device: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from runner.models.attention import fastest_attention
 from runner.models.conditioning import Conditioning
-from runner.models.graphs import Work, captured
+from runner.models.graphs import Work, called, captured
 from runner.models.hearing import having_heard, hear
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -28,11 +28,13 @@ class _Recorded:
 class Predictor:
     """A U-Net's noise prediction, recorded once for every shape of latents and number of rows.
 
-    The recording reads the U-Net's weights where they lie, so it follows changes made in place.
+    The recording reads the U-Net's weights where they lie, so it follows changes made in place. Weights that come and
+    go cannot be recorded, nor be asked for out of their turn: then, ``recorded`` False, all is computed every time.
     """
 
-    def __init__(self, unet: nn.Module) -> None:
+    def __init__(self, unet: nn.Module, *, recorded: bool = True) -> None:
         self._unet = unet
+        self._records = recorded
         self._recorded: dict[tuple[int, ...], _Recorded] = {}
 
     def listen(self, conditioning: Conditioning, latents: torch.Tensor, size_ids: torch.Tensor) -> Predict:
@@ -43,7 +45,8 @@ class Predictor:
         """
         device, dtype = conditioning.hidden.device, conditioning.hidden.dtype
         ids = size_ids.to(device)
-        constants = (ids, conditioning.hidden, conditioning.pooled, *hear(self._unet, conditioning.hidden))
+        heard = hear(self._unet, conditioning.hidden) if self._records else ()
+        constants = (ids, conditioning.hidden, conditioning.pooled, *heard)
         key = (*latents.shape, *conditioning.hidden.shape)
         sample = latents.to(device, dtype)
         if key in self._recorded:
@@ -52,7 +55,7 @@ class Predictor:
         else:
             # Copies, because constants may be views of what the caller keeps.
             kept = tuple(each.clone() for each in constants)
-            work = captured(self._work(kept), (sample, torch.zeros(1, device=device)))
+            work = self._ready(self._work(kept), (sample, torch.zeros(1, device=device)))
             self._recorded[key] = _Recorded(work, kept)
         work = self._recorded[key].work
 
@@ -60,6 +63,9 @@ class Predictor:
             return work(latents.to(dtype), torch.full((1,), float(timestep), device=device)).float()
 
         return predict
+
+    def _ready(self, work: Work, inputs: Sequence[torch.Tensor]) -> Work:
+        return captured(work, inputs) if self._records else called(work, inputs[0].device)
 
     def _work(self, constants: tuple[torch.Tensor, ...]) -> Work:
         ids, hidden, pooled, *heard = constants

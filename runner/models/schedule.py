@@ -47,6 +47,12 @@ class NoiseSchedule:
         """Number of training timesteps."""
         return len(self.alphas_cumprod)
 
+    def signal_to_noise(self, timesteps: torch.Tensor) -> torch.Tensor:
+        """Give the ratio of signal to noise, in power, at timesteps (B,); float32."""
+        shares = self.alphas_cumprod[timesteps]
+        ratio: torch.Tensor = shares / (1 - shares)
+        return ratio
+
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Mix noise into latents (B, C, h, w), each row at its own timestep (B,)."""
         shares = self.alphas_cumprod.to(latents.device)[timesteps][:, None, None, None]

@@ -11,25 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from runner.configs import read_config as read_config
 from runner.errors import InputAbsent
 from runner.models.pickled import read_pickled
 
 HALF = (torch.float16, torch.bfloat16)
 _AGAIN = "download the checkpoint again, or point model.checkpoint at a complete folder"
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read ``config.json`` (or ``scheduler_config.json``) of a part's folder."""
-    for name in ("config.json", "scheduler_config.json"):
-        path = folder / name
-        if path.is_file():
-            try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as problem:
-                raise InputAbsent(f"{folder.name}/{name} is not JSON: {problem}", hint=_AGAIN) from problem
-            if isinstance(config, dict):
-                return config
-    raise InputAbsent(f"the checkpoint has no {folder.name}/config.json", hint=_AGAIN)
 
 
 def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:

@@ -33,9 +33,16 @@ def reference() -> str:
     parts = [_table("story", Story, top)]
     for name, info in Story.model_fields.items():
         for model in _models(info.annotation):
-            parts.append(
-                _filters(info) if model is Filter else _table(_heading(name, model), model, model.model_fields)
-            )
+            if model is Filter:
+                parts.append(_filters(info))
+                continue
+            inner = {
+                f"{name}.{key}": each for key, info in model.model_fields.items() for each in _models(info.annotation)
+            }
+            parts += [
+                _table(heading, each, each.model_fields)
+                for heading, each in {_heading(name, model): model, **inner}.items()
+            ]
     return "\n".join(parts)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.hubs.store import Snapshot, Wanted
+from runner.memory.plan import MemoryPlan
 
 if TYPE_CHECKING:
     from runner.models.parts import Parts
@@ -45,11 +46,11 @@ class Job:
     tick: Tick
 
 
-def open_parts(checkpoint: Path, *, device: str, dtype: str) -> Parts:
+def open_parts(checkpoint: Path, *, device: str, dtype: str, memory: MemoryPlan) -> Parts:
     """Open a checkpoint; this is what loads torch."""
     from runner.models.parts import Parts
 
-    return Parts(checkpoint, device=device, dtype=dtype)
+    return Parts(checkpoint, device=device, dtype=dtype, memory=memory)
 
 
 def download(wanted: Wanted, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -98,17 +98,6 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
             parameter.data = parameter.data.float()
 
 
-def collect(unet: nn.Module, *, scale: float) -> LoraWeights:
-    """Take the adapters' weights out of a U-Net, ``scale`` (alpha / rank) folded into B."""
-    return LoraWeights({name: (down.data, up.data * scale) for name, (down, up) in _pairs(unet)})
-
-
-def _pairs(unet: nn.Module) -> Iterator[tuple[str, tuple[nn.Parameter, nn.Parameter]]]:
-    for name, layer in unet.named_modules():
-        if isinstance(layer, LeanLinear):
-            yield name, layer.pair()
-
-
 class Master:
     """All adapters of a U-Net as one vector, float32, that an optimiser moves in one kernel.
 
@@ -117,11 +106,14 @@ class Master:
     """
 
     def __init__(self, unet: nn.Module, *, dtype: torch.dtype) -> None:
-        layers = [layer for layer in unet.modules() if isinstance(layer, LeanLinear)]
+        named = {name: layer for name, layer in unet.named_modules() if isinstance(layer, LeanLinear)}
+        self._names, layers = tuple(named), list(named.values())
         parameters = [each for layer in layers for each in layer.pair()]
         scales = [scale for layer in layers for scale in (1.0, layer.scale)]
         self._shapes = [each.shape for each in parameters]
         self.vector = nn.Parameter(torch.cat([each.data.flatten() for each in parameters]))
+        self._gradient = torch.zeros_like(self.vector.data)
+        self.vector.grad = self._gradient
         self._scales = torch.empty_like(self.vector.data)
         for parameter, view, part, scale in zip(
             parameters, self.parts(self.vector.data), self.parts(self._scales), scales, strict=True
@@ -139,10 +131,15 @@ class Master:
         sizes = [shape.numel() for shape in self._shapes]
         return [part.view(shape) for part, shape in zip(torch.split(vector, sizes), self._shapes, strict=True)]
 
-    def wear(self) -> None:
-        """Let the network compute with the vector as it is now."""
-        self._worn.copy_(self.vector.data * self._scales)
+    def weights(self, vector: torch.Tensor) -> LoraWeights:
+        """Give a vector of this length as the adapters' weights, alpha / rank folded into B."""
+        parts = self.parts(vector * self._scales)
+        return LoraWeights(dict(zip(self._names, zip(parts[::2], parts[1::2], strict=True), strict=True)))
+
+    def wear(self, vector: torch.Tensor | None = None) -> None:
+        """Let the network compute with the vector as it is now, or with another one."""
+        self._worn.copy_((self.vector.data if vector is None else vector) * self._scales)
 
     def take(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Make the leaves' gradients the vector's, in float32."""
-        self.vector.grad = torch.cat([each.flatten() for each in gradients]).float().mul_(self._scales)
+        """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
+        self._gradient.copy_(torch.cat([each.flatten() for each in gradients])).mul_(self._scales)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,13 +12,21 @@ import torch
 
 @dataclass(frozen=True)
 class Draw:
-    """One step's chance: rows (B,) of examples, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32."""
+    """One step's chance: rows (B,) of a bucket, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32, and
+    which are shown without their text (B,)."""
 
     step: int
+    bucket: int
     rows: torch.Tensor
     variants: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
+    untold: torch.Tensor
+
+    def share(self, rank: int, size: int) -> Draw:
+        """Give the part of the rows that is one's of ``size`` processes, all parts being equally many."""
+        rows = (self.rows, self.variants, self.timesteps, self.noise, self.untold)
+        return Draw(self.step, self.bucket, *(each.chunk(size)[rank] for each in rows))
 
 
 def generator(*key: object) -> torch.Generator:
@@ -41,24 +49,59 @@ def _seed(*key: object) -> int:
 
 
 def draw(
-    *, seed: int, step: int, batch_size: int, examples: int, variants: int, timesteps: int, shape: tuple[int, ...]
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    examples: int,
+    variants: int,
+    timesteps: int,
+    shape: tuple[int, ...],
+    bucket: int = 0,
+    turn: int | None = None,
+    noise_offset: float = 0.0,
+    caption_dropout: float = 0.0,
 ) -> Draw:
-    """Draw step number ``step`` (from 0).
+    """Draw step number ``step`` (from 0), the ``turn``th of its bucket.
 
     Every epoch visits each example once, in its own order; batches run across epochs. Noise is drawn on the CPU in
-    float32, so it is the same on every card. shape: of one latent, (4, h, w).
+    float32, so it is the same on every card. shape: of one latent, (4, h, w). What is drawn when is settled: a setting
+    that draws more does so after the others.
     """
-    rows = [_row(seed, step * batch_size + offset, examples) for offset in range(batch_size)]
+    first = (step if turn is None else turn) * batch_size
+    rows = [_row(seed, bucket, first + offset, examples) for offset in range(batch_size)]
     chance = generator(seed, "step", step)
+    chosen = torch.randint(variants, (batch_size,), generator=chance)
+    moments = torch.randint(timesteps, (batch_size,), generator=chance)
+    noise = torch.randn((batch_size, *shape), generator=chance)
+    common = torch.randn((batch_size, shape[0], 1, 1), generator=chance)
     return Draw(
         step=step,
+        bucket=bucket,
         rows=torch.tensor(rows),
-        variants=torch.randint(variants, (batch_size,), generator=chance),
-        timesteps=torch.randint(timesteps, (batch_size,), generator=chance),
-        noise=torch.randn((batch_size, *shape), generator=chance),
+        variants=chosen,
+        timesteps=moments,
+        noise=noise + noise_offset * common,
+        untold=torch.rand(batch_size, generator=chance) < caption_dropout,
     )
 
 
-def _row(seed: int, sample: int, examples: int) -> int:
+def take_turns(*, seed: int, step: int, shares: Sequence[int]) -> tuple[int, int]:
+    """Choose the bucket of step number ``step``; returns it and how many steps it had before.
+
+    Of every sum(shares) steps each bucket has its share, in an order of their own.
+    """
+    if len(shares) == 1:
+        return 0, step
+    epoch, place = divmod(step, sum(shares))
+    chance = generator(seed, "buckets", epoch)
+    buckets = torch.tensor([bucket for bucket, share in enumerate(shares) for _ in range(share)])
+    order = buckets[torch.randperm(len(buckets), generator=chance)]
+    bucket = int(order[place])
+    return bucket, epoch * shares[bucket] + int((order[:place] == bucket).sum())
+
+
+def _row(seed: int, bucket: int, sample: int, examples: int) -> int:
     epoch, place = divmod(sample, examples)
-    return int(torch.randperm(examples, generator=generator(seed, "epoch", epoch))[place])
+    chance = generator(seed, "epoch", epoch, *([bucket] if bucket else []))
+    return int(torch.randperm(examples, generator=chance)[place])

@@ -4,30 +4,62 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors.torch import load_file, save
 
 from runner.models.conditioning import Conditioning
 from runner.models.parts import Parts
 from runner.models.pixels import to_pixels
+from runner.training.captions import compose
+from runner.training.crops import cut
 from runner.training.draws import generator
 
-RANDOM_CROPS = 4
-"""Places a picture is cut at when crops are random: latents are cached, so they are drawn once, not every step."""
+
+@dataclass(frozen=True)
+class Bucket:
+    """Pictures of one size: latents (N, V, 4, h, w) float32 in V variants (crops, mirrored) of each, and captions (N,),
+    the row of conditioning that belongs to each.
+
+    weight: how much they count. share: steps of an epoch that show them; as many as there are pictures unless given.
+    """
+
+    latents: torch.Tensor
+    captions: torch.Tensor
+    weight: float = 1.0
+    share: int | None = None
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The training set: latents (N, V, 4, h, w) float32 in V variants (crops, mirrored) of each picture, conditioning
-    of the distinct captions, and captions (N,), the row of conditioning that belongs to each picture."""
+    """The training set: conditioning of the distinct texts, and the pictures by size.
 
-    latents: torch.Tensor
+    The last row of conditioning is the empty text's where pictures may be shown without theirs.
+    """
+
     conditioning: Conditioning
-    captions: torch.Tensor
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Steps of an epoch that show each bucket."""
+        return tuple(len(each.latents) if each.share is None else each.share for each in self.buckets)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some pictures count otherwise than others."""
+        return len({bucket.weight for bucket in self.buckets} | {1.0}) > 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A training picture, by its file's name, and the text it is shown with."""
+
+    picture: str
+    text: str
 
 
 def encode_examples(
@@ -38,63 +70,67 @@ def encode_examples(
     crop: str,
     flip: bool,
     seed: int,
+    trigger: str = "",
+    template: str | None = None,
+    untold: bool = False,
     tick: Callable[[int, int], None],
-) -> tuple[Examples, tuple[str, ...]]:
-    """Encode ``folder`` (pictures and ``metadata.csv``); returns the examples and the distinct captions."""
+) -> tuple[Examples, tuple[Shown, ...]]:
+    """Encode ``folder`` (pictures and ``metadata.csv``); returns the examples, and what each is shown with.
+
+    untold: whether the empty text is encoded too, for pictures that are shown without theirs.
+    """
     with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    captions = tuple(dict.fromkeys(row["text"] for row in rows))
-    total = len(captions) + len(rows)
+    shown = tuple(Shown(row["file_name"], compose(row["text"], trigger=trigger, template=template)) for row in rows)
+    captions = list(dict.fromkeys(each.text for each in shown))
+    texts = [*captions, ""] if untold else captions
+    total = len(texts) + len(shown)
     conditionings = []
-    for done, caption in enumerate(captions, 1):
-        conditionings.append(parts.condition([caption]))
+    for done, text in enumerate(texts, 1):
+        conditionings.append(parts.condition([text]))
         tick(done, total)
     parts.release("text_encoder")
-    latents = []
-    for done, row in enumerate(rows, len(captions) + 1):
-        with Image.open(folder / row["file_name"]) as opened:
+    sizes: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
+    for done, each in enumerate(shown, len(texts) + 1):
+        with Image.open(folder / each.picture) as opened:
             picture = opened.convert("RGB")
-        chance = generator(seed, "crop", row["file_name"])
-        squares = _squares(picture, resolution=resolution, crop=crop, flip=flip, chance=chance)
-        latents.append(torch.cat([parts.encode(to_pixels(square)).cpu() for square in squares]))
+        chance = generator(seed, "crop", each.picture)
+        pieces = cut(picture, resolution=resolution, crop=crop, flip=flip, chance=chance)
+        latents = torch.cat([parts.encode(to_pixels(piece)).cpu() for piece in pieces])
+        sizes.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
         tick(done, total)
     conditioning = Conditioning(
         torch.cat([each.hidden for each in conditionings]), torch.cat([each.pooled for each in conditionings])
     )
-    indexes = torch.tensor([captions.index(row["text"]) for row in rows])
-    return Examples(torch.stack(latents), conditioning, indexes), captions
+    buckets = (zip(*sizes[size], strict=True) for size in sorted(sizes))
+    return Examples(
+        conditioning, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
+    ), shown
 
 
-def _squares(
-    picture: Image.Image, *, resolution: int, crop: str, flip: bool, chance: torch.Generator
-) -> list[Image.Image]:
-    """Cut a picture's squares: its shorter side is scaled to ``resolution``, then the longer one is cut."""
-    places = [0.5] if crop == "center" else torch.rand(RANDOM_CROPS, generator=chance).tolist()
-    squares = [
-        ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS, centering=(place, place))
-        for place in places
-    ]
-    return squares + [ImageOps.mirror(square) for square in squares] if flip else squares
+def beside(examples: Examples, prior: Examples, *, weight: float) -> Examples:
+    """Give a training set whose every other step shows pictures of ``prior``, which count ``weight``."""
+    hidden = torch.cat([prior.conditioning.hidden, examples.conditioning.hidden])
+    pooled = torch.cat([prior.conditioning.pooled, examples.conditioning.pooled])
+    (others,) = prior.buckets
+    own = (replace(each, captions=each.captions + len(prior.conditioning.hidden)) for each in examples.buckets)
+    others = replace(others, weight=weight, share=sum(examples.shares))
+    return Examples(Conditioning(hidden, pooled), (*own, others))
 
 
 def write_examples(path: Path, examples: Examples) -> None:
     """Write the training set."""
-    path.write_bytes(
-        save(
-            {
-                "latents": examples.latents.contiguous(),
-                "captions": examples.captions,
-                **examples.conditioning.tensors(),
-            }
-        )
-    )
+    tensors = dict(examples.conditioning.tensors())
+    for number, bucket in enumerate(examples.buckets):
+        tensors |= {f"{number}.latents": bucket.latents.contiguous(), f"{number}.captions": bucket.captions}
+    path.write_bytes(save(tensors))
 
 
 def read_examples(path: Path) -> Examples:
     """Read what ``write_examples`` wrote."""
     tensors = load_file(path)
+    count = sum(name.endswith(".latents") for name in tensors)
     return Examples(
-        latents=tensors["latents"],
-        conditioning=Conditioning(tensors["hidden"], tensors["pooled"]),
-        captions=tensors["captions"],
+        Conditioning(tensors["hidden"], tensors["pooled"]),
+        tuple(Bucket(tensors[f"{number}.latents"], tensors[f"{number}.captions"]) for number in range(count)),
     )

@@ -14,17 +14,22 @@ from safetensors.torch import save
 
 @dataclass(frozen=True)
 class State:
-    """What the next step depends on, besides the seed: tensors by name, and the losses so far."""
+    """What the next step depends on, besides the story: tensors and numbers by name, and the losses so far."""
 
     step: int
     tensors: dict[str, torch.Tensor]
+    numbers: dict[str, float]
     losses: tuple[float, ...]
 
 
 def write_state(folder: Path, state: State) -> None:
     """Write the state so that a reader finds the old one or the new one, whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"step": str(state.step), "losses": json.dumps(state.losses)}
+    metadata = {
+        "step": str(state.step),
+        "numbers": json.dumps(state.numbers),
+        "losses": json.dumps(state.losses),
+    }
     temporary = folder / "state.new"
     with temporary.open("wb") as file:
         file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, metadata))
@@ -44,4 +49,5 @@ def read_state(folder: Path) -> State | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file object is no dict
     except SafetensorError:
         return None
-    return State(int(metadata["step"]), tensors, tuple(json.loads(metadata["losses"])))
+    numbers, losses = (json.loads(metadata[name]) for name in ("numbers", "losses"))
+    return State(int(metadata["step"]), tensors, numbers, tuple(losses))

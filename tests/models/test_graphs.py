@@ -38,14 +38,14 @@ class Willing:
         def replay(self):
             self.replays += 1
 
-    def graph(self, _graph):
+    def graph(self, _graph, **_):
         return nullcontext()
 
 
 class Refusing(Willing):
     """Stands for ``torch.cuda`` on a device that cannot record."""
 
-    def graph(self, _graph):
+    def graph(self, _graph, **_):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     def synchronize(self, _device):
@@ -63,7 +63,7 @@ class OnGpu(torch.Tensor):
 def test_work_that_no_graph_can_hold_is_called_and_the_reason_told(monkeypatch, caplog):
     monkeypatch.setattr(torch, "cuda", Refusing())
     monkeypatch.setattr(graphs, "_warm_up", lambda work, inputs: None)
-    monkeypatch.setattr(graphs, "_called", lambda work, device: work)
+    monkeypatch.setattr(graphs, "called", lambda work, device: work)
     with caplog.at_level(logging.WARNING):
         run = captured(lambda tensor: tensor + 1, [torch.zeros(1).as_subclass(OnGpu)])
     assert run(torch.ones(1)) == 2
@@ -97,7 +97,7 @@ def test_a_recording_takes_new_inputs_and_keeps_alive_what_it_reads(monkeypatch)
 
 def test_a_torch_without_graphs_calls_the_work(monkeypatch):
     monkeypatch.setattr(torch, "cuda", object())
-    monkeypatch.setattr(graphs, "_called", lambda work, device: work)
+    monkeypatch.setattr(graphs, "called", lambda work, device: work)
     assert captured(torch.neg, [torch.zeros(1).as_subclass(OnGpu)])(torch.ones(1)) == -1
 
 

@@ -14,69 +14,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffsynth import EnhancedDDIMScheduler, KolorsPrompter, SDXLImagePipeline
-from diffsynth.controlnets import MultiControlNetManager
-from diffsynth.models.kolors_text_encoder import ChatGLMConfig, ChatGLMModel
-from diffsynth.models.sdxl_unet import SDXLUNet
-from diffsynth.models.sdxl_vae_decoder import SDXLVAEDecoder
-from diffsynth.models.sdxl_vae_encoder import SDXLVAEEncoder
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
-from runner.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
 from runner.models.conditioning import Conditioning
 from runner.models.parts import Parts, size_ids
 from runner.models.pixels import to_picture, to_pixels
 from runner.rendering.denoise import denoise
 from runner.spec.story import Lora
 from runner.training.draws import draw
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import train
+from tests.reference import read_pipeline
 from tests.tensors import difference
-from tests.tiny import configs
 
 PROMPT = "一个紫色短发小女孩，坐在家中沙发上，双手托着腮，很无聊，粉色连衣裙"
 NEGATIVE = "丑陋、变形、嘈杂、模糊、低对比度"
 TOLERANCE = 1e-5
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Read all the files of a part, in float32."""
-    return {name: tensor.float() for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
-
-
-def converted(module: nn.Module, kind: Any, published: dict[str, torch.Tensor]) -> nn.Module:
-    read, *_ = kind.state_dict_converter().from_diffusers(published)
-    module.load_state_dict({name: read[name] for name in module.state_dict()})
-    return module.eval()
-
-
-def text_encoder(folder: Path) -> nn.Module:
-    encoder: nn.Module = ChatGLMModel(
-        ChatGLMConfig(**{**configs()["text_encoder"], "torch_dtype": "float32"}), empty_init=False
-    )
-    absent, foreign = encoder.load_state_dict(weights(folder), strict=False)
-    assert {name.split(".")[0] for name in absent} == {"output_layer", "rotary_pos_emb"}
-    assert not foreign
-    return encoder.eval()
-
-
 @pytest.fixture(scope="module")
 def pipeline(tiny_checkpoint: Path) -> Any:
     """DiffSynth's pipeline with the tiny checkpoint in it."""
-    known = configs()
-    vae = weights(tiny_checkpoint / "vae")
-    pipe = SDXLImagePipeline(device="cpu", torch_dtype=torch.float32)
-    pipe.unet = converted(build_unet(known["unet"]), SDXLUNet, weights(tiny_checkpoint / "unet"))
-    pipe.vae_encoder = converted(build_vae_encoder(known["vae"]), SDXLVAEEncoder, vae)
-    pipe.vae_decoder = converted(build_vae_decoder(known["vae"]), SDXLVAEDecoder, vae)
-    pipe.text_encoder_kolors = text_encoder(tiny_checkpoint / "text_encoder")
-    pipe.prompter = KolorsPrompter()
-    pipe.prompter.fetch_models(pipe.text_encoder_kolors)
-    pipe.scheduler = EnhancedDDIMScheduler(beta_end=0.014, num_train_timesteps=1100)
-    pipe.controlnet = MultiControlNetManager([])
-    return pipe
+    return read_pipeline(tiny_checkpoint, device="cpu", dtype=torch.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -132,9 +92,8 @@ def test_training_loss(pipeline: Any, tiny_parts: Parts, photo: Image.Image, tmp
     lora = Lora(steps=1, rank=2, seed=3)
     conditioning = tiny_parts.condition([PROMPT])
     examples = Examples(
-        tiny_parts.encode(to_pixels(photo)).clone()[None],
         Conditioning(conditioning.hidden.clone(), conditioning.pooled.clone()),
-        torch.tensor([0]),
+        (Bucket(tiny_parts.encode(to_pixels(photo)).clone()[None], torch.tensor([0])),),
     )
     with torch.enable_grad():
         trained = train(

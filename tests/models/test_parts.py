@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from runner.errors import InputAbsent
+from runner.memory.plan import MemoryPlan, Way
+from runner.models.conditioning import Conditioning
 from runner.models.parts import FOLDERS, Parts, size_ids
-from tests.tensors import lora_for, projections, same, write_lora
+from runner.rendering.denoise import denoise
+from tests.tensors import difference, lora_for, projections, same, write_lora
 
 TEXTS = ("一个女孩在雨中的阳台上", "", "a dragon sleeps in a cave, fire light")
 
@@ -24,6 +27,16 @@ def parts(tiny_checkpoint: Path) -> Parts:
 @pytest.fixture
 def lora(tiny_parts: Parts, tmp_path: Path) -> Path:
     return write_lora(tmp_path / "lora.safetensors", lora_for(tiny_parts.unet()))
+
+
+FRUGAL = MemoryPlan(
+    {
+        "condition": (Way(streamed=True),),
+        "encode": (Way(strips=True),),
+        "train": (Way(streamed=True, checkpointing=True),),
+        "render": (Way(), Way(strips=True), Way(streamed=True, strips=True)),
+    }
+)
 
 
 def weights(parts: Parts, *, lora: Path | None = None, strength: float = 1.0) -> dict[str, torch.Tensor]:
@@ -136,3 +149,41 @@ def test_an_absent_folder_is_named(tiny_checkpoint: Path, tmp_path: Path, absent
     shutil.copytree(tiny_checkpoint, folder, ignore=shutil.ignore_patterns(absent, "clip", "aesthetics"))
     with pytest.raises(InputAbsent, match=f"checkpoint lacks {absent},"):
         Parts(folder, device="cpu")
+
+
+def test_frugal_parts_give_what_ample_ones_give(tiny_parts: Parts, tiny_checkpoint: Path, lora: Path) -> None:
+    """To the bit, but for the VAE, whose strips round otherwise."""
+    frugal = Parts(tiny_checkpoint, device="cpu", memory=FRUGAL)
+    ours, theirs = frugal.condition(TEXTS), tiny_parts.condition(TEXTS)
+    assert torch.equal(ours.hidden, theirs.hidden)
+    assert torch.equal(ours.pooled, theirs.pooled)
+    pixels = torch.rand(1, 3, 64, 64) * 2 - 1
+    assert difference(frugal.encode(pixels), tiny_parts.encode(pixels)) < 1e-5
+    for _ in range(3):
+        latents = [drawn(parts, lora) for parts in (frugal, tiny_parts)]
+        assert torch.equal(*latents)
+        assert difference(frugal.decode(latents[0]), tiny_parts.decode(latents[0])) < 1e-5
+        stepped_down = frugal.step_down("render")
+    assert not stepped_down
+
+
+def test_a_streamed_unet_takes_off_its_lora(tiny_parts: Parts, tiny_checkpoint: Path, lora: Path) -> None:
+    plan = MemoryPlan({"render": (Way(streamed=True, strips=True),)})
+    streamed = Parts(tiny_checkpoint, device="cpu", memory=plan)
+    worn, plain = drawn(streamed, lora), drawn(streamed, None)
+    assert not torch.equal(worn, plain)
+    assert torch.equal(plain, drawn(tiny_parts, None))
+
+
+def drawn(parts: Parts, lora: Path | None) -> torch.Tensor:
+    return denoise(
+        parts.predictor(lora=lora),
+        parts.schedule(),
+        Conditioning(torch.ones(2, 256, 32), torch.ones(2, 32)),
+        seed=1,
+        height=64,
+        width=64,
+        steps=2,
+        guidance_scale=4.0,
+        tick=lambda *_: None,
+    )

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from runner.spec import Filter, Story, load_story
+from runner.spec.story import Lora
 
 
 def story(more: str = "", *, scenes: int = 1) -> Story:
@@ -81,3 +82,11 @@ def test_a_filter_knows_its_thresholds() -> None:
 @pytest.mark.parametrize("name", ["story", "我的故事", "team-可图Kolors训练-x", "a.b_c-1"])
 def test_names_may_be_chinese(name: str) -> None:
     assert story(f"name: {name}").name == name
+
+
+def test_a_preset_sets_the_rank_unless_it_is_given() -> None:
+    ranks = [Lora.model_validate(each).rank for each in ({"preset": "style"}, {"preset": "entity"}, {})]
+    assert ranks == [16, 4, 16]
+    assert Lora(preset="entity", rank=8).rank == 8
+    assert Lora(optimizer="prodigy").learning_rate == 1.0
+    assert Lora(optimizer="prodigy", learning_rate=0.5).learning_rate == 0.5

@@ -8,7 +8,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from runner.spec.story import Lora
-from runner.training.adapters import Master, add_adapters, collect
+from runner.training.adapters import Master, add_adapters
 from tests.tensors import PROJECTIONS, difference
 
 
@@ -70,17 +70,15 @@ def test_in_half_precision_the_network_computes_with_the_vector_rounded():
     assert master.vector.grad.dtype == torch.float32
 
 
-def test_what_is_collected_moves_with_the_vector():
+def test_the_weights_of_a_vector_have_their_scale_in_them():
     lean, _ = adapted()
+    layers = {name: layer.pair() for name, layer in lean.named_modules() if hasattr(layer, "pair")}
     master = Master(lean, dtype=torch.float32)
-    before = {name: (down.clone(), up.clone()) for name, (down, up) in collect(lean, scale=0.5).pairs.items()}
-    with torch.no_grad():
-        master.vector.mul_(3.0)
-    after = collect(lean, scale=0.5).pairs
-    assert list(after) == [f"attn.{name}" for name in PROJECTIONS]
-    for name, (down, up) in after.items():
-        torch.testing.assert_close(down, 3 * before[name][0])
-        torch.testing.assert_close(up, 3 * before[name][1])
+    weights = master.weights(3 * master.vector.data).pairs
+    assert list(weights) == [f"attn.{name}" for name in PROJECTIONS]
+    for name, (down, up) in weights.items():
+        torch.testing.assert_close(down, 3 * layers[name][0])
+        torch.testing.assert_close(up, 3 * layers[name][1] * 5.0 / 3)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

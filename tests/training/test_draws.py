@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from runner.training.draws import Draw, draw, generator, global_stream
+from runner.training.draws import Draw, draw, generator, global_stream, take_turns
 
 CPU = torch.device("cpu")
 
 
-def drawn(*, seed: int = 0, step: int = 0, batch_size: int = 1, examples: int = 5, variants: int = 4) -> Draw:
+def drawn(
+    *,
+    seed: int = 0,
+    step: int = 0,
+    batch_size: int = 1,
+    examples: int = 5,
+    variants: int = 4,
+    noise_offset: float = 0.0,
+    caption_dropout: float = 0.0,
+) -> Draw:
     return draw(
         seed=seed,
         step=step,
@@ -18,6 +27,8 @@ def drawn(*, seed: int = 0, step: int = 0, batch_size: int = 1, examples: int = 
         variants=variants,
         timesteps=1100,
         shape=(4, 8, 8),
+        noise_offset=noise_offset,
+        caption_dropout=caption_dropout,
     )
 
 
@@ -101,3 +112,34 @@ def test_a_global_stream_is_put_back() -> None:
     torch.manual_seed(6)
     with global_stream("a key", device=CPU):
         assert torch.equal(torch.rand(4), inside)
+
+
+def test_settings_that_draw_more_leave_the_other_draws_as_they_are() -> None:
+    plain, more = drawn(batch_size=3), drawn(batch_size=3, caption_dropout=1.0)
+    assert equal(plain, more)
+    assert not plain.untold.any()
+    assert more.untold.all()
+
+
+def test_a_noise_offset_moves_each_channel_of_a_picture_as_a_whole() -> None:
+    moved = drawn(batch_size=2, noise_offset=0.1).noise - drawn(batch_size=2).noise
+    shifts = moved.mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(moved, shifts.expand_as(moved), atol=1e-6, rtol=0)
+    assert len({round(shift, 4) for shift in shifts.flatten().tolist()}) == 8
+    assert 0.01 < shifts.abs().mean() < 0.3
+
+
+def test_about_the_share_asked_for_goes_untold() -> None:
+    untold = torch.cat([drawn(step=step, batch_size=8, caption_dropout=0.25).untold for step in range(100)])
+    assert 0.2 < untold.float().mean() < 0.3
+
+
+def test_buckets_take_turns_by_their_shares() -> None:
+    shares = [1, 4, 3]
+    taken = [take_turns(seed=1, step=step, shares=shares) for step in range(24)]
+    for start in range(0, 24, 8):
+        assert sorted(bucket for bucket, _ in taken[start : start + 8]) == [0, 1, 1, 1, 1, 2, 2, 2]
+    for bucket, share in enumerate(shares):
+        assert [turn for each, turn in taken if each == bucket] == list(range(3 * share))
+    assert [bucket for bucket, _ in taken[:8]] != [bucket for bucket, _ in taken[8:16]]
+    assert take_turns(seed=1, step=17, shares=[5]) == (0, 17)

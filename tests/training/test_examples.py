@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image, ImageOps
 
 from runner.models.parts import Parts
 from runner.models.pixels import to_pixels
-from runner.training.examples import Examples, encode_examples, read_examples, write_examples
+from runner.training.examples import Examples, Shown, encode_examples, read_examples, write_examples
 
 CAPTIONS = {"01.png": "水墨，一只猫", "02.png": 'a "cat", asleep\nby the fire', "03.png": "水墨，一只猫"}
 
@@ -29,8 +30,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def encoded(parts: Parts, folder: Path, *, crop: str = "center", flip: bool = False, seed: int = 0) -> Examples:
-    examples, _ = encode_examples(parts, folder, resolution=64, crop=crop, flip=flip, seed=seed, tick=lambda *_: None)
+def encoded(
+    parts: Parts, folder: Path, *, crop: str = "center", flip: bool = False, seed: int = 0, resolution: int = 64
+) -> Examples:
+    examples, _ = encode_examples(
+        parts, folder, resolution=resolution, crop=crop, flip=flip, seed=seed, tick=lambda *_: None
+    )
     return examples
 
 
@@ -45,24 +50,26 @@ def latents_of(
 
 def test_pictures_are_cut_in_the_middle(tiny_parts: Parts, folder: Path) -> None:
     examples = encoded(tiny_parts, folder)
-    assert examples.latents.shape == (3, 1, 4, 8, 8)
-    assert examples.latents.dtype == torch.float32
+    assert examples.buckets[0].latents.shape == (3, 1, 4, 8, 8)
+    assert examples.buckets[0].latents.dtype == torch.float32
     for row, (name, box) in enumerate(
         {"01.png": (0, 16, 64, 80), "02.png": (0, 0, 64, 64), "03.png": (64, 0, 192, 128)}.items()
     ):
-        assert torch.equal(examples.latents[row, 0], latents_of(tiny_parts, folder, name, box, mirrored=False))
+        assert torch.equal(
+            examples.buckets[0].latents[row, 0], latents_of(tiny_parts, folder, name, box, mirrored=False)
+        )
 
 
 def test_mirrored_pictures_are_variants_of_their_own(tiny_parts: Parts, folder: Path) -> None:
     examples = encoded(tiny_parts, folder, flip=True)
-    assert examples.latents.shape == (3, 2, 4, 8, 8)
+    assert examples.buckets[0].latents.shape == (3, 2, 4, 8, 8)
     for variant, mirrored in enumerate((False, True)):
         expected = latents_of(tiny_parts, folder, "03.png", (64, 0, 192, 128), mirrored=mirrored)
-        assert torch.equal(examples.latents[2, variant], expected)
+        assert torch.equal(examples.buckets[0].latents[2, variant], expected)
 
 
 def test_random_crops_depend_on_the_seed_and_the_picture(tiny_parts: Parts, folder: Path) -> None:
-    one, again, other = (encoded(tiny_parts, folder, crop="random", seed=seed).latents for seed in (0, 0, 1))
+    one, again, other = (encoded(tiny_parts, folder, crop="random", seed=seed).buckets[0].latents for seed in (0, 0, 1))
     assert one.shape == (3, 4, 4, 8, 8)
     assert torch.equal(one, again)
     assert torch.equal(one[1], other[1])  # a square picture can be cut in one place only
@@ -72,14 +79,16 @@ def test_random_crops_depend_on_the_seed_and_the_picture(tiny_parts: Parts, fold
 
 
 def test_random_crops_are_mirrored_too(tiny_parts: Parts, folder: Path) -> None:
-    plain, flipped = (encoded(tiny_parts, folder, crop="random", flip=flip).latents for flip in (False, True))
+    plain, flipped = (
+        encoded(tiny_parts, folder, crop="random", flip=flip).buckets[0].latents for flip in (False, True)
+    )
     assert flipped.shape[1] == 8
     assert torch.equal(flipped[:, :4], plain)
 
 
 def test_each_caption_is_encoded_once(tiny_parts: Parts, folder: Path) -> None:
     ticks: list[tuple[int, int]] = []
-    examples, captions = encode_examples(
+    examples, shown = encode_examples(
         tiny_parts,
         folder,
         resolution=64,
@@ -88,20 +97,22 @@ def test_each_caption_is_encoded_once(tiny_parts: Parts, folder: Path) -> None:
         seed=0,
         tick=lambda *progress: ticks.append(progress),
     )
-    assert captions == (CAPTIONS["01.png"], CAPTIONS["02.png"])
-    assert examples.captions.tolist() == [0, 1, 0]
+    assert shown == tuple(Shown(name, text) for name, text in CAPTIONS.items())
+    assert examples.buckets[0].captions.tolist() == [0, 1, 0]
     assert ticks == [(done, 5) for done in range(1, 6)]
-    expected = tiny_parts.condition(captions)
+    expected = tiny_parts.condition([CAPTIONS["01.png"], CAPTIONS["02.png"]])
     assert torch.equal(examples.conditioning.hidden, expected.hidden)
     assert torch.equal(examples.conditioning.pooled, expected.pooled)
 
 
 def test_the_set_comes_back_as_it_was_written(tiny_parts: Parts, folder: Path, tmp_path: Path) -> None:
-    examples = encoded(tiny_parts, folder, flip=True)
+    examples = encoded(tiny_parts, folder, flip=True, crop="bucket", resolution=192)
     write_examples(tmp_path / "examples.safetensors", examples)
     read = read_examples(tmp_path / "examples.safetensors")
-    assert torch.equal(read.latents, examples.latents)
-    assert torch.equal(read.captions, examples.captions)
+    assert len(read.buckets) == 3
+    for one, other in zip(read.buckets, examples.buckets, strict=True):
+        assert torch.equal(one.latents, other.latents)
+        assert torch.equal(one.captions, other.captions)
     assert torch.equal(read.conditioning.hidden, examples.conditioning.hidden)
     assert torch.equal(read.conditioning.pooled, examples.conditioning.pooled)
 
@@ -111,3 +122,29 @@ def test_the_same_set_is_the_same_bytes(tiny_parts: Parts, folder: Path, tmp_pat
     for path in files:
         write_examples(path, encoded(tiny_parts, folder, crop="random"))
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_empty_text_comes_last_where_it_is_wanted(tiny_parts: Parts, folder: Path) -> None:
+    settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
+    examples, shown = encode_examples(tiny_parts, folder, **settings, untold=True, tick=lambda *_: None)
+    assert "" not in {each.text for each in shown}
+    assert torch.equal(examples.conditioning.hidden[-1:], tiny_parts.condition([""]).hidden)
+    assert torch.equal(examples.conditioning.hidden[:-1], encoded(tiny_parts, folder).conditioning.hidden)
+    assert examples.buckets[0].captions.tolist() == [0, 1, 0]
+
+
+def test_the_trigger_is_in_every_text(tiny_parts: Parts, folder: Path) -> None:
+    settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
+    examples, shown = encode_examples(tiny_parts, folder, **settings, trigger="水墨", tick=lambda *_: None)
+    assert [each.text for each in shown] == [CAPTIONS["01.png"], f"水墨, {CAPTIONS['02.png']}", CAPTIONS["03.png"]]
+    assert torch.equal(examples.conditioning.hidden[1:], tiny_parts.condition([shown[1].text]).hidden)
+
+
+def test_pictures_of_a_shape_share_a_bucket(tiny_parts: Parts, folder: Path) -> None:
+    """Upright 64 x 96, square, and lying 256 x 128, at 192 x 192 pixels."""
+    examples = encoded(tiny_parts, folder, crop="bucket", resolution=192)
+    sizes = [tuple(bucket.latents.shape[-2:]) for bucket in examples.buckets]
+    assert sizes == [(16, 32), (24, 24), (32, 16)]
+    assert [bucket.captions.tolist() for bucket in examples.buckets] == [[0], [1], [0]]
+    with Image.open(folder / "03.png") as lying:
+        assert torch.equal(examples.buckets[0].latents[0], tiny_parts.encode(to_pixels(lying.convert("RGB"))))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from runner.errors import Stopped, StoryInvalid
+from runner.memory.plan import Way
 from runner.models.conditioning import Conditioning
 from runner.models.layout import KOLORS
 from runner.models.lora import LoraWeights, Merge, lora_bytes
@@ -21,10 +23,10 @@ from runner.models.schedule import NoiseSchedule
 from runner.spec.story import Lora
 from runner.training import loop
 from runner.training.adapters import add_adapters
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import Trained, train
-from runner.training.state import read_state
-from tests.tensors import PROJECTIONS, projections, same
+from runner.training.state import State, read_state
+from tests.tensors import PROJECTIONS, difference, projections, same
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 Tick = Callable[[int, int], None]
@@ -53,26 +55,25 @@ class SmallNet(nn.Module):
 
 
 class Poisoned(SmallNet):
-    """A network whose output is no number from call ``at`` on."""
+    """A network whose output is no number at the calls ``at``."""
 
-    def __init__(self, *, at: int) -> None:
+    def __init__(self, *, at: Collection[int]) -> None:
         super().__init__()
         self._calls, self._at = 0, at
 
     def forward(self, *given: Any, **said: Any) -> torch.Tensor:
         self._calls += 1
         drawn = super().forward(*given, **said)
-        return drawn if self._calls < self._at else drawn * float("nan")
+        return drawn * float("nan") if self._calls in self._at else drawn
 
 
-def examples(*, count: int = 3, width: int = 4) -> Examples:
-    """Make up a training set: ``count`` pictures in two variants, two captions."""
+def examples(*, width: int = 4, more: int = 0) -> Examples:
+    """Make up a training set: three pictures in two variants, two captions; ``more`` pictures of another shape."""
     chance = torch.Generator().manual_seed(0)
-    return Examples(
-        torch.randn(count, 2, 4, 8, 8, generator=chance),
-        Conditioning(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance)),
-        torch.arange(count) % 2,
-    )
+    square = torch.randn(3, 2, 4, 8, 8, generator=chance)
+    heard = Conditioning(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance))
+    latents = [square, torch.randn(more, 2, 4, 4, 16, generator=chance)] if more else [square]
+    return Examples(heard, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 
 def lora(**settings: Any) -> Lora:
@@ -93,10 +94,12 @@ def stop_at(step: int) -> Tick:
     return tick
 
 
-def trained(folder: Path, settings: Lora, *, tick: Tick = go_on, unet: nn.Module | None = None) -> Trained:
+def trained(
+    folder: Path, settings: Lora, *, tick: Tick = go_on, unet: nn.Module | None = None, given: Examples | None = None
+) -> Trained:
     unet = SmallNet() if unet is None else unet
-    width = 4 if isinstance(unet, SmallNet) else 32
-    return train(unet, SCHEDULE, examples(width=width), settings, state=folder, tick=tick)
+    given = examples(width=4 if isinstance(unet, SmallNet) else 32) if given is None else given
+    return train(unet, SCHEDULE, given, settings, state=folder, tick=tick)
 
 
 def tensors(weights: LoraWeights) -> Mapping[str, torch.Tensor]:
@@ -139,11 +142,30 @@ def test_losses_read_a_few_at_a_time_are_all_there_and_in_order(
     assert trained(tmp_path / "parts", lora(steps=8)).losses == expected
 
 
-def test_a_bad_loss_read_late_names_its_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_losses_read_late_name_their_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 4)
     monkeypatch.setattr(loop, "SAVING_SHARE", 1e-9)
-    with pytest.raises(StoryInvalid, match="at step 2"):
-        trained(tmp_path, lora(learning_rate=1.0, weight_decay=0.0), unet=Poisoned(at=2))
+    with pytest.raises(StoryInvalid, match="at 5 of 9 steps, at last at step 9"):
+        trained(tmp_path, lora(steps=12), unet=Poisoned(at={2, 4, 5, 8, 9}))
+
+
+def test_a_bad_step_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before, after = (stopped_at(tmp_path / str(step), step, bad={3}) for step in (2, 3))
+    assert before is not None
+    assert after is not None
+    assert "step 3 is no number" in caplog.text
+    assert (before.step, after.step) == (2, 3)
+    assert same(before.tensors, after.tensors)
+    assert math.isnan(after.losses[2])
+    whole = trained(tmp_path / "whole", lora(ema_decay=0.9), unet=Poisoned(at={3}))
+    assert [math.isnan(loss) for loss in whole.losses] == [step == 3 for step in range(1, 7)]
+
+
+def stopped_at(folder: Path, step: int, *, bad: Collection[int]) -> State | None:
+    """Give the state after ``step``, with no number at the steps ``bad``."""
+    with pytest.raises(Stopped):
+        trained(folder, lora(ema_decay=0.9), tick=stop_at(step), unet=Poisoned(at=bad))
+    return read_state(folder)
 
 
 def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_parts: Parts, tmp_path: Path) -> None:
@@ -161,21 +183,94 @@ def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
     """Merged into the checkpoint at strength 1, they give what the network gave at the end of training."""
     unet, plain = SmallNet(), SmallNet()
     Merge(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
-    sample, hidden = examples().latents[0], examples().conditioning.hidden
+    sample, hidden = examples().buckets[0].latents[0], examples().conditioning.hidden
     outputs = [each(sample, torch.zeros(1), encoder_hidden_states=hidden) for each in (unet, plain)]
     torch.testing.assert_close(*outputs)
 
 
+ELABORATE = {
+    "schedule": "cosine",
+    "warmup_steps": 2,
+    "max_grad_norm": 0.01,
+    "ema_decay": 0.9,
+    "min_snr_gamma": 1.0,
+    "noise_offset": 0.1,
+    "caption_dropout": 0.5,
+}
+
+
+@pytest.mark.parametrize("settings", [{}, ELABORATE, {"optimizer": "prodigy", "learning_rate": 1.0}])
 @pytest.mark.parametrize("step", range(1, 7))
-def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int) -> None:
-    whole = trained(tmp_path / "whole", lora())
+def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int, settings: dict[str, Any]) -> None:
+    whole = trained(tmp_path / "whole", lora(**settings))
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", lora(), tick=stop_at(step))
+        trained(tmp_path / "parts", lora(**settings), tick=stop_at(step))
     torch.manual_seed(step)
-    resumed = trained(tmp_path / "parts", lora())
+    resumed = trained(tmp_path / "parts", lora(**settings))
     assert resumed.resumed_at == step
     assert resumed.losses == whole.losses
     assert same(tensors(resumed.weights), tensors(whole.weights))
+
+
+def test_pictures_of_several_shapes_are_learnt_and_a_stop_changes_nothing(tmp_path: Path) -> None:
+    given = examples(more=2)
+    whole = trained(tmp_path / "whole", lora(steps=10), given=given)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", lora(steps=10), given=given, tick=stop_at(4))
+    resumed = trained(tmp_path / "parts", lora(steps=10), given=given)
+    assert same(tensors(resumed.weights), tensors(whole.weights))
+    given.buckets[1].latents.zero_()
+    assert not same(tensors(trained(tmp_path / "other", lora(steps=10), given=given).weights), tensors(whole.weights))
+
+
+def samples(
+    folder: Path, settings: Lora, *, stop_in: int | None = None
+) -> tuple[dict[int, torch.Tensor], Trained | None]:
+    """Train, and take what the network gives at every call for samples; with ``stop_in``, stop in that one."""
+    drawn: dict[int, torch.Tensor] = {}
+    hidden = examples().conditioning.hidden
+
+    def sample(unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
+        assert not unet.training
+        if step == stop_in:
+            raise Stopped("stop")
+        with torch.inference_mode():
+            drawn[step] = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=hidden)
+        tick()
+
+    try:
+        result = train(SmallNet(), SCHEDULE, examples(), settings, state=folder, tick=go_on, sample=sample)
+    except Stopped:
+        return drawn, None
+    return drawn, result
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_samples_are_of_what_would_be_kept_and_change_nothing(tmp_path: Path, ema_decay: float | None) -> None:
+    settings = lora(sample_every=2, ema_decay=ema_decay)
+    drawn, result = samples(tmp_path / "whole", settings)
+    plain = trained(tmp_path / "plain", settings)
+    assert list(drawn) == [2, 4, 6]
+    assert result is not None
+    assert same(tensors(result.weights), tensors(plain.weights))
+    unet = SmallNet()
+    Merge(unet, plain.weights).set(1.0)
+    kept = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=examples().conditioning.hidden)
+    torch.testing.assert_close(drawn[6].clone(), kept)
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_stop_while_samples_are_drawn_draws_them_later(tmp_path: Path, step: int) -> None:
+    settings = lora(sample_every=2)
+    whole, result = samples(tmp_path / "whole", settings)
+    before, stopped = samples(tmp_path / "parts", settings, stop_in=step)
+    after, resumed = samples(tmp_path / "parts", settings)
+    assert stopped is None
+    assert sorted(before.keys() | after.keys()) == [2, 4, 6]
+    assert same({str(each): after[each] for each in after}, {str(each): whole[each] for each in after})
+    assert resumed is not None
+    assert result is not None
+    assert same(tensors(resumed.weights), tensors(result.weights))
 
 
 def test_a_signal_that_lightning_hears_first_saves_too(tmp_path: Path) -> None:
@@ -217,7 +312,21 @@ def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"dropout": 0.0}, {"init_lora_weights": "kaiming"}, {"weight_decay": 1.0}]
+    "change",
+    [
+        {"seed": 1},
+        {"dropout": 0.0},
+        {"init_lora_weights": "kaiming"},
+        {"weight_decay": 1.0},
+        {"min_snr_gamma": 0.1},
+        {"noise_offset": 0.1},
+        {"caption_dropout": 0.5},
+        {"schedule": "linear"},
+        {"warmup_steps": 3},
+        {"max_grad_norm": 1e-6},
+        {"ema_decay": 0.9},
+        {"optimizer": "prodigy"},
+    ],
 )
 def test_every_setting_has_a_say(tmp_path: Path, change: dict[str, Any]) -> None:
     one, other = (trained(tmp_path / name, lora(**settings)) for name, settings in (("one", {}), ("other", change)))
@@ -236,11 +345,42 @@ def test_checkpointing_spends_time_and_changes_nothing(tiny_parts: Parts, tmp_pa
     assert same(tensors(one.weights), tensors(other.weights))
 
 
+def test_a_streamed_unet_learns_the_same(tiny_parts: Parts, tmp_path: Path) -> None:
+    one, other = (
+        train(
+            tiny_parts.training_unet(),
+            SCHEDULE,
+            examples(width=32),
+            lora(steps=3),
+            state=tmp_path / str(way.streamed),
+            tick=go_on,
+            way=way,
+            device="cpu",
+        )
+        for way in (Way(), Way(streamed=True, checkpointing=True))
+    )
+    assert one.losses == other.losses
+    assert same(tensors(one.weights), tensors(other.weights))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_split_batch_learns_the_same_to_rounding(tmp_path: Path, rows: int) -> None:
+    settings = lora(batch_size=4, dropout=0.0)
+    whole, split = (
+        train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path / str(way.rows), tick=go_on, way=way)
+        for way in (Way(), Way(rows=rows))
+    )
+    assert split.losses == pytest.approx(whole.losses, rel=1e-5)
+    for name, tensor in tensors(split.weights).items():
+        assert difference(tensor, tensors(whole.weights)[name]) < 1e-3
+    assert split.losses != trained(tmp_path / "other", lora(batch_size=rows, dropout=0.0)).losses
+
+
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: float) -> None:
     spoiled = examples()
-    spoiled.latents[:] = poison
-    with pytest.raises(StoryInvalid, match=r"the loss is (nan|inf) at step 1") as caught:
+    spoiled.buckets[0].latents[:] = poison
+    with pytest.raises(StoryInvalid, match="no number at 5 of 5 steps") as caught:
         train(SmallNet(), SCHEDULE, spoiled, lora(), state=tmp_path, tick=go_on)
     assert "lora.learning_rate, now 0.01" in caught.value.hint
 

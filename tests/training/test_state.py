@@ -9,14 +9,15 @@ import torch
 from runner.training.state import State, read_state, write_state
 from tests.tensors import same
 
-STATE = State(3, {"0": torch.arange(6.0).reshape(2, 3).T, "0.exp_avg": torch.ones(2)}, (0.1, 1 / 3, 2e-9))
+TENSORS = {"vector": torch.arange(6.0).reshape(2, 3).T, "optimizer.exp_avg": torch.ones(2)}
+STATE = State(3, TENSORS, {"group.d": 1 / 3, "group.growth_rate": float("inf")}, (0.1, 1 / 3, 2e-9))
 
 
 def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     write_state(tmp_path / "new" / "folder", STATE)
     read = read_state(tmp_path / "new" / "folder")
     assert read is not None
-    assert (read.step, read.losses) == (STATE.step, STATE.losses)
+    assert (read.step, read.numbers, read.losses) == (STATE.step, STATE.numbers, STATE.losses)
     assert same(read.tensors, STATE.tensors)
 
 
@@ -31,7 +32,7 @@ def test_a_save_cut_short_leaves_the_one_before(tmp_path: Path) -> None:
     read = read_state(tmp_path)
     assert read is not None
     assert read.step == 3
-    write_state(tmp_path, State(4, STATE.tensors, (*STATE.losses, 0.5)))
+    write_state(tmp_path, State(4, STATE.tensors, STATE.numbers, (*STATE.losses, 0.5)))
     again = read_state(tmp_path)
     assert again is not None
     assert again.step == 4

@@ -1,0 +1,143 @@
+"""The default story's work under a cap of GPU memory, and what came of it under several, side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from runner.device import find_device, gpu_memory
+from runner.memory.plan import GIB
+from runner.memory.story import plan_story
+from runner.models.conditioning import Conditioning
+from runner.models.lora import lora_bytes
+from runner.models.parts import Parts
+from runner.models.pixels import to_picture, to_pixels
+from runner.rendering.denoise import denoise
+from runner.spec.story import Story
+from runner.training.examples import Examples
+from runner.training.loop import train
+from tests.full.meter import Meter, psnr
+from tests.full.story import Size, photo, quiet
+
+PICTURES, SCENES = 2, 2
+
+
+def story_parts(size: Size, story: Story, cap: float | None) -> Parts:
+    """Open the checkpoint as a run of the story would under a cap."""
+    there = gpu_memory() if cap is None else int(cap * GIB)
+    plan = plan_story(story, size.checkpoint, there=there)
+    return Parts(size.checkpoint, device=find_device(), memory=plan)
+
+
+def run_story(size: Size, cap: float | None) -> dict[str, Any]:
+    """Do a story's work under a cap of GiB; leaves its pictures and tensors in FOLDER."""
+    story, meter = size.story(), Meter()
+    parts = story_parts(size, story, cap)
+    scenes = story.resolved_scenes()[:SCENES]
+    texts = [text for scene in scenes for text in (scene.prompt, scene.negative_prompt)]
+    with meter("condition, first text, loading"):
+        first = parts.condition(texts[:1])
+    with meter(f"condition, {len(texts)} texts"):
+        conditioning = parts.condition(texts)
+    assert torch.equal(conditioning.hidden[:1], first.hidden)
+    parts.release("text_encoder")
+    with meter(f"encode, {PICTURES} pictures"):
+        latents = torch.stack([parts.encode(to_pixels(photo(n, size.pixels))).cpu() for n in range(PICTURES)])
+    parts.release()
+    heard = Conditioning(conditioning.hidden[:1].cpu(), conditioning.pooled[:1].cpu())
+    known = Examples(latents, heard, torch.zeros(PICTURES, dtype=torch.long))
+    with tempfile.TemporaryDirectory() as state, meter(f"train, {story.lora.steps} steps"):
+        trained = train(
+            parts.training_unet(),
+            parts.schedule(),
+            known,
+            story.lora,
+            state=Path(state),
+            tick=quiet,
+            way=parts.memory.way("train"),
+            device=parts.device,
+        )
+    folder = size.folder / named(cap)
+    folder.mkdir(exist_ok=True)
+    lora = folder / "lora.safetensors"
+    lora.write_bytes(lora_bytes(trained.weights, metadata={}))
+    losses, seconds = trained.losses, trained.seconds
+    del trained
+    parts.release()
+    for number, scene in enumerate(scenes):
+        rows = slice(2 * number, 2 * number + 2)
+        with meter(f"render, picture {number + 1}" + (", loading" if not number else "")):
+            drawn = denoise(
+                parts.predictor(lora=lora, strength=scene.lora_scale),
+                parts.schedule(),
+                Conditioning(conditioning.hidden[rows], conditioning.pooled[rows]),
+                seed=scene.seed,
+                height=scene.height,
+                width=scene.width,
+                steps=scene.steps,
+                guidance_scale=scene.guidance_scale,
+                tick=quiet,
+            )
+            picture = to_picture(parts.decode(drawn))
+        picture.save(folder / f"{number + 1}.png")
+    free, total = torch.cuda.mem_get_info() if parts.device == "cuda" else (0, 0)
+    return {
+        "ways": {name: str(parts.memory.way(name)) for name in parts.memory.ladders},
+        "expected": {name: parts.memory.way(name).bytes for name in parts.memory.ladders},
+        "rows": meter.rows,
+        "beside torch": total - free - torch.cuda.memory_reserved() if total else None,
+        "losses": losses,
+        "train seconds": round(seconds, 1),
+        "digests": {
+            "conditioning": digest(conditioning.hidden.cpu().numpy().tobytes()),
+            "latents": digest(latents.numpy().tobytes()),
+            "lora": digest(lora.read_bytes()),
+        },
+    }
+
+
+def named(cap: float | None) -> str:
+    """Name a run's folder."""
+    return "uncapped" if cap is None else f"cap-{cap:g}"
+
+
+def digest(content: bytes) -> str:
+    """Hash some bytes."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def print_runs(folder: Path, caps: list[float | None], runs: dict[str, dict[str, Any]]) -> None:
+    """Print the caps side by side, as Markdown."""
+    whole = runs[named(None)]
+    print("\n| | " + " | ".join(named(cap) for cap in caps) + " |\n|---|" + "---|" * len(caps))
+    for name in whole["rows"]:
+        cells = [runs[named(cap)]["rows"][name] for cap in caps]
+        shown = (f"{cell['seconds']:.1f} s, {cell.get('reserved', 0) / GIB:.1f} GiB" for cell in cells)
+        print(f"| {name} | " + " | ".join(shown) + " |")
+    for name in whole["ways"]:
+        shown = (
+            f"{runs[named(cap)]['ways'][name]} ({runs[named(cap)]['expected'][name] / GIB:.1f} GiB)" for cap in caps
+        )
+        print(f"| plan: {name} | " + " | ".join(shown) + " |")
+    for name, value in whole["digests"].items():
+        shown = ("the same" if runs[named(cap)]["digests"][name] == value else "differs" for cap in caps)
+        print(f"| {name} | " + " | ".join(shown) + " |")
+    worst = (
+        max(abs(a - b) / b for a, b in zip(runs[named(cap)]["losses"], whole["losses"], strict=True)) for cap in caps
+    )
+    print("| losses differ by | " + " | ".join(f"{each:.1e}" for each in worst) + " |")
+    for number in range(1, SCENES + 1):
+        cells = []
+        for cap in caps:
+            ours, theirs = (np.asarray(Image.open(folder / named(each) / f"{number}.png")) for each in (cap, None))
+            ratio, most = psnr(ours, theirs, 255)
+            cells.append(f"{ratio:.1f} dB, at most {most:.0f} levels")
+        print(f"| picture {number} | " + " | ".join(cells) + " |")
+    beside = (runs[named(cap)]["beside torch"] for cap in caps)
+    print("| beside torch | " + " | ".join(f"{(each or 0) / GIB:.2f} GiB" for each in beside) + " |", flush=True)

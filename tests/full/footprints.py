@@ -1,0 +1,85 @@
+"""What each computation takes beside its weights: the table in ``runner.memory.plan``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runner.benching.networks import configs_of, made_up
+from runner.device import find_device
+from runner.memory.plan import Way
+from runner.models.conditioning import Conditioning
+from runner.models.layout import KOLORS
+from runner.models.parts import size_ids
+from runner.models.pixels import to_pixels
+from runner.models.predictor import Predictor
+from runner.models.schedule import NoiseSchedule
+from runner.models.strips import decode_in_strips, encode_in_strips
+from runner.training.examples import Examples
+from runner.training.loop import train
+from tests.full.meter import Meter, psnr, told
+from tests.full.story import Size, photo, quiet
+
+
+def measure(size: Size) -> dict[str, Any]:
+    """Measure what each computation takes, with weights made up: no file of weights is read."""
+    device = find_device()
+    known, meter, pixels = configs_of(size.checkpoint), Meter(), size.pixels
+    half = torch.float16 if device == "cuda" else torch.float32
+    schedule = NoiseSchedule.from_config(KOLORS["scheduler"])
+    latents = torch.randn(1, 4, pixels // 8, pixels // 8, device=device)
+    with torch.inference_mode():
+        for part, strips in (("vae_decoder", decode_in_strips), ("vae_encoder", encode_in_strips)):
+            network = made_up(part, known, device=device, dtype=torch.float32)
+            given = latents if part == "vae_decoder" else to_pixels(photo(0, pixels)).to(device)
+            results = []
+            for name, work in (("whole", network), ("in strips", lambda x, n=network, s=strips: s(n, x))):
+                with meter(f"{part} {name}, first"):
+                    result = work(given)
+                results.append(result.cpu())
+                del result
+                with meter(f"{part} {name}, again"):
+                    work(given)
+            peak = float(results[0].abs().max())
+            ratio, most = psnr(results[1], results[0], peak)
+            print(f"{part} in strips: PSNR {ratio:.1f} dB, largest difference {most / peak:.1e} of the largest value")
+            del network
+        unet = made_up("unet", known, device=device, dtype=half)
+        texts = examples(known, pixels=pixels).conditioning
+        heard = Conditioning(texts.hidden.to(device, half), texts.pooled.to(device, half))
+        for recorded in (False, True):
+            predictor = Predictor(unet, recorded=recorded)
+            with meter(f"prediction of 2 rows, {'recorded' if recorded else 'called'}"):
+                predict = predictor.listen(heard, latents, size_ids(pixels, pixels).repeat(2))
+                predict(latents, 500)
+            del predictor, predict
+        del unet
+    for rows, checkpointing in ((1, False), (4, False), (1, True), (4, True), (8, True)):
+        lora = size.story().lora.model_copy(update={"steps": 3, "batch_size": rows})
+        unet = made_up("unet", known, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
+        name = f"training, {rows} a step, computed {'twice' if checkpointing else 'once'}"
+        with tempfile.TemporaryDirectory() as state, meter(name):
+            train(
+                unet,
+                schedule,
+                examples(known, pixels=pixels),
+                lora,
+                state=Path(state),
+                tick=quiet,
+                way=Way(checkpointing=checkpointing),
+            )
+        del unet
+    for name, row in meter.rows.items():
+        print(told(name, row), flush=True)
+    return meter.rows
+
+
+def examples(known: Any, *, pixels: int) -> Examples:
+    """Make up a training set of four pictures and two captions."""
+    chance = torch.Generator().manual_seed(0)
+    width = known["unet"]["encoder_hid_dim"]
+    conditioning = Conditioning(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
+    return Examples(torch.randn(4, 1, 4, pixels // 8, pixels // 8, generator=chance), conditioning, torch.arange(4) % 2)

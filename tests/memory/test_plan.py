@@ -1,0 +1,105 @@
+"""What the default story does on GPUs of several sizes, and that every step down needs less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.configs import KOLORS
+from runner.memory.plan import GIB, LADDERS, MemoryPlan, Way, Work, plan_memory, told
+
+
+def work(**changes: Any) -> Work:
+    """The default story's, or another."""
+    settings: dict[str, Any] = {"item": 2, "resolution": 1024, "batch_size": 1, "rank": 16, "checkpointing": "auto"}
+    return Work(**{**settings, "width": 1024, "height": 1024, **changes})
+
+
+def plan(memory: float | None, **changes: Any) -> MemoryPlan:
+    return plan_memory(KOLORS, work(**changes), memory=None if memory is None else int(memory * GIB))
+
+
+def chosen(memory: float, **changes: Any) -> dict[str, str]:
+    """Name what is given up for memory, by ladder."""
+    found = plan(memory, **changes)
+    given_up = {}
+    for name in found.ladders:
+        way = found.way(name)
+        flags = ("streamed", "strips", "checkpointing", "rows")
+        given_up[name] = " ".join(flag for flag in flags if getattr(way, flag))
+    return given_up
+
+
+NOTHING = {"condition": "", "encode": "", "train": "", "render": ""}
+
+
+@pytest.mark.parametrize(
+    ("memory", "given_up"),
+    [
+        (80, {}),
+        (24, {}),
+        (16, {}),
+        (12, {"condition": "streamed"}),
+        (8, {"condition": "streamed", "train": "checkpointing", "render": "streamed strips"}),
+        (5, {"condition": "streamed", "train": "streamed checkpointing", "render": "streamed strips"}),
+    ],
+)
+def test_the_default_story(memory: float, given_up: dict[str, str]) -> None:
+    assert chosen(memory) == NOTHING | given_up
+    for name in LADDERS:
+        assert 0 < plan(memory).way(name).bytes <= memory * GIB
+
+
+@pytest.mark.parametrize(("memory", "rows"), [(80, None), (40, 4), (24, 2), (13, 1)])
+def test_a_batch_is_split_to_fit(memory: float, rows: int | None) -> None:
+    assert plan(memory, batch_size=8, checkpointing=False).way("train").rows == rows
+
+
+def test_more_at_once_computed_twice_is_faster_than_one_at_a_time_computed_once() -> None:
+    way = plan(13, batch_size=4).way("train")
+    assert way.checkpointing
+    assert way.rows is None
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_story_that_decides_itself_is_obeyed(checkpointing: bool) -> None:
+    ladder = plan(None, batch_size=4, checkpointing=checkpointing).ladders["train"]
+    assert {way.checkpointing for way in ladder} == {checkpointing}
+    assert any(way.streamed for way in ladder) == checkpointing
+
+
+@pytest.mark.parametrize("memory", [None, 80, 12, 8, 3, 0.1])
+def test_every_step_down_needs_less_until_there_is_none(memory: float | None) -> None:
+    for stage, names in LADDERS.items():
+        lower: MemoryPlan | None = plan(memory, batch_size=4)
+        while lower is not None:
+            before, lower = lower, lower.lower(stage)
+            assert lower is None or all(
+                lower.way(name).bytes < before.way(name).bytes or len(before.ladders[name]) == 1 for name in names
+            )
+        assert all(len(before.ladders[name]) == 1 for name in names)
+
+
+def test_a_stage_steps_down_alone() -> None:
+    before = plan(80)
+    after = before.lower("train")
+    assert after is not None
+    assert after.way("train") != before.way("train")
+    assert after.ways("render") == before.ways("render")
+    assert before.lower("fetch") is None
+
+
+def test_what_a_larger_story_needs() -> None:
+    small, large = plan(None), plan(None, width=2048, resolution=1536, rank=64)
+    assert all(large.way(name).bytes > small.way(name).bytes for name in ("encode", "train", "render"))
+    assert large.way("condition") == small.way("condition")
+
+
+def test_what_is_given_up_is_told() -> None:
+    lines = dict(told(plan(8)))
+    assert "of 8.0 GiB: weights come from CPU memory piece by piece" in lines["condition"]
+    assert lines["train"].endswith("activations computed twice")
+    assert "VAE strip by strip" in lines["render"]
+    assert str(Way()) == "all at once"
+    assert str(Way(rows=2)) == "2 a pass, gradients summed"

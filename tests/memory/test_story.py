@@ -1,0 +1,36 @@
+"""A story's plan: for the memory there is, and no more than it may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.memory.plan import GIB
+from runner.memory.story import plan_story, work_of
+from runner.spec import Story, load_story
+
+SPEC = Path(__file__).parents[2] / "specs" / "story.yaml"
+
+
+def story(*overrides: str) -> Story:
+    return load_story(SPEC.read_bytes(), name=SPEC.name, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("said", "there", "memory"),
+    [("null", 24, 24), ("8", 24, 8), ("24", 8, 8), ("8", None, 8), ("null", None, None)],
+)
+def test_the_smaller_of_what_there_is_and_what_may_be_taken(said: str, there: int | None, memory: int | None) -> None:
+    plan = plan_story(story(f"model.memory={said}"), None, there=there and there * GIB)
+    assert plan.memory == (memory and memory * GIB)
+
+
+def test_the_largest_scene_counts() -> None:
+    found = work_of(story("scenes.1.width=2048", "scenes.2.height=1536", "model.dtype=float32"))
+    assert (found.width, found.height, found.item) == (2048, 1024, 4)
+
+
+def test_a_checkpoints_own_configs_count(tiny_checkpoint: Path) -> None:
+    tiny, kolors = (plan_story(story(), checkpoint, there=None) for checkpoint in (tiny_checkpoint, None))
+    assert all(tiny.way(name).bytes < kolors.way(name).bytes / 2 for name in tiny.ladders)

@@ -1,0 +1,122 @@
+"""A network whose weights come piece by piece computes what a resident one does, to the bit, forward and backward."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from runner.models.architecture import build_unet
+from runner.models.streaming import stream, text_pieces, unet_pieces
+from tests.tiny import configs, text_encoder
+
+CPU = torch.device("cpu")
+
+
+def unet() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_unet(configs()["unet"]).requires_grad_(False)
+
+
+def asked(network: nn.Module, **settings: Any) -> torch.Tensor:
+    chance = torch.Generator().manual_seed(1)
+    return network(
+        torch.randn(2, 4, 8, 8, generator=chance, requires_grad=settings.pop("learns", False)),
+        torch.tensor([500.0]),
+        encoder_hidden_states=torch.randn(2, 256, 32, generator=chance),
+        add_time_id=torch.ones(12),
+        add_text_embeds=torch.randn(2, 32, generator=chance),
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("room", [0, 200_000])
+def test_a_streamed_unet_is_the_resident_one(room: int) -> None:
+    streamed = unet()
+    stream(streamed, unet_pieces(streamed), device=CPU, room=room, pinned=True)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert torch.equal(asked(streamed), asked(unet()))
+
+
+def test_a_streamed_text_encoder_is_the_resident_one() -> None:
+    def heard(streams: bool) -> Sequence[torch.Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            encoder = text_encoder(configs()["text_encoder"]).requires_grad_(False)
+        if streams:
+            stream(encoder, text_pieces(encoder), device=CPU, room=0, pinned=False)
+        with torch.inference_mode():
+            return encoder(input_ids=torch.arange(256)[None], output_hidden_states=True).hidden_states
+
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(heard(True), heard(False), strict=True))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_are_the_resident_ones(checkpointing: bool) -> None:
+    def gradients(streams: bool) -> list[torch.Tensor]:
+        network = unet().train()
+        learned = [layer.attn1.to_q.weight.requires_grad_() for layer in network.modules() if hasattr(layer, "attn1")]
+        if streams:
+            stream(network, unet_pieces(network), device=CPU, room=0, pinned=True)
+        found = []
+        for _ in range(3):  # the second pass knows the order of the backward pass, the third follows one that knew it
+            found += torch.autograd.grad(asked(network, use_gradient_checkpointing=checkpointing).sum(), learned)
+        return found
+
+    ours, theirs = gradients(True), gradients(False)
+    assert len(ours) == 33
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_weights_are_there_only_in_their_turn() -> None:
+    network = unet()
+    pieces = unet_pieces(network)
+    at_home = [id(next(piece.parameters())) for piece in pieces]
+    stream(network, pieces, device=CPU, room=0, pinned=False)
+    came: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def look(piece: nn.Module, _given: Any) -> None:
+        nonlocal most
+        gc.collect()
+        came.append(weakref.ref(next(piece.parameters())))
+        most = max(most, sum(each() is not None for each in came))
+        assert sum(id(next(each.parameters())) != home for each, home in zip(pieces, at_home, strict=True)) == 1
+
+    for piece in pieces:
+        piece.register_forward_pre_hook(look)
+    with torch.inference_mode():
+        asked(network)
+    assert len(came) == len(pieces)
+    assert most == 1
+    assert [id(next(piece.parameters())) for piece in pieces] == at_home
+
+
+def test_a_change_of_the_weights_is_seen_by_the_next_pass() -> None:
+    streamed, resident = unet(), unet()
+    stream(streamed, unet_pieces(streamed), device=CPU, room=0, pinned=False)
+    with torch.inference_mode():
+        asked(streamed)
+        for network in (streamed, resident):
+            for parameter in network.parameters():
+                parameter.data.mul_(1.5)
+        assert torch.equal(asked(streamed), asked(resident))
+
+
+def test_a_pass_cut_short_leaves_nothing_behind() -> None:
+    streamed = unet()
+    pieces = unet_pieces(streamed)
+    stream(streamed, pieces, device=CPU, room=0, pinned=False)
+    handle = pieces[4].register_forward_hook(lambda *_: (_ for _ in ()).throw(MemoryError))
+    with torch.inference_mode():
+        with pytest.raises(MemoryError):
+            asked(streamed)
+        handle.remove()
+        assert torch.equal(asked(streamed), asked(unet()))

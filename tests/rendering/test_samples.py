@@ -1,0 +1,71 @@
+"""Samples are pictures of their scenes, drawn once each, and the same as the scenes would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runner.errors import Stopped
+from runner.models.parts import Parts
+from runner.models.pixels import to_picture
+from runner.rendering.denoise import denoise
+from runner.rendering.samples import Sampler
+from runner.spec.story import SampleScene
+
+SCENES = [
+    SampleScene(number=1, seed=5, width=64, height=64, steps=2, guidance_scale=3.0),
+    SampleScene(number=4, seed=6, width=128, height=64, steps=2, guidance_scale=1.0),
+]
+
+
+@pytest.fixture
+def sampler(tiny_parts: Parts, tmp_path: Path) -> Sampler:
+    heard = tiny_parts.condition(["一只猫", ""])
+    return Sampler(tiny_parts.schedule(), tiny_parts.decode, [(scene, heard) for scene in SCENES], tmp_path / "samples")
+
+
+def nothing() -> None:
+    """Go on."""
+
+
+def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_parts: Parts) -> None:
+    unet = tiny_parts.unet()
+    sampler(unet, 50, nothing)
+    assert sorted(path.name for path in sampler.folder.iterdir()) == ["0050-01.png", "0050-04.png"]
+    with Image.open(sampler.folder / "0050-04.png") as picture:
+        assert picture.size == (128, 64)
+        assert picture.info["kolora.step"] == "50"
+    scene, heard = sampler.scenes[0]
+    latents = denoise(
+        unet,
+        sampler.schedule,
+        heard,
+        seed=scene.seed,
+        height=64,
+        width=64,
+        steps=2,
+        guidance_scale=3.0,
+        tick=lambda *_: None,
+    )
+    with Image.open(sampler.folder / "0050-01.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(to_picture(tiny_parts.decode(latents))))
+
+
+def test_what_is_drawn_is_not_drawn_again_and_what_was_cut_short_is(sampler: Sampler, tiny_parts: Parts) -> None:
+    calls: list[None] = []
+
+    def stop() -> None:
+        calls.append(None)
+        if len(calls) == 4:  # in the second scene
+            raise Stopped("stop")
+
+    with pytest.raises(Stopped):
+        sampler(tiny_parts.unet(), 50, stop)
+    (first,) = sampler.folder.iterdir()
+    before = first.stat().st_mtime_ns
+    sampler(tiny_parts.unet(), 50, nothing)
+    assert first.stat().st_mtime_ns == before
+    assert len(list(sampler.folder.iterdir())) == 2

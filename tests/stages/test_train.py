@@ -1,0 +1,157 @@
+"""The stages around training leave what they promise, the same when a run was cut, and facts for the report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from runner.artifacts import files_in
+from runner.errors import Stopped
+from runner.models.parts import Parts
+from runner.spec.story import Lora, Prior, SampleScene
+from runner.stages import Job, Tick, condition, encode, prior, train
+
+SCENE = SampleScene(number=1, seed=5, width=64, height=64, steps=1, guidance_scale=3.0)
+LORA = Lora(rank=2, steps=4, resolution=64, sample_every=2)
+
+
+def go_on(*_: int) -> None:
+    """Let the stage run."""
+
+
+class Stages:
+    """Runs stages one after the other in a folder, on the tiny checkpoint."""
+
+    def __init__(self, root: Path, parts: Parts) -> None:
+        self.root, self.parts = root, parts
+
+    def clear(self, name: str) -> None:
+        """Forget a stage and its state."""
+        for folder in (self.root / name, self.root / f"{name}.state"):
+            shutil.rmtree(folder)
+
+    def run(self, stage: Any, part: Any, name: str, *inputs: str, tick: Tick = go_on) -> dict[str, Any]:
+        shutil.rmtree(self.root / name, ignore_errors=True)
+        (self.root / name).mkdir()
+        (self.root / f"{name}.state").mkdir(exist_ok=True)
+        job = Job(
+            folder=self.root / name,
+            state=self.root / f"{name}.state",
+            inputs={each: self.root / each for each in inputs},
+            log=self.root / "logs" / f"{name}.log",
+            parts=lambda: self.parts,
+            tick=tick,
+        )
+        facts: dict[str, Any] = stage.run(part, job)
+        return facts
+
+
+@pytest.fixture
+def stages(tiny_parts: Parts, tmp_path: Path) -> Stages:
+    """Give stages whose filter left three pictures."""
+    pictures = tmp_path / "filter" / "train"
+    pictures.mkdir(parents=True)
+    for number in range(3):
+        Image.linear_gradient("L").rotate(90 * number).resize((64, 64)).convert("RGB").save(pictures / f"{number}.png")
+    with (pictures / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [("0.png", "一只猫"), ("1.png", "a cat, " * 200), ("2.png", "一只猫")]
+        csv.writer(file).writerows([("file_name", "text"), *rows])
+    return Stages(tmp_path, tiny_parts)
+
+
+def encoded(stages: Stages, **changes: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": None, "trigger": ""}
+    lora = encode.Preparation(**{**settings, "template": None, "caption_dropout": False, **changes})
+    return stages.run(encode, encode.Part(checkpoint="c", dtype="auto", lora=lora), "encode", "filter")
+
+
+def trained(stages: Stages, *, tick: Tick = go_on) -> dict[str, Any]:
+    part = train.Part(checkpoint="c", dtype="auto", lora=LORA, samples=(SCENE,))
+    return stages.run(train, part, "train", "encode", "condition-01", tick=tick)
+
+
+def test_texts_are_told_with_their_tokens_and_none_is_cut_in_silence(
+    stages: Stages, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = encoded(stages, trigger="水墨")
+    lines = [json.loads(line) for line in (stages.root / "encode" / "texts.jsonl").read_text("utf-8").splitlines()]
+    assert [line["text"][:5] for line in lines] == ["水墨，一只", "水墨, a", "水墨，一只"]
+    assert lines[0]["tokens"] < 256 < lines[1]["tokens"] == facts["longest_tokens"]
+    assert (facts["texts"], facts["images"], facts["truncated"], facts["token_limit"]) == (2, 3, 1, 256)
+    assert facts["sizes"] == [{"width": 64, "height": 64, "images": 3}]
+    assert "its end is not heard: 水墨, a cat" in caplog.text
+
+
+def test_training_leaves_the_lora_its_curve_and_samples_the_same_after_a_stop(stages: Stages) -> None:
+    encoded(stages)
+    scene = condition.Part(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="")
+    stages.run(condition, scene, "condition-01")
+    facts = trained(stages)
+    files = files_in(stages.root / "train")
+    names = ["history.json", "lora.safetensors", "metrics.csv", "samples/0002-01.png", "samples/0004-01.png"]
+    assert list(files) == names
+    assert facts["samples"] == [
+        {"step": 2, "scene": 1, "file": "samples/0002-01.png"},
+        {"step": 4, "scene": 1, "file": "samples/0004-01.png"},
+    ]
+    assert facts["skipped"] == 0
+    assert any((stages.root / "logs" / "tensorboard").iterdir())
+
+    def stop(done: int, _total: int) -> None:
+        if done == 3:
+            raise Stopped("stop")
+
+    stages.clear("train")
+    with pytest.raises(Stopped):
+        trained(stages, tick=stop)
+    assert trained(stages)["resumed_at"] == 3
+    assert files_in(stages.root / "train") == files
+
+
+def test_the_class_is_drawn_once_and_learnt_beside(stages: Stages) -> None:
+    encoded(stages)
+    scene = condition.Part(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="丑")
+    stages.run(condition, scene, "condition-prior")
+    drawing = prior.Part(
+        checkpoint="c",
+        dtype="auto",
+        lora=prior.Prior(count=3, seed=7, resolution=64),
+        render=prior.Render(steps=2, guidance_scale=3.0, scheduler="ddim"),
+    )
+    ticks: list[tuple[int, int]] = []
+    facts = stages.run(prior, drawing, "prior", "condition-prior", tick=lambda *told: ticks.append(told))
+    assert facts == {"pictures": 3, "side": 64}
+    assert ticks == [(done, 6) for done in range(1, 7)]
+    files = files_in(stages.root / "prior")
+    assert list(files) == ["examples.safetensors", *(f"pictures/000{number}.png" for number in (1, 2, 3))]
+    assert len({file.sha256 for file in files.values()}) == 4
+
+    def stop(done: int, _total: int) -> None:
+        if done == 3:
+            raise Stopped("stop")
+
+    stages.clear("prior")
+    with pytest.raises(Stopped):
+        stages.run(prior, drawing, "prior", "condition-prior", tick=stop)
+    ticks.clear()
+    stages.run(prior, drawing, "prior", "condition-prior", tick=lambda *told: ticks.append(told))
+    assert ticks == [(done, 6) for done in range(3, 7)]
+    assert files_in(stages.root / "prior") == files
+
+    loras = []
+    for weight in (1.0, 0.25):
+        part = train.Part(
+            checkpoint="c",
+            dtype="auto",
+            lora=Lora(rank=2, steps=4, resolution=64, prior=Prior(prompt="一只猫", weight=weight)),
+        )
+        stages.run(train, part, "train", "encode", "prior")
+        loras.append((stages.root / "train" / "lora.safetensors").read_bytes())
+        stages.clear("train")
+    assert loras[0] != loras[1]

@@ -1,0 +1,94 @@
+"""A step's batch is mixed as the draw says, and its loss counts rows as it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from runner.memory.plan import Way
+from runner.models.conditioning import Conditioning
+from runner.models.layout import KOLORS
+from runner.models.schedule import NoiseSchedule
+from runner.spec.story import Lora
+from runner.training.adapters import Master, add_adapters
+from runner.training.draws import Draw, draw
+from runner.training.examples import Bucket, Examples, beside
+from runner.training.step import Batch, mix, ready_step
+from tests.training.test_loop import SmallNet
+
+SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
+
+
+@pytest.fixture
+def examples() -> Examples:
+    chance = torch.Generator().manual_seed(0)
+    return Examples(
+        Conditioning(torch.randn(3, 8, 4, generator=chance), torch.randn(3, 4, generator=chance)),
+        (Bucket(torch.randn(3, 1, 4, 8, 8, generator=chance), torch.tensor([0, 1, 0])),),
+    )
+
+
+def drawn(**changes: Any) -> Draw:
+    settled = draw(seed=0, step=0, batch_size=3, examples=3, variants=1, timesteps=1100, shape=(4, 8, 8))
+    return replace(settled, **changes)
+
+
+def mixed(examples: Examples, given: Draw, **settings: Any) -> Batch:
+    return mix(given, examples, SCHEDULE, dtype=torch.float32, **settings)
+
+
+def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
+    unet: nn.Module = SmallNet()
+    add_adapters(unet, Lora(rank=2))
+    step = ready_step(unet, Master(unet, dtype=torch.float32), batch, way=Way(), weighted=weighted)
+    return step(*batch.tensors())
+
+
+def test_rows_hear_their_captions_or_the_empty_text(examples: Examples) -> None:
+    untold = torch.tensor([True, False, True])
+    given = drawn(rows=torch.tensor([0, 1, 2]), untold=untold)
+    heard = examples.conditioning.hidden
+    assert torch.equal(mixed(examples, given).hidden, heard[[2, 1, 2]])
+    assert torch.equal(mixed(examples, replace(given, untold=~untold)).pooled, examples.conditioning.pooled[[0, 2, 0]])
+
+
+def test_clear_rows_count_less_with_min_snr(examples: Examples) -> None:
+    """At Kolors' timesteps 0, 300 and 1099, whose ratios of signal to noise follow from its betas."""
+    given = drawn(timesteps=torch.tensor([0, 300, 1099]))
+    weights = mixed(examples, given, min_snr_gamma=5.0).weights
+    assert weights[0] == pytest.approx(5 / (1 / 0.00085 - 1), rel=1e-3)
+    signal = float(torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.014**0.5, 1100).double() ** 2, 0)[300])
+    assert weights[1] == pytest.approx(min(5 * (1 - signal) / signal, 1), rel=1e-4)
+    assert weights[2] == 1
+    assert torch.equal(mixed(examples, given).weights, torch.ones(3))
+
+
+def test_a_class_is_shown_every_other_step_with_its_weight(examples: Examples) -> None:
+    chance = torch.Generator().manual_seed(1)
+    known = Conditioning(torch.randn(1, 8, 4, generator=chance), torch.randn(1, 4, generator=chance))
+    drawn_before = Examples(known, (Bucket(torch.randn(5, 1, 4, 8, 8, generator=chance), torch.zeros(5).long()),))
+    both = beside(examples, drawn_before, weight=0.5)
+    assert both.shares == (3, 3)
+    assert both.weighted
+    assert not examples.weighted
+    own, others = (mixed(both, drawn(bucket=bucket)) for bucket in (0, 1))
+    assert torch.equal(own.hidden, mixed(examples, drawn()).hidden)
+    assert torch.equal(others.hidden, known.hidden.expand(3, -1, -1))
+    assert own.weights.tolist() == [1, 1, 1]
+    assert others.weights.tolist() == [0.5, 0.5, 0.5]
+    untold = mixed(both, drawn(bucket=1, untold=torch.ones(3, dtype=torch.bool)))
+    assert torch.equal(untold.hidden[0], examples.conditioning.hidden[-1])
+
+
+def test_a_row_of_no_weight_is_not_learnt_from(examples: Examples) -> None:
+    batch = mixed(examples, drawn())
+    weights = torch.tensor([2.0, 0.0, 1.0])
+    alone = [loss_of(Batch(*(each[row : row + 1] for each in batch.tensors())), weighted=False) for row in range(3)]
+    counted = loss_of(replace(batch, weights=weights), weighted=True)
+    torch.testing.assert_close(counted, (2 * alone[0] + alone[2]) / 3)
+    torch.testing.assert_close(loss_of(batch, weighted=True), loss_of(batch, weighted=False))
+    assert torch.equal(loss_of(replace(batch, weights=weights), weighted=False), loss_of(batch, weighted=False))

@@ -28,7 +28,11 @@ DIGEST_SHOWN = 12
 
 PUBLISHED = {
     "filter": {"train": "data/train", "ledger.jsonl": "data/ledger.jsonl"},
-    "train": {"lora.safetensors": "lora/lora.safetensors", "history.json": "lora/history.json"},
+    "train": {"history.json": "lora/history.json"},
+    "convert": {
+        name: f"lora/{name}"
+        for name in ("diffsynth.safetensors", "pytorch_lora_weights.safetensors", "kohya.safetensors")
+    },
     "grid": {"grid.png": "grid.png"},
 }
 """Which files of a stage are published under which name; a scene's picture is named by its number."""
@@ -160,6 +164,9 @@ class RunFolder:
         for path in self.records.glob("*.json"):
             if path.stem != "run" and path.stem not in steps:
                 path.unlink()
+        for stage in PUBLISHED.keys() - steps.keys():
+            for name in PUBLISHED[stage].values():
+                _unpublish(self.root / name)
         for path in self.root.glob("images/*.png"):
             if f"render-{path.stem}" not in steps:
                 path.unlink()
@@ -267,6 +274,13 @@ def _publish_folder(source: Path, target: Path) -> None:
     for path in target.iterdir():
         if path.name not in names:
             path.unlink()
+
+
+def _unpublish(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from runner.spec.story import Frozen
 from runner.stages import Facts, Job
+from runner.stages.convert import GivenLora, lora_file
 
-VERSION = 2
+VERSION = 3
 
 
 class Part(Frozen):
@@ -22,6 +23,7 @@ class Part(Frozen):
     guidance_scale: float
     lora_scale: float
     scheduler: str
+    lora: GivenLora | None = None
 
 
 def run(part: Part, job: Job) -> Facts:
@@ -34,7 +36,7 @@ def run(part: Part, job: Job) -> Facts:
     parts = job.parts()
     (condition,) = (folder for name, folder in job.inputs.items() if name.startswith("condition"))
     latents = denoise(
-        parts.predictor(lora=job.inputs["train"] / "lora.safetensors", strength=part.lora_scale),
+        parts.predictor(lora=lora_file(part.lora, job), strength=part.lora_scale),
         parts.schedule(),
         read_conditioning(condition / "conditioning.safetensors", device=parts.device),
         seed=part.seed,
@@ -44,7 +46,7 @@ def run(part: Part, job: Job) -> Facts:
         guidance_scale=part.guidance_scale,
         tick=job.tick,
     )
-    facts = part.model_dump(mode="json", exclude={"dtype"})
+    facts = part.model_dump(mode="json", exclude={"dtype", "lora"})
     texts = {f"kolora.{key}": str(value) for key, value in facts.items()}
     (job.folder / "image.png").write_bytes(png_bytes(to_picture(parts.decode(latents)), texts))
     return facts

@@ -201,6 +201,20 @@ def test_a_lora_given_in_place_of_training_clears_what_training_left(again, tiny
     assert run(story, "-o", again / "out") == 66
 
 
+def test_a_picture_tells_comfyui_and_a1111_how_it_was_made(done):
+    content = (done / "out" / "images" / "02.png").read_bytes()
+    with Image.open(done / "out" / "images" / "02.png") as picture:
+        texts = dict(picture.text)
+    assert b"tEXtprompt\x00" in content, "ComfyUI reads no other kind"
+    graph = json.loads(texts["prompt"])
+    assert "一只白色小猫在星空下睡着了" in [node["inputs"].get("text") for node in graph.values()]
+    (lora,) = (node for node in graph.values() if node["class_type"] == "LoraLoaderModelOnly")
+    name = lora["inputs"]["lora_name"].removesuffix(".safetensors")
+    assert texts["kolora.lora"] == name
+    assert texts["parameters"].startswith(f"一只白色小猫在星空下睡着了 <lora:{name}:1>\nNegative prompt: ")
+    assert texts["kolora.seed"] == "2"
+
+
 def test_the_loras_files_say_what_they_are(done):
     lock = yaml.safe_load((done / "out" / "story.lock.yaml").read_text(encoding="utf-8"))
     for path in (done / "out" / "lora").glob("*.safetensors"):

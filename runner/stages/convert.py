@@ -51,6 +51,13 @@ def lora_file(given: GivenLora | None, job: Job) -> Path | None:
     return trained / "lora.safetensors" if trained else None
 
 
+def lora_name(given: GivenLora | None, path: Path) -> str:
+    """Name a LoRA for tools that keep many in one folder, by its content."""
+    from runner.models.lora import HASH, read_metadata
+
+    return f"kolora-{given.digest[:8] if given else read_metadata(path)[HASH].removeprefix('0x')[:8]}"
+
+
 def run(part: Part, job: Job) -> Facts:
     """Write the LoRA by each ecosystem's conventions, with what it is in the header."""
     from runner.models.lora import lora_bytes, read_lora, read_metadata

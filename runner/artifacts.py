@@ -37,7 +37,8 @@ PUBLISHED = {
 }
 """Which files of a stage are published under which name; a scene's picture is named by its number."""
 
-_NOT_IN_MANIFEST = ("work", "logs", ".lock", "status.json", "manifest.sha256")
+MANIFEST = "manifest.sha256"
+_NOT_IN_MANIFEST = ("work", "logs", "export", ".lock", "status.json", MANIFEST)
 
 
 class File(BaseModel):
@@ -173,20 +174,25 @@ class RunFolder:
 
     def open_up(self) -> None:
         """Take back the promise that the folder is complete."""
-        (self.root / "manifest.sha256").unlink(missing_ok=True)
+        (self.root / MANIFEST).unlink(missing_ok=True)
 
     def is_sealed(self) -> bool:
         """Say whether the last run completed the folder."""
-        return (self.root / "manifest.sha256").is_file()
+        return (self.root / MANIFEST).is_file()
 
     def seal(self) -> None:
         """Write ``manifest.sha256``, the promise that the folder is complete; ``sha256sum -c`` checks it."""
-        lines = []
-        for path in sorted(self.root.rglob("*")):
-            name = path.relative_to(self.root)
-            if path.is_file() and name.parts[0] not in _NOT_IN_MANIFEST:
-                lines.append(f"{sha256_of(path)}  {name.as_posix()}\n")
-        write_text(self.root / "manifest.sha256", "".join(lines))
+        write_manifest(self.root)
+
+
+def write_manifest(root: Path) -> None:
+    """List a folder's files with their sha256, less those that are nobody's result."""
+    lines = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        if path.is_file() and name.parts[0] not in _NOT_IN_MANIFEST:
+            lines.append(f"{sha256_of(path)}  {name.as_posix()}\n")
+    write_text(root / MANIFEST, "".join(lines))
 
 
 def read_record(path: Path) -> Record | None:

@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,13 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 from modelscope_hub.api import HubApi
 from modelscope_hub.config import HubConfig
-from modelscope_hub.errors import (
-    APIError,
-    AuthenticationError,
-    HubError,
-    NotExistError,
-    PermissionDeniedError,
-)
+from modelscope_hub.errors import AlreadyExistsError, APIError, HubError, NotExistError
 
 from runner.errors import InputAbsent, UsageError
 from runner.hubs.patience import insist
@@ -31,7 +25,8 @@ from runner.hubs.remote import NAMES, TOKENS, Faltered
 T = TypeVar("T")
 PUBLIC = 5
 """ModelScope's number for what everybody may see."""
-_FORBIDDEN = (401, 403)
+_PASSING = (408, 425, 429)
+"""Answers that blame the request and yet may be others a moment later."""
 
 
 class _Destination(Protocol):
@@ -73,11 +68,16 @@ def upload(folder: Path, *, hub: str, id: str, public: bool, message: str, state
     steadily(lambda: place.put(folder, message))
 
 
-def _forbidden(hub: str, id: str) -> InputAbsent:  # noqa: A002 - the hubs' own word
-    return InputAbsent(
-        f"{NAMES[hub]} does not let the holder of this token write {id}",
-        hint=f"set {TOKENS[hub]} to a token with the right to write, and --repo to a name of your own",
-    )
+def _judged(hub: str, id: str, status: int | None, said: str) -> Exception:  # noqa: A002 - the hubs' own word
+    """Turn a hub's answer into our problem: forbidden, refused, or worth another try."""
+    if status in (401, 403, 404):
+        return InputAbsent(
+            f"{NAMES[hub]} does not let the holder of this token write {id}",
+            hint=f"set {TOKENS[hub]} to a token with the right to write, and --repo to a name of your own",
+        )
+    if status is not None and 400 <= status < 500 and status not in _PASSING:
+        return InputAbsent(f"{NAMES[hub]} refuses {id}: HTTP {status}", hint="--repo another/name")
+    return Faltered(f"HTTP {status}" if status else said)
 
 
 class _HuggingFace:
@@ -87,11 +87,11 @@ class _HuggingFace:
         self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
 
     def is_public(self) -> bool | None:
-        try:
-            with self._translated():
+        with self._translated():
+            try:
                 return not self._api.repo_info(self._id, repo_type="model", timeout=30).private
-        except RepositoryNotFoundError:
-            return None
+            except RepositoryNotFoundError:
+                return None
 
     def create(self, *, public: bool) -> None:
         with self._translated():
@@ -107,13 +107,9 @@ class _HuggingFace:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except RepositoryNotFoundError:
-            raise
         except HfHubHTTPError as problem:
             status = problem.response.status_code if problem.response is not None else None
-            if status in _FORBIDDEN:
-                raise _forbidden("huggingface", self._id) from problem
-            raise Faltered(f"HTTP {status}") from problem
+            raise _judged("huggingface", self._id, status, type(problem).__name__) from problem
         except (requests.RequestException, RuntimeError) as problem:
             # RuntimeError: so the client says that one of the files side by side did not get through.
             raise Faltered(type(problem).__name__) from problem
@@ -129,14 +125,15 @@ class _ModelScope:
         self._api = HubApi(config)
 
     def is_public(self) -> bool | None:
-        try:
-            with self._translated():
+        with self._translated():
+            try:
                 return self._api.get_repo(self._id, "model").visibility == PUBLIC
-        except NotExistError:
-            return None
+            except NotExistError:
+                return None
 
     def create(self, *, public: bool) -> None:
-        with self._translated():
+        # An answer that was lost may have been that it is made.
+        with self._translated(), suppress(AlreadyExistsError):
             self._api.create_repo(self._id, "model", visibility="public" if public else "private", license="other")
 
     def put(self, folder: Path, message: str) -> None:
@@ -150,10 +147,6 @@ class _ModelScope:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except NotExistError:
-            raise
-        except (AuthenticationError, PermissionDeniedError) as problem:
-            raise _forbidden("modelscope", self._id) from problem
         except (HubError, requests.RequestException) as problem:
             status = problem.status_code if isinstance(problem, APIError) else None
-            raise Faltered(f"HTTP {status}" if status else type(problem).__name__) from problem
+            raise _judged("modelscope", self._id, status, type(problem).__name__) from problem

@@ -124,6 +124,13 @@ def test_a_token_that_may_not_write_is_66_and_told_to_nobody(
     assert not [path for path in written if SECRET.encode() in path.read_bytes()]
 
 
+def test_what_the_hub_refuses_is_66_and_not_asked_again(loopback: LoopbackHub, name: str, folder: Path) -> None:
+    loopback.failures.status = [(400, {}), (500, {})]
+    with pytest.raises(InputAbsent, match="refuses some/work: HTTP 400"):
+        send(folder, name)
+    assert len(loopback.failures.status) == 1
+
+
 def test_a_hub_that_is_not_there_is_69(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

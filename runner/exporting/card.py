@@ -6,7 +6,12 @@ import yaml
 
 from runner.exporting.finished import FinishedRun
 
-BASE = "Kwai-Kolors/Kolors"
+_OF_KOLORS = {
+    "base_model": "Kwai-Kolors/Kolors",
+    "base_model_relation": "adapter",
+    "license": "other",
+    "license_name": "kolors",
+}
 
 _USE = {
     "zh": """## 用法
@@ -61,13 +66,11 @@ def model_card(run: FinishedRun, *, name: str, report: str) -> str:
     story = run.story
     front = {
         "language": [story.language],
-        "license": "other",
-        "license_name": "kolors",
         "pipeline_tag": "text-to-image",
         "tasks": ["text-to-image-synthesis"],
         "frameworks": ["Pytorch"],
         "tags": ["lora", "kolors", "text-to-image", "diffusers", "diffsynth"],
-        **({"base_model": BASE, "base_model_relation": "adapter"} if story.model.checkpoint == "kolors" else {}),
+        **(_OF_KOLORS if story.model.checkpoint == "kolors" else {}),
         "widget": [{"text": scene.prompt, "output": {"url": f"images/{scene.number:02d}.png"}} for scene in run.scenes],
     }
     head = yaml.safe_dump(front, allow_unicode=True, sort_keys=False, width=120)

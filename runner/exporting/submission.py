@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from runner.artifacts import MANIFEST, write_manifest, write_text
-from runner.errors import OutputUnwritable
+from runner.errors import OutputUnwritable, StoryInvalid
 from runner.exporting.card import model_card
 from runner.exporting.finished import FinishedRun
 from runner.exporting.rules import check_submission, submission_name
+from runner.spec import load_story
 
-PACKED = ("story.yaml", "story.lock.yaml", "grid.png", "report.html", "report.md", "report.json", "data/ledger.jsonl")
+PACKED = ("story.lock.yaml", "grid.png", "report.html", "report.md", "report.json", "data/ledger.jsonl")
 PACKED_FOLDERS = ("images/", "lora/")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time that every file of a zip is given: the earliest one it can tell."""
@@ -47,6 +50,7 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Cal
             target = f"lora/{name}.safetensors" if path == "lora/kohya.safetensors" else path
             (partial / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.root / path, partial / target)
+    write_text(partial / "story.yaml", _story_as_run(run))
     report = (run.root / "report.md").read_text(encoding="utf-8")
     write_text(partial / "README.md", model_card(run, name=name, report=report))
     write_manifest(partial)
@@ -54,6 +58,19 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Cal
         shutil.rmtree(folder)
     partial.rename(folder)
     return Submission(name, folder, _zipped(folder))
+
+
+def _story_as_run(run: FinishedRun) -> str:
+    """Give the story file, or, where --set changed what it says, one that says what was run."""
+    given = (run.root / "story.yaml").read_text(encoding="utf-8")
+    try:
+        if load_story(given) == run.story:
+            return given
+    except StoryInvalid:
+        pass  # --set may have put right what is wrong with it
+    told = run.story.model_dump(mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=120)
+    return "# The story as it was run; keys were changed on the command line.\n" + text
 
 
 def _zipped(folder: Path) -> Path:

@@ -13,6 +13,7 @@ import yaml
 from runner.exporting.finished import read_finished
 from runner.exporting.rules import submission_name
 from runner.models.lora import read_lora
+from runner.spec import load_story
 from tests.exporting.conftest import left
 
 NAME = "墨韵-可图Kolors训练-小猫的一天"
@@ -39,6 +40,16 @@ def test_a_pack_holds_what_the_contest_asks_for(packed: Path, finished: Path) ->
     assert (folder / "images" / "03.png").read_bytes() == (finished / "images" / "03.png").read_bytes()
     subprocess.run(["sha256sum", "-c", "--quiet", "manifest.sha256"], cwd=folder, check=True)
     assert read_lora(folder / "lora" / f"{NAME}.safetensors").pairs
+
+
+def test_the_packs_story_is_the_one_that_was_run(packed: Path, finished: Path, out: Path) -> None:
+    assert (packed / NAME / "story.yaml").read_bytes() == (finished / "story.yaml").read_bytes()
+    changes = ["--set", "render.guidance_scale=2", "--set", "team=另一队"]
+    assert left("run", finished.parent / "story.yaml", "-o", out, *changes) == 0
+    assert left("export", out, "--to", "submission") == 0
+    told = load_story((out / "export" / "另一队-可图Kolors训练-小猫的一天" / "story.yaml").read_bytes())
+    assert told == read_finished(out).story
+    assert (told.render.guidance_scale, told.team) == (2, "另一队")
 
 
 def test_the_card_is_read_by_hubs_and_people(packed: Path) -> None:

@@ -4,6 +4,7 @@ work/<step>-<digest>/      a finished step: its files, and record.json, written 
 work/<step>-<digest>.partial/, .state/   a step at work, and what it has saved to resume from
 records/, logs/            one file a step, and records/run.json about the run
 images/ grid.png lora/ data/ report.* story.yaml story.lock.yaml status.json manifest.sha256
+export/                    what left it for other tools; no part of its promise
 """
 
 from __future__ import annotations

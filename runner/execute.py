@@ -472,7 +472,6 @@ def _write_run(
 def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision]) -> None:
     """Write what the story's wishes came to: identities of its sources, kept pictures, versions, results."""
     records = {record.step: record for each in decisions if (record := folder.last_record(each.step.name))}
-    train = records["train"]
     lock = {
         "kolora": __version__,
         "name": found.story.name,
@@ -489,17 +488,20 @@ def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision]) 
                 for name, file in records["filter"].files.items()
                 if name.startswith("train/")
             },
-        },
+        }
+        if "filter" in records
+        else None,
+        "lora": found.sources.lora and found.sources.lora.digest,
         "scorers": {
             kind: scorer and scorer.digest
             for kind, scorer in (("aesthetics", found.sources.aesthetics), ("clip", found.sources.clip))
         },
         "packages": _packages(),
-        "numerics": train.numerics,
+        "numerics": next(each.numerics for each in records.values() if each.stage in ("train", "render")),
         "image": os.environ.get("KOLORA_IMAGE_DIGEST"),
         "steps": {name: record.digest for name, record in records.items()},
         "results": {
-            "lora/lora.safetensors": train.files["lora.safetensors"].sha256,
+            **{f"lora/{name}": file.sha256 for name, file in records["convert"].files.items()},
             **{
                 f"images/{name.removeprefix('render-')}.png": record.files["image.png"].sha256
                 for name, record in records.items()

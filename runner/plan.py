@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from runner.spec import ResolvedScene, Story
 from runner.spec.story import SampleScene
-from runner.stages import condition, encode, fetch, grid, prior, render, score, train
+from runner.stages import condition, convert, encode, fetch, grid, prior, render, score, train
 from runner.stages import filter as filter_stage
 
 STAGES: dict[str, ModuleType] = {
@@ -24,6 +24,7 @@ STAGES: dict[str, ModuleType] = {
     "encode": encode,
     "prior": prior,
     "train": train,
+    "convert": convert,
     "render": render,
     "grid": grid,
     "score": score,
@@ -39,7 +40,7 @@ class Sources:
     """The identity (sha256) of everything that lies outside the story file.
 
     dataset: of a folder's pictures and captions; empty where the story itself says all. pictures: the folder in the
-    cache that a hub's data set lies in. A scorer that is off is None.
+    cache that a hub's data set lies in. A scorer that is off is None; lora is None where one is trained.
     """
 
     checkpoint: str
@@ -47,6 +48,7 @@ class Sources:
     pictures: Path | None = None
     aesthetics: score.Scorer | None = None
     clip: score.Scorer | None = None
+    lora: convert.GivenLora | None = None
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,15 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         steps[name] = Step(name, stage, part, inputs, digest_of(stage, part, list(digests.values())))
         return name
 
-    lora, dtype, checkpoint = story.lora, story.model.dtype, sources.checkpoint
+    lora, dtype, checkpoint, dataset = story.lora, story.model.dtype, sources.checkpoint, story.training_set
     scenes = story.resolved_scenes()
-    sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=story.dataset.min_images), filters=story.filters)
-    fetched = add(
-        "fetch",
-        "fetch",
-        fetch.Part(dataset=story.dataset, language=story.language, pictures=sources.dataset, folder=sources.pictures),
-    )
-    filtered = add("filter", "filter", sifting, fetched)
+    filtered, trained = [], []
+    if dataset is not None:
+        fetching = fetch.Part(
+            dataset=dataset, language=story.language, pictures=sources.dataset, folder=sources.pictures
+        )
+        sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=dataset.min_images), filters=story.filters)
+        filtered = [add("filter", "filter", sifting, add("fetch", "fetch", fetching))]
     conditioned = [
         add(
             scene_step("condition", scene.number),
@@ -111,43 +113,53 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene in scenes
     ]
-    if lora.prior:
-        prompts = {"prompt": lora.prior.prompt, "negative_prompt": story.render.negative_prompt}
-        add("condition-prior", "condition", condition.Part(checkpoint=checkpoint, dtype=dtype, **prompts))
-    preparation = encode.Preparation(
-        resolution=lora.resolution,
-        crop=lora.crop,
-        flip=lora.flip,
-        seed=lora.seed if lora.crop == "random" else None,
-        trigger=lora.trigger,
-        template=lora.template,
-        caption_dropout=lora.caption_dropout > 0,
-    )
-    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=preparation), filtered)
-    shown = [encoded]
-    if lora.prior:
-        drawing = prior.Part(
+    if dataset is not None:
+        if lora.prior:
+            prompts = {"prompt": lora.prior.prompt, "negative_prompt": story.render.negative_prompt}
+            add("condition-prior", "condition", condition.Part(checkpoint=checkpoint, dtype=dtype, **prompts))
+        preparation = encode.Preparation(
+            resolution=lora.resolution,
+            crop=lora.crop,
+            flip=lora.flip,
+            seed=lora.seed if lora.crop == "random" else None,
+            trigger=lora.trigger,
+            template=lora.template,
+            caption_dropout=lora.caption_dropout > 0,
+        )
+        encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=preparation), *filtered)
+        shown = [encoded]
+        if lora.prior:
+            drawing = prior.Part(
+                checkpoint=checkpoint,
+                dtype=dtype,
+                lora=prior.Prior(count=lora.prior.count, seed=lora.seed, resolution=lora.resolution),
+                render=prior.Render(**story.render.model_dump(include=set(prior.Render.model_fields))),
+            )
+            shown.append(add("prior", "prior", drawing, "condition-prior"))
+        sampled = scenes[: lora.sample_scenes] if lora.sample_every else ()
+        training = train.Part(
             checkpoint=checkpoint,
             dtype=dtype,
-            lora=prior.Prior(count=lora.prior.count, seed=lora.seed, resolution=lora.resolution),
-            render=prior.Render(**story.render.model_dump(include=set(prior.Render.model_fields))),
+            lora=lora.model_copy(update={"preset": None}),
+            samples=tuple(SampleScene(**scene.model_dump(include=set(SampleScene.model_fields))) for scene in sampled),
         )
-        shown.append(add("prior", "prior", drawing, "condition-prior"))
-    sampled = scenes[: lora.sample_scenes] if lora.sample_every else ()
-    training = train.Part(
+        trained = [add("train", "train", training, *shown, *conditioned[: len(sampled)])]
+    converting = convert.Part(
+        title=story.title or story.name,
+        author=story.team,
         checkpoint=checkpoint,
-        dtype=dtype,
-        lora=lora.model_copy(update={"preset": None}),
-        samples=tuple(SampleScene(**scene.model_dump(include=set(SampleScene.model_fields))) for scene in sampled),
+        lora=sources.lora,
+        spec=steps["train"].digest if trained else None,
+        resolution=lora.resolution if trained else None,
     )
-    trained = add("train", "train", training, *shown, *conditioned[: len(sampled)])
+    add("convert", "convert", converting, *trained)
     rendered = [
         add(
             scene_step("render", scene.number),
             "render",
-            _render_part(scene, checkpoint, dtype),
+            _render_part(scene, checkpoint, dtype, sources.lora),
             conditioning,
-            trained,
+            *trained,
         )
         for scene, conditioning in zip(scenes, conditioned, strict=True)
     ]
@@ -158,7 +170,7 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         aesthetics=sources.aesthetics,
         clip=sources.clip,
     )
-    add("score", "score", scored, filtered, *rendered)
+    add("score", "score", scored, *filtered, *rendered)
     return tuple(steps.values())
 
 
@@ -167,9 +179,9 @@ def scene_step(stage: str, number: int) -> str:
     return f"{stage}-{number:02d}"
 
 
-def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str) -> render.Part:
+def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str, lora: convert.GivenLora | None) -> render.Part:
     values = scene.model_dump(exclude={"number", "title"})
-    return render.Part(checkpoint=checkpoint, dtype=dtype, **values)
+    return render.Part(checkpoint=checkpoint, dtype=dtype, lora=lora, **values)
 
 
 def digest_of(stage: str, part: BaseModel, inputs: Sequence[str]) -> str:

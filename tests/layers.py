@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("sources",),
     ("artifacts",),
-    ("execute", "report"),
+    ("execute", "report", "exporting"),
     ("batch",),
     ("cli",),
     ("__main__",),
@@ -53,7 +53,7 @@ HEAVY = {
 }
 """Packages that take long to load: none of them may load before a stage runs."""
 
-LIGHT = ("batch", "cli", "execute", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
+LIGHT = ("batch", "cli", "execute", "exporting", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
 """Packages whose import must not load any of them."""
 
 

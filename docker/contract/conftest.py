@@ -185,7 +185,7 @@ def undisturbed(engine: Engine, specs: list[str], folder: Callable[[], Path]) ->
 
 def results(out: Path) -> dict[str, str]:
     """Digest the LoRA and every picture of a run folder."""
-    paths = [out / "lora" / "lora.safetensors", out / "grid.png", *sorted((out / "images").glob("*.png"))]
+    paths = [out / "lora" / "pytorch_lora_weights.safetensors", out / "grid.png", *sorted((out / "images").glob("*.png"))]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 

@@ -64,7 +64,7 @@ def test_a_full_disk_is_73_and_with_room_the_run_goes_on(engine, specs, undistur
         tell; tail -n 2 /tmp/told
         mount -o remount,size=256m /out
         tell; cd /out
-        sha256sum lora/lora.safetensors grid.png images/*.png && sha256sum -c --quiet manifest.sha256
+        sha256sum lora/pytorch_lora_weights.safetensors grid.png images/*.png && sha256sum -c --quiet manifest.sha256
     """
     flags = ["--tmpfs", "/out:size=1m,mode=0777", "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
     flags += ["--network", "none", "--user", "0:0", "--entrypoint", "/bin/sh", *specs]

@@ -24,6 +24,8 @@ from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
 from runner.cli.emit import emit
 from runner.cli.memory import MEMORY, memory_lines
+from runner.cli.export import export
+from runner.cli.publish import publish
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
@@ -275,6 +277,8 @@ def doctor() -> None:
 kolora.add_command(batch)
 kolora.add_command(cache)
 kolora.add_command(emit)
+kolora.add_command(export)
+kolora.add_command(publish)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,6 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("sources",),
     ("artifacts",),
+    ("lock",),
     ("execute", "report"),
     ("cli",),
     ("__main__",),
@@ -50,7 +51,7 @@ HEAVY = {
 }
 """Packages that take long to load: none of them may load before a stage runs."""
 
-LIGHT = ("cli", "execute", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
+LIGHT = ("cli", "execute", "lock", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
 """Packages whose import must not load any of them."""
 
 

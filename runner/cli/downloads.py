@@ -10,7 +10,7 @@ from runner.cli.console import Teller
 from runner.cli.stories import Given, cache_folder
 from runner.execute import Halt
 from runner.hubs.remote import NAMES
-from runner.hubs.store import Wanted
+from runner.hubs.store import NO_PINS, Pins, Wanted
 from runner.sources import wanted_from_hubs
 from runner.stages import download
 
@@ -20,13 +20,13 @@ def is_offline(asked: bool) -> bool:
     return asked or os.environ.get("KOLORA_OFFLINE", "0") not in ("", "0")
 
 
-def bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
+def bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
     """Download what a story needs and the cache does not hold; with ``refresh`` ask what has moved on the hubs.
 
     Raises InputAbsent, HubUnreachable, OutputUnwritable, and Stopped after a signal: the next call goes on.
     """
     cache, halt = cache_folder(), Halt()
-    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache, refresh=refresh):
+    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache, refresh=refresh, pins=pins):
 
         def tick(done: int, total: int, name: str = wanted.id) -> None:
             tell.downloading(name, done, total)
@@ -42,9 +42,9 @@ def bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
         )
 
 
-def to_download(given: Given) -> Iterator[str]:
+def to_download(given: Given, *, pins: Pins = NO_PINS) -> Iterator[str]:
     """Say in words what a run would download."""
-    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder()):
+    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), pins=pins):
         yield f"{wanted.id} from {NAMES[wanted.hub]}, {_size(wanted)}"
 
 

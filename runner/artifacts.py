@@ -4,6 +4,7 @@ work/<step>-<digest>/      a finished step: its files, and record.json, written 
 work/<step>-<digest>.partial/, .state/   a step at work, and what it has saved to resume from
 records/, logs/            one file a step, and records/run.json about the run
 images/ grid.png lora/ data/ report.* story.yaml story.lock.yaml status.json manifest.sha256
+export/                    what left it for other tools; no part of its promise
 """
 
 from __future__ import annotations
@@ -28,12 +29,17 @@ DIGEST_SHOWN = 12
 
 PUBLISHED = {
     "filter": {"train": "data/train", "ledger.jsonl": "data/ledger.jsonl"},
-    "train": {"lora.safetensors": "lora/lora.safetensors", "history.json": "lora/history.json"},
+    "train": {"history.json": "lora/history.json"},
+    "convert": {
+        name: f"lora/{name}"
+        for name in ("diffsynth.safetensors", "pytorch_lora_weights.safetensors", "kohya.safetensors")
+    },
     "grid": {"grid.png": "grid.png"},
 }
 """Which files of a stage are published under which name; a scene's picture is named by its number."""
 
-_NOT_IN_MANIFEST = ("work", "logs", ".lock", "status.json", "manifest.sha256")
+MANIFEST = "manifest.sha256"
+_NOT_IN_MANIFEST = ("work", "logs", "export", ".lock", "status.json", MANIFEST)
 
 
 class File(BaseModel):
@@ -160,26 +166,34 @@ class RunFolder:
         for path in self.records.glob("*.json"):
             if path.stem != "run" and path.stem not in steps:
                 path.unlink()
+        for stage in PUBLISHED.keys() - steps.keys():
+            for name in PUBLISHED[stage].values():
+                _unpublish(self.root / name)
         for path in self.root.glob("images/*.png"):
             if f"render-{path.stem}" not in steps:
                 path.unlink()
 
     def open_up(self) -> None:
         """Take back the promise that the folder is complete."""
-        (self.root / "manifest.sha256").unlink(missing_ok=True)
+        (self.root / MANIFEST).unlink(missing_ok=True)
 
     def is_sealed(self) -> bool:
         """Say whether the last run completed the folder."""
-        return (self.root / "manifest.sha256").is_file()
+        return (self.root / MANIFEST).is_file()
 
     def seal(self) -> None:
         """Write ``manifest.sha256``, the promise that the folder is complete; ``sha256sum -c`` checks it."""
-        lines = []
-        for path in sorted(self.root.rglob("*")):
-            name = path.relative_to(self.root)
-            if path.is_file() and name.parts[0] not in _NOT_IN_MANIFEST:
-                lines.append(f"{sha256_of(path)}  {name.as_posix()}\n")
-        write_text(self.root / "manifest.sha256", "".join(lines))
+        write_manifest(self.root)
+
+
+def write_manifest(root: Path) -> None:
+    """List a folder's files with their sha256, less those that are nobody's result."""
+    lines = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        if path.is_file() and name.parts[0] not in _NOT_IN_MANIFEST:
+            lines.append(f"{sha256_of(path)}  {name.as_posix()}\n")
+    write_text(root / MANIFEST, "".join(lines))
 
 
 def read_record(path: Path) -> Record | None:
@@ -267,6 +281,13 @@ def _publish_folder(source: Path, target: Path) -> None:
     for path in target.iterdir():
         if path.name not in names:
             path.unlink()
+
+
+def _unpublish(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -82,7 +82,10 @@ class Numerics(_Frozen):
 
 
 class Lock(_Frozen):
-    """What a story came to. story: as given, every default spelled out; overrides: the run's own ``--set``."""
+    """What a story came to.
+
+    story: as given, every default spelled out. overrides: the run's own ``--set``. lora: digest of one given.
+    """
 
     lock: Literal[1]
     kolora: str
@@ -91,6 +94,7 @@ class Lock(_Frozen):
     story: dict[str, Any]
     checkpoint: Folder
     dataset: Pictures
+    lora: Sha256 | None = None
     scorers: dict[str, Folder | None]
     packages: dict[str, str]
     numerics: tuple[Numerics, ...]
@@ -152,6 +156,7 @@ def lock_of(
             files=dict(files.get("dataset", {})),
             kept={} if sifted is None else _kept(sifted, records["filter"]),
         ),
+        lora=None if sources.lora is None else sources.lora.digest,
         scorers={
             kind: None
             if scorer is None
@@ -204,6 +209,7 @@ def drift_of(lock: Lock, found: Found, *, device: str, packages: Mapping[str, st
     sources, files = found.sources, found.files
     inputs = [("checkpoint", lock.checkpoint.sha256, sources.checkpoint, lock.checkpoint.files)]
     inputs.append(("dataset", lock.dataset.identity or "", sources.dataset, lock.dataset.files))
+    inputs.append(("render.lora", lock.lora or "none", sources.lora.digest if sources.lora else "none", {}))
     for kind, scorer in (("aesthetics", sources.aesthetics), ("clip", sources.clip)):
         pinned = lock.scorers.get(kind)
         if pinned is not None and scorer is not None:
@@ -287,8 +293,8 @@ def _results(records: Mapping[str, Record]) -> dict[str, str]:
         if name.startswith("render-")
     }
     grid = {"grid.png": records["grid"].files["grid.png"].sha256} if "grid" in records else {}
-    trained = records.get("train")
-    lora = {"lora/lora.safetensors": trained.files["lora.safetensors"].sha256} if trained else {}
+    converted = records["convert"].files if "convert" in records else {}
+    lora = {f"lora/{name}": file.sha256 for name, file in converted.items()}
     return {**lora, **pictures, **grid}
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from runner.spec import ResolvedScene, Story
-from runner.stages import condition, encode, fetch, grid, render, score, train
+from runner.stages import condition, convert, encode, fetch, grid, render, score, train
 from runner.stages import filter as filter_stage
 
 STAGES: dict[str, ModuleType] = {
@@ -22,6 +22,7 @@ STAGES: dict[str, ModuleType] = {
     "condition": condition,
     "encode": encode,
     "train": train,
+    "convert": convert,
     "render": render,
     "grid": grid,
     "score": score,
@@ -37,7 +38,7 @@ class Sources:
     """The identity (sha256) of everything that lies outside the story file.
 
     dataset: of a folder's pictures and captions; empty where the story itself says all. pictures: the folder in the
-    cache that a hub's data set lies in. A scorer that is off is None.
+    cache that a hub's data set lies in. A scorer that is off is None; lora is None where one is trained.
     """
 
     checkpoint: str
@@ -45,6 +46,7 @@ class Sources:
     pictures: Path | None = None
     aesthetics: score.Scorer | None = None
     clip: score.Scorer | None = None
+    lora: convert.GivenLora | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,15 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         steps[name] = Step(name, stage, part, inputs, digest_of(stage, part, list(digests.values())))
         return name
 
-    lora, dtype, checkpoint = story.lora, story.model.dtype, sources.checkpoint
+    lora, dtype, checkpoint, dataset = story.lora, story.model.dtype, sources.checkpoint, story.training_set
     scenes = story.resolved_scenes()
-    sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=story.dataset.min_images), filters=story.filters)
-    fetched = add(
-        "fetch",
-        "fetch",
-        fetch.Part(dataset=story.dataset, language=story.language, pictures=sources.dataset, folder=sources.pictures),
-    )
-    filtered = add("filter", "filter", sifting, fetched)
+    filtered, trained = [], []
+    if dataset is not None:
+        fetching = fetch.Part(
+            dataset=dataset, language=story.language, pictures=sources.dataset, folder=sources.pictures
+        )
+        sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=dataset.min_images), filters=story.filters)
+        filtered = [add("filter", "filter", sifting, add("fetch", "fetch", fetching))]
     conditioned = [
         add(
             scene_step("condition", scene.number),
@@ -109,18 +111,31 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene in scenes
     ]
-    crops = encode.Crops(
-        resolution=lora.resolution, crop=lora.crop, flip=lora.flip, seed=lora.seed if lora.crop == "random" else None
+    if dataset is not None:
+        crops = encode.Crops(
+            resolution=lora.resolution,
+            crop=lora.crop,
+            flip=lora.flip,
+            seed=lora.seed if lora.crop == "random" else None,
+        )
+        encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), *filtered)
+        trained = [add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)]
+    converting = convert.Part(
+        title=story.title or story.name,
+        author=story.team,
+        checkpoint=checkpoint,
+        lora=sources.lora,
+        spec=steps["train"].digest if trained else None,
+        resolution=lora.resolution if trained else None,
     )
-    encoded = add("encode", "encode", encode.Part(checkpoint=checkpoint, dtype=dtype, lora=crops), filtered)
-    trained = add("train", "train", train.Part(checkpoint=checkpoint, dtype=dtype, lora=lora), encoded)
+    add("convert", "convert", converting, *trained)
     rendered = [
         add(
             scene_step("render", scene.number),
             "render",
-            _render_part(scene, checkpoint, dtype),
+            _render_part(scene, checkpoint, dtype, sources.lora),
             conditioning,
-            trained,
+            *trained,
         )
         for scene, conditioning in zip(scenes, conditioned, strict=True)
     ]
@@ -131,7 +146,7 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         aesthetics=sources.aesthetics,
         clip=sources.clip,
     )
-    add("score", "score", scored, filtered, *rendered)
+    add("score", "score", scored, *filtered, *rendered)
     return tuple(steps.values())
 
 
@@ -140,9 +155,9 @@ def scene_step(stage: str, number: int) -> str:
     return f"{stage}-{number:02d}"
 
 
-def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str) -> render.Part:
+def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str, lora: convert.GivenLora | None) -> render.Part:
     values = scene.model_dump(exclude={"number", "title"})
-    return render.Part(checkpoint=checkpoint, dtype=dtype, **values)
+    return render.Part(checkpoint=checkpoint, dtype=dtype, lora=lora, **values)
 
 
 def digest_of(stage: str, part: BaseModel, inputs: Sequence[str]) -> str:

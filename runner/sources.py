@@ -9,12 +9,13 @@ from pathlib import Path
 
 from runner.errors import InputAbsent, StoryInvalid
 from runner.hubs.checkpoints import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
-from runner.hubs.identity import identify_folder
+from runner.hubs.identity import identify_file, identify_folder
 from runner.hubs.store import NO_PINS, Pins, Store, Wanted
 from runner.plan import Sources
 from runner.pocket import WORLD_VERSION
 from runner.spec import Story
 from runner.spec.story import FolderDataset, HubDataset, PocketDataset
+from runner.stages.convert import GivenLora
 from runner.stages.score import Scorer
 
 
@@ -49,8 +50,8 @@ def wanted_from_hubs(
     base: folder that relative paths of the story start from. pins: revisions to ask for where the story names none.
     """
     wanted = []
-    if isinstance(story.dataset, HubDataset):
-        wanted.append(_wanted_pictures(story.dataset, pins))
+    if isinstance(story.training_set, HubDataset):
+        wanted.append(_wanted_pictures(story.training_set, pins))
     name = story.model.checkpoint
     checkpoint = name if name in ("kolors", "pocket") else str(base / name)
     scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
@@ -97,15 +98,18 @@ def find_sources(
         return Scorer(digest=identify(kind, folder), folder=folder) if folder else None
 
     checkpoint, digest = POCKET, "absent"
-    aesthetics = clip = None
+    aesthetics = clip = lora = None
     dataset, pictures = "", None
     try:
-        if isinstance(story.dataset, FolderDataset):
-            dataset, files["dataset"] = identify_folder(Path(story.dataset.path))
-        elif isinstance(story.dataset, PocketDataset):
+        if story.render.lora is not None:
+            path = Path(story.render.lora)
+            lora = GivenLora(digest=identify_file(path, memo=_writable(memo)), path=path)
+        if isinstance(story.training_set, FolderDataset):
+            dataset, files["dataset"] = identify_folder(Path(story.training_set.path))
+        elif isinstance(story.training_set, PocketDataset):
             dataset = f"world {WORLD_VERSION}"
-        else:
-            pictures = _downloaded(story.dataset, cache, pins)
+        elif story.training_set is not None:
+            pictures = _downloaded(story.training_set, cache, pins)
             dataset = identify("dataset", pictures)
         checkpoint = find_checkpoint(story.model.checkpoint, cache=cache, pins=pins)
         digest = identify("checkpoint", checkpoint)
@@ -114,7 +118,9 @@ def find_sources(
         if strict:
             raise
         absent.append(problem)
-    sources = Sources(checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip)
+    sources = Sources(
+        checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip, lora=lora
+    )
     origins = {
         each.folder: {"hub": each.wanted.hub, "id": each.wanted.id, "revision": each.revision}
         for each in Store(cache).snapshots()
@@ -134,9 +140,12 @@ def _downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
 
 def _confined(story: Story, base: Path, roots: Sequence[Path]) -> Story:
     changes: dict[str, object] = {}
-    if isinstance(story.dataset, FolderDataset):
-        path = _confine("dataset.path", story.dataset.path, base, roots)
-        changes["dataset"] = story.dataset.model_copy(update={"path": path})
+    if isinstance(story.training_set, FolderDataset):
+        path = _confine("dataset.path", story.training_set.path, base, roots)
+        changes["dataset"] = story.training_set.model_copy(update={"path": path})
+    if story.render.lora is not None:
+        path = _confine("render.lora", story.render.lora, base, roots)
+        changes["render"] = story.render.model_copy(update={"lora": path})
     if story.model.checkpoint not in ("kolors", "pocket"):
         path = _confine("model.checkpoint", story.model.checkpoint, base, roots)
         changes["model"] = story.model.model_copy(update={"checkpoint": path})

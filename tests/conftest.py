@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, also by what the tests start
+os.environ["MODELSCOPE_API_MAX_RETRIES"] = "1"  # read when the client is loaded
 os.environ["KOLORA_OFFLINE"] = "1"  # no test asks a hub, but those that serve one themselves
 
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     # The client would lose up to its usual 10 MiB at a cut: more than the files here have.
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("runner.hubs.download.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("runner.hubs.patience.FIRST_PAUSE", 0.01)
     with serving(LoopbackHub()) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)

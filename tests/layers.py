@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("artifacts",),
     ("lock",),
-    ("execute", "report"),
+    ("execute", "report", "exporting"),
     ("cli",),
     ("__main__",),
 )
@@ -51,7 +51,7 @@ HEAVY = {
 }
 """Packages that take long to load: none of them may load before a stage runs."""
 
-LIGHT = ("cli", "execute", "lock", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
+LIGHT = ("cli", "execute", "exporting", "lock", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
 """Packages whose import must not load any of them."""
 
 

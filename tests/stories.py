@@ -54,6 +54,6 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def results(out: Path) -> dict[str, str]:
-    """Digest the LoRA and every picture: what must come out the same, however often a run is killed."""
-    paths = [out / "lora" / "lora.safetensors", out / "grid.png", *sorted((out / "images").glob("*.png"))]
+    """Digest the LoRA's files and every picture: what must come out the same, however often a run is killed."""
+    paths = [*out.glob("lora/*.safetensors"), out / "grid.png", *sorted((out / "images").glob("*.png"))]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -1,12 +1,17 @@
 """A run and its repetitions: what is kept, what runs again and why, stopping, failing, resuming."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
+import yaml
+from PIL import Image
+from safetensors import safe_open
 
 from runner.artifacts import RunFolder
 from runner.cli import main
@@ -20,6 +25,11 @@ def run(*arguments):
     with pytest.raises(SystemExit) as left:
         main(["run", *map(str, arguments)])
     return left.value.code
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return picture.tobytes()
 
 
 def actions(out):
@@ -52,7 +62,8 @@ def test_a_run_leaves_what_the_contract_promises(done):
     out = done / "out"
     for name in (
         *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
-        *("lora/lora.safetensors", "lora/history.json", "data/ledger.jsonl", "data/train/01.jpg", "story.lock.yaml"),
+        *("lora/kohya.safetensors", "lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors"),
+        *("lora/history.json", "data/ledger.jsonl", "data/train/01.jpg", "story.lock.yaml"),
         *("data/train/metadata.csv", "records/run.json", "records/train.json", "status.json"),
     ):
         assert (out / name).stat().st_size > 0, name
@@ -93,7 +104,7 @@ def test_a_changed_prompt_renders_that_scene_alone(again, tiny_checkpoint):
 
 def test_a_changed_rank_retrains_and_does_not_filter_again(again):
     assert run(again / "story.yaml", "-o", again / "out", "--set", "lora.rank=4") == 0
-    assert ran(again / "out") == {"train", "render-01", "render-02", "grid", "score"}
+    assert ran(again / "out") == {"train", "convert", "render-01", "render-02", "grid", "score"}
     assert actions(again / "out")["train"][1] == "lora.rank changed from 2 to 4"
 
 
@@ -158,6 +169,61 @@ def test_too_few_pictures_leave_a_report_and_the_ledger(tiny_checkpoint, tmp_pat
     assert len((tmp_path / "out" / "data" / "ledger.jsonl").read_text().splitlines()) == 5
     assert "image_shape_filter took 5" in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
     assert not (tmp_path / "out" / "manifest.sha256").exists()
+
+
+@pytest.mark.parametrize("name", ["kohya", "diffsynth", "pytorch_lora_weights"])
+def test_a_given_lora_of_any_kind_draws_the_same_pictures_without_training(tiny_checkpoint, tmp_path, done, name):
+    given = tmp_path / "given.safetensors"
+    shutil.copyfile(done / "out" / "lora" / f"{name}.safetensors", given)
+    story = write_story(tmp_path, tiny_checkpoint, dataset=None, render__lora="given.safetensors")
+    assert run(story, "-o", tmp_path / "out") == 0
+    stages = {step.partition("-")[0] for step in ran(tmp_path / "out")}
+    assert stages == {"condition", "convert", "render", "grid", "score"}
+    for picture in ("images/01.png", "images/02.png", "grid.png"):
+        assert pixels(tmp_path / "out" / picture) == pixels(done / "out" / picture)
+    lock = yaml.safe_load((tmp_path / "out" / "story.lock.yaml").read_text(encoding="utf-8"))
+    assert lock["lora"] == hashlib.sha256(given.read_bytes()).hexdigest()
+    assert lock["dataset"] is None
+    assert set(lock["results"]) >= {"lora/kohya.safetensors", "lora/diffsynth.safetensors", "images/02.png"}
+    with safe_open(tmp_path / "out" / "lora" / "kohya.safetensors", framework="pt") as file:
+        assert file.metadata()["kolora.lora"] == lock["lora"]
+
+
+def test_a_lora_given_in_place_of_training_clears_what_training_left(again, tiny_checkpoint):
+    lora = again / "out" / "lora" / "kohya.safetensors"
+    shutil.copyfile(lora, again / "given.safetensors")
+    story = write_story(again, tiny_checkpoint, render__lora="given.safetensors")
+    assert run(story, "-o", again / "out") == 0
+    assert not (again / "out" / "lora" / "history.json").exists()
+    assert not (again / "out" / "data" / "train").exists()
+    assert not (again / "out" / "records" / "train.json").exists()
+    (again / "given.safetensors").write_bytes(b"another")
+    assert run(story, "-o", again / "out") == 66
+
+
+def test_a_picture_tells_comfyui_and_a1111_how_it_was_made(done):
+    content = (done / "out" / "images" / "02.png").read_bytes()
+    with Image.open(done / "out" / "images" / "02.png") as picture:
+        texts = dict(picture.text)
+    assert b"tEXtprompt\x00" in content, "ComfyUI reads no other kind"
+    graph = json.loads(texts["prompt"])
+    assert "一只白色小猫在星空下睡着了" in [node["inputs"].get("text") for node in graph.values()]
+    (lora,) = (node for node in graph.values() if node["class_type"] == "LoraLoaderModelOnly")
+    name = lora["inputs"]["lora_name"].removesuffix(".safetensors")
+    assert texts["kolora.lora"] == name
+    assert texts["parameters"].startswith(f"一只白色小猫在星空下睡着了 <lora:{name}:1>\nNegative prompt: ")
+    assert texts["kolora.seed"] == "2"
+
+
+def test_the_loras_files_say_what_they_are(done):
+    lock = yaml.safe_load((done / "out" / "story.lock.yaml").read_text(encoding="utf-8"))
+    for path in (done / "out" / "lora").glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata()
+        assert told["kolora.spec"] == lock["steps"]["train"]
+        assert (told["kolora.rank"], told["modelspec.title"]) == ("2", "一只小猫")
+        assert (told["modelspec.sai_model_spec"], told["modelspec.architecture"]) == ("1.0.0", "kolors/lora")
+        assert told["modelspec.resolution"] == "64x64"
 
 
 def test_a_run_folder_has_one_run_at_a_time(again, capsys):

@@ -85,7 +85,7 @@ def test_a_lock_resolves_everything_that_could_change_a_result(done: Path) -> No
     assert "filter" not in steps
     assert {each["dtype"] for each in lock["numerics"]} == {"float32"}
     assert all(each["device_class"] for each in lock["numerics"])
-    assert set(lock["results"]) >= {"lora/lora.safetensors", "images/01.png", "grid.png"}
+    assert set(lock["results"]) >= {"lora/pytorch_lora_weights.safetensors", "images/01.png", "grid.png"}
 
 
 def test_a_run_with_its_lock_makes_the_same_bytes_and_the_same_lock(locked: Path) -> None:

@@ -1,12 +1,14 @@
 """Steps of a story and their digests: what a change of the story touches, and how it is told."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import yaml
 
 from runner.plan import STAGES, Sources, decide, plan_steps
 from runner.spec import load_story
+from runner.stages.convert import GivenLora
 from runner.stages.score import Scorer
 from tests.stories import STORY
 
@@ -26,7 +28,8 @@ def touched(before, after):
 
 
 RENDERS = {"render-01", "render-02", "grid", "score"}
-ENCODES = {"encode", "train", *RENDERS}
+TRAINS = {"train", "convert", *RENDERS}
+ENCODES = {"encode", *TRAINS}
 
 
 def test_every_stage_has_its_steps_each_after_what_it_needs():
@@ -39,12 +42,14 @@ def test_every_stage_has_its_steps_each_after_what_it_needs():
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"title": "x", "name": "y", "report__title": "z", "scenes__1__title": "w"}, set()),
+        ({"title": "x"}, {"convert"}),
+        ({"team": "x"}, {"convert"}),
+        ({"name": "y", "report__title": "z", "scenes__1__title": "w"}, set()),
         ({"dataset__min_images": 2}, {"filter", *ENCODES}),
         ({"dataset__count": 6}, {"fetch", "filter", *ENCODES}),
         ({"filters": "[]"}, {"filter", *ENCODES}),
         ({"lora__resolution": 128}, ENCODES),
-        ({"lora__seed": 1}, {"train", *RENDERS}),
+        ({"lora__seed": 1}, TRAINS),
         ({"lora__crop": "random", "lora__seed": 0}, ENCODES),
         ({"scenes__2__prompt": "x"}, {"condition-02", "render-02", "grid", "score"}),
         ({"scenes__2__seed": 9}, {"render-02", "grid", "score"}),
@@ -57,6 +62,16 @@ def test_every_stage_has_its_steps_each_after_what_it_needs():
 )
 def test_a_change_touches_just_what_depends_on_it(changes, steps):
     assert touched(steps_of(), steps_of(**changes)) == steps
+
+
+def test_a_story_with_its_own_lora_plans_no_training():
+    given = Sources(checkpoint="c" * 64, lora=GivenLora(digest="a" * 64, path=Path("a")))
+    steps = steps_of(given, render__lora="a", dataset="null")
+    assert {step.stage for step in steps} == {"condition", "convert", "render", "grid", "score"}
+    other = Sources(checkpoint="c" * 64, lora=GivenLora(digest="b" * 64, path=Path("a")))
+    changed = touched(steps, steps_of(other, render__lora="a", dataset="null"))
+    assert changed == {"convert", *RENDERS}
+    assert touched(steps, steps_of(given, render__lora="elsewhere", lora__steps=9)) == set()
 
 
 def test_outside_things_count_by_content_and_not_by_place(tmp_path):

@@ -1,6 +1,7 @@
 """What lies outside the story: found by name or path, confined to the story's own folders, identified by content."""
 
 import hashlib
+import os
 import shutil
 
 import pytest
@@ -56,6 +57,21 @@ def test_a_path_may_not_lead_out_unless_its_goal_is_a_root(tiny_checkpoint, tmp_
         find(story, tmp_path)
     if path != "/etc":
         assert find(story, tmp_path, roots=[tmp_path / "outside"]).sources.dataset
+
+
+def test_a_given_lora_is_known_by_its_content_confined_and_the_data_set_not_looked_at(tiny_checkpoint, tmp_path):
+    story = tmp_path / "inner"
+    path = write_story(story, tiny_checkpoint, dataset={"source": "folder", "path": "gone"}, render__lora="a.bin")
+    with pytest.raises(InputAbsent, match=r"a\.bin"):
+        find(path, tmp_path)
+    (story / "a.bin").write_bytes(b"a")
+    sources = find(path, tmp_path).sources
+    assert (sources.lora.digest, sources.dataset) == (hashlib.sha256(b"a").hexdigest(), "")
+    os.mkfifo(story / "pipe")
+    with pytest.raises(InputAbsent, match="not a regular file"):
+        find(write_story(story, tiny_checkpoint, render__lora="pipe"), tmp_path)
+    with pytest.raises(StoryInvalid, match=r"render\.lora"):
+        find(write_story(story, tiny_checkpoint, render__lora="../a.safetensors"), tmp_path)
 
 
 def test_what_is_absent_stops_a_run_and_is_listed_in_a_plan(tiny_checkpoint, tmp_path):

@@ -21,7 +21,9 @@ from runner.cli.cache import cache
 from runner.cli.console import Teller, complain, plan_lines, teller
 from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
+from runner.cli.export import export
 from runner.cli.locks import held_lock, lock_options
+from runner.cli.publish import publish
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
@@ -279,6 +281,8 @@ def doctor() -> None:
 
 
 kolora.add_command(cache)
+kolora.add_command(export)
+kolora.add_command(publish)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -54,6 +54,7 @@ def sources_of(given: Given, *, out: Path, strict: bool = True, pins: Pins = NO_
     paths = {
         "dataset.path": getattr(story.dataset, "path", None),
         "model.checkpoint": story.model.checkpoint,
+        "render.lora": story.render.lora,
         "scores.aesthetics": story.scores.aesthetics,
         "scores.clip": story.scores.clip,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import queue
-import random
 import shutil
 import threading
 import time
@@ -12,22 +11,18 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from runner.errors import HubUnreachable, InputAbsent, OutputUnwritable
+from runner.errors import InputAbsent, OutputUnwritable
 from runner.hubs.choice import chosen
 from runner.hubs.huggingface import HuggingFace
 from runner.hubs.modelscope import ModelScope
-from runner.hubs.remote import MIRRORS, NAMES, Faltered, Remote, Repository
+from runner.hubs.patience import insist
+from runner.hubs.remote import NAMES, Faltered, Remote, Repository
 from runner.hubs.store import Kept, Snapshot, Store, Wanted, hash_file
 
 T = TypeVar("T")
 
 WORKERS = 8
 """Files side by side: enough for a fast line, little enough for a hub's patience."""
-ATTEMPTS = 6
-"""Attempts in a row without a byte gained, before a hub counts as unreachable."""
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
-"""Seconds between attempts: doubled each time, or what the hub asks for, never more than the longest."""
 LOOK_SECONDS = 0.2
 
 
@@ -188,22 +183,7 @@ def _is_right(place: Path, sha256: str, file: Remote) -> bool:
 
 
 def _insist(attempt: Callable[[], T], wanted: Wanted, stop: threading.Event, *, gained: Callable[[], int]) -> T:
-    """Try until it works; give up after some attempts in a row that brought nothing."""
-    failures, before = 0, gained()
-    while True:
-        try:
-            return attempt()
-        except Faltered as fault:
-            now = gained()
-            failures, before = (1, now) if now > before else (failures + 1, before)
-            if failures >= ATTEMPTS:
-                raise HubUnreachable(
-                    f"{NAMES[wanted.hub]} did not give {wanted.id} after {failures} attempts: {fault}",
-                    hint=f"run the same command again, it goes on where it was; {MIRRORS[wanted.hub]} names a mirror",
-                ) from fault
-            pause = FIRST_PAUSE * 2 ** (failures - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-            if stop.wait(min(LONGEST_PAUSE, pause if fault.after is None else fault.after)):
-                raise
+    return insist(attempt, hub=wanted.hub, failing=f"give {wanted.id}", stop=stop, gained=gained)
 
 
 def _bytes_in(folder: Path) -> int:

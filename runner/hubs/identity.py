@@ -50,7 +50,7 @@ def identify_folder(
     keep as links. ``memo`` is a folder that remembers hashes of large unchanged files; it only saves reading them.
     """
     files = {
-        path: "" if not follow_links and refusal(folder, path) else _hash_file(folder / path, memo=memo)
+        path: "" if not follow_links and refusal(folder, path) else identify_file(folder / path, memo=memo)
         for path in files_in(folder, follow_links=follow_links)
     }
     whole = hashlib.sha256()
@@ -98,8 +98,12 @@ def _walk(folder: Path, prefix: str, follow_links: bool, seen: set[Path]) -> Ite
             yield prefix + entry.name
 
 
-def _hash_file(path: Path, *, memo: Path | None) -> str:
+def identify_file(path: Path, *, memo: Path | None = None) -> str:
+    """Digest a file's bytes, remembered in ``memo`` like those of a folder; raises InputAbsent where it is none."""
     try:
+        if path.exists() and not path.is_file():
+            # Opening a pipe or a device could wait for ever.
+            raise InputAbsent(f"'{path}' is not a regular file", hint="give a file")
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):

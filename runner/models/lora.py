@@ -1,16 +1,17 @@
-"""LoRA weights: the file that holds them, and a U-Net that wears them.
+"""LoRA weights: the files that hold them in three ecosystems' conventions, and a U-Net that wears them.
 
-The file is diffusers' kind, ``unet.<module>.lora_A.weight`` and ``lora_B.weight``, with alpha / rank folded into B:
-strength 1.0 then means the same to every loader, also to those that never read an alpha.
+In every file alpha / rank is folded into B, and where an alpha is stored it is the rank: strength 1.0 then means the
+same to every loader, also to those that never read an alpha.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,9 +19,25 @@ from safetensors.torch import save
 from torch import nn
 
 from runner.errors import InputAbsent
-from runner.models.names import UNET_BLOCKS, unet_name
+from runner.models.lora_names import (
+    ALPHA,
+    DIFFSYNTH,
+    DIFFUSERS,
+    KOHYA,
+    OLDER_DIFFUSERS,
+    diffusers_name,
+    kohya_name,
+    module_of,
+)
 
-_BLOCK_NUMBERS = {place: number for number, place in UNET_BLOCKS.items()}
+Ecosystem = Literal["diffsynth", "diffusers", "kohya"]
+HASH = "modelspec.hash_sha256"
+_ENDINGS = {
+    **{spelling.down: "down" for spelling in (DIFFSYNTH, DIFFUSERS, KOHYA, OLDER_DIFFUSERS)},
+    **{spelling.up: "up" for spelling in (DIFFSYNTH, DIFFUSERS, KOHYA, OLDER_DIFFUSERS)},
+    ALPHA: "alpha",
+}
+_HINT = "name another file in render.lora, or train it again: kolora run --force train"
 
 
 @dataclass(frozen=True)
@@ -30,48 +47,99 @@ class LoraWeights:
     pairs: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 
-def lora_bytes(weights: LoraWeights, *, metadata: Mapping[str, str]) -> bytes:
-    """Serialise weights; the same weights and metadata give the same bytes."""
+def lora_bytes(weights: LoraWeights, *, metadata: Mapping[str, str], ecosystem: Ecosystem = "diffusers") -> bytes:
+    """Serialise weights by an ecosystem's conventions; the same weights and metadata give the same bytes.
+
+    The header also holds the sha256 of all that follows it, under modelspec's name for that.
+    """
     tensors = {}
     for module, (down, up) in weights.pairs.items():
-        stem = f"unet.{unet_name(module + '.weight').removesuffix('.weight')}"
-        tensors[f"{stem}.lora_A.weight"] = down.detach().to("cpu", torch.float32).contiguous()
-        tensors[f"{stem}.lora_B.weight"] = up.detach().to("cpu", torch.float32).contiguous()
-    return _sorted_header(save(tensors, metadata={"format": "pt", **metadata}))
+        if ecosystem == "diffsynth":
+            stem, spelling = module, DIFFSYNTH
+        elif ecosystem == "diffusers":
+            stem, spelling = diffusers_name(module), DIFFUSERS
+        else:
+            stem, spelling = kohya_name(module), KOHYA
+            tensors[f"{stem}{ALPHA}"] = torch.tensor(float(down.shape[0]))
+        tensors[f"{stem}{spelling.down}"] = down.detach().to("cpu", torch.float32).contiguous()
+        tensors[f"{stem}{spelling.up}"] = up.detach().to("cpu", torch.float32).contiguous()
+    return _with_header(save(tensors), {"format": "pt", **metadata})
 
 
-def _sorted_header(file: bytes) -> bytes:
-    """Sort the header of a safetensors file: its writer puts metadata in an order that changes with every call."""
+def _with_header(file: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Give a safetensors file its metadata, sorted: its own writer puts them in an order that changes every time."""
     start = 8 + int.from_bytes(file[:8], "little")
-    header = json.dumps(json.loads(file[8:start]), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    content = file[start:]
+    told = {**metadata, HASH: f"0x{hashlib.sha256(content).hexdigest()}"}
+    header = json.dumps(
+        json.loads(file[8:start]) | {"__metadata__": told}, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    ).encode()
     header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + file[start:]
+    return len(header).to_bytes(8, "little") + header + content
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read what a LoRA file's header says of it; raises InputAbsent where it is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as problem:
+        raise _unreadable(path, problem) from problem
 
 
 def read_lora(path: Path) -> LoraWeights:
-    """Read a file that ``lora_bytes`` made; raises InputAbsent naming what is wrong with it."""
+    """Read a LoRA by any of the three ecosystems' conventions, whatever its alpha folded in.
+
+    Only safetensors are read, never a pickle. Raises InputAbsent naming what is wrong with the file.
+    """
+    metadata = read_metadata(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file object is no dict
-    except (SafetensorError, FileNotFoundError) as problem:
-        raise InputAbsent(f"{path.name} is no readable LoRA: {problem}", hint="kolora run --force train") from problem
-    modules = [match[1] for match in (re.fullmatch(r"unet\.(.+)\.lora_A\.weight", name) for name in tensors) if match]
-    if {f"unet.{module}.lora_{side}.weight" for module in modules for side in "AB"} != set(tensors) or not modules:
-        raise InputAbsent(f"{path.name} is no LoRA of kolora's own format", hint="kolora run --force train")
-    return LoraWeights(
-        {
-            _module_name(module): (tensors[f"unet.{module}.lora_A.weight"], tensors[f"unet.{module}.lora_B.weight"])
-            for module in modules
-        }
-    )
+    except SafetensorError as problem:
+        raise _unreadable(path, problem) from problem
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        ending = next((each for each in _ENDINGS if key.endswith(each)), None)
+        if ending is None:
+            raise InputAbsent(f"{path.name} holds {key}, which no LoRA of Kolors has", hint=_HINT)
+        module = module_of(key.removesuffix(ending))
+        if module is None:
+            raise InputAbsent(
+                f"{path.name} changes {key.removesuffix(ending)}, which Kolors' U-Net does not have", hint=_HINT
+            )
+        found.setdefault(module, {})[_ENDINGS[ending]] = tensor
+    if not found:
+        raise InputAbsent(f"{path.name} is an empty LoRA", hint=_HINT)
+    scale = _scale_told(metadata)
+    return LoraWeights({module: _pair(path, module, parts, scale) for module, parts in sorted(found.items())})
 
 
-def _module_name(published: str) -> str:
-    """Turn ``down_blocks.1.attentions.0.X.to_out.0`` into ``blocks.7.X.to_out``."""
-    place, _, inner = published.partition(".transformer_blocks.")
-    if place not in _BLOCK_NUMBERS:
-        raise InputAbsent(f"the LoRA changes {published}, which Kolors' U-Net does not have", hint="use a Kolors LoRA")
-    return f"blocks.{_BLOCK_NUMBERS[place]}.transformer_blocks.{inner.removesuffix('.0')}"
+def _pair(
+    path: Path, module: str, parts: Mapping[str, torch.Tensor], scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    down, up, alpha = parts.get("down"), parts.get("up"), parts.get("alpha")
+    if down is None or up is None or down.dim() != 2 or up.dim() != 2 or down.shape[0] != up.shape[1]:
+        raise InputAbsent(f"{path.name} lacks a matching pair of matrices for {module}", hint=_HINT)
+    if alpha is not None:
+        scale = float(alpha) / down.shape[0]
+    down, up = down.to(torch.float32), up.to(torch.float32)
+    if not (down.isfinite().all() and up.isfinite().all()):
+        raise InputAbsent(f"{path.name} holds numbers for {module} that are not finite", hint=_HINT)
+    return down, up if scale == 1.0 else up * scale
+
+
+def _scale_told(metadata: Mapping[str, str]) -> float:
+    """Read alpha / rank where newer files of diffusers keep it: in the header, as peft's settings."""
+    try:
+        settings = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        return float(settings["unet.lora_alpha"]) / float(settings["unet.r"])
+    except (ValueError, KeyError, TypeError, ZeroDivisionError):
+        return 1.0
+
+
+def _unreadable(path: Path, problem: Exception) -> InputAbsent:
+    return InputAbsent(f"{path.name} is no readable LoRA in safetensors: {problem}", hint=_HINT)
 
 
 class Merge:

@@ -10,9 +10,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 
-def png_bytes(picture: Image.Image, texts: Mapping[str, str]) -> bytes:
-    """Encode a PNG with text chunks (iTXt, UTF-8); the same picture and texts give the same bytes."""
+def png_bytes(picture: Image.Image, texts: Mapping[str, str], *, plain: Mapping[str, str] | None = None) -> bytes:
+    """Encode a PNG with text chunks (iTXt, UTF-8); the same picture and texts give the same bytes.
+
+    plain: texts that other programs look for; as tEXt, the one kind that all of them read, where Latin letters do.
+    """
     info = PngInfo()
+    for key, value in (plain or {}).items():
+        info.add_text(key, value)
     for key, value in texts.items():
         info.add_itxt(key, value)
     buffer = io.BytesIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
@@ -287,6 +288,9 @@ class Render(Frozen):
     scheduler: Literal["ddim"] = "ddim"
     """Noise schedule: `ddim` is DiffSynth's own."""
 
+    lora: Place | None = None
+    """A LoRA file to draw with (DiffSynth's, diffusers' or kohya's safetensors); then nothing is trained here."""
+
 
 class Scene(Frozen):
     """One picture of the story."""
@@ -420,8 +424,17 @@ class ResolvedGrid(Frozen):
     """Colour of gaps and empty cells."""
 
 
+def _or_own_lora(schema: dict[str, Any]) -> None:
+    """Let editors know that a story needs a data set or a LoRA of its own."""
+    schema["required"].remove("dataset")
+    own = {"required": ["render"], "properties": {"render": {"required": ["lora"]}}}
+    schema["anyOf"] = [{"required": ["dataset"]}, own]
+
+
 class Story(Frozen):
     """A picture story: what to learn from, how to learn it, and what to draw."""
+
+    model_config = ConfigDict(json_schema_extra=_or_own_lora)
 
     kolora: Literal[1] = 1
     """Version of this schema."""
@@ -435,11 +448,14 @@ class Story(Frozen):
     language: Literal["zh", "en"] = "zh"
     """Language of the story: `zh` (Chinese) or `en` (English)."""
 
+    team: Title = ""
+    """Team that hands the story in: author of the LoRA, and first part of a submission's name."""
+
     model: Model = Model()
     """The checkpoint that is taught and that draws."""
 
-    dataset: Dataset
-    """The pictures to learn from; `source` says where they are."""
+    dataset: Dataset | None
+    """The pictures to learn from; `source` says where they are. Needed unless `render.lora` is given."""
 
     filters: Annotated[tuple[Filter, ...], Field(strict=False, max_length=32)] = ()
     """Data-Juicer operators, in order; a picture must pass all of them."""
@@ -462,6 +478,21 @@ class Story(Frozen):
     report: Report = Report()
     """How the report is written."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_lora(cls, data: object) -> object:
+        """A story that brings its own LoRA may leave the data set out."""
+        render = data.get("render") if isinstance(data, Mapping) else None
+        brings = isinstance(render, Mapping) and render.get("lora") is not None
+        return {"dataset": None, **data} if isinstance(data, Mapping) and brings else data
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> Self:
+        if self.dataset is None and self.render.lora is None:
+            expected = "the pictures to learn from, or a LoRA in render.lora"
+            raise broken(Fault(path=("dataset",), given="nothing", expected=expected))
+        return self
+
     @model_validator(mode="after")
     def _room(self) -> Self:
         grid = self.resolved_grid()
@@ -472,9 +503,14 @@ class Story(Frozen):
                 raise broken(Fault(path=("grid", side), given=str(total), expected=expected))
         return self
 
+    @property
+    def training_set(self) -> PocketDataset | FolderDataset | HubDataset | None:
+        """Return the data set to learn from; None where the story brings its own LoRA."""
+        return self.dataset if self.render.lora is None else None
+
     def resolved_scenes(self) -> tuple[ResolvedScene, ...]:
         """Return the scenes numbered from 1, with every value filled in from `render`."""
-        common = self.render.model_dump()
+        common = self.render.model_dump(exclude={"lora"})
         own = (scene.model_dump(exclude_none=True) for scene in self.scenes)
         return tuple(ResolvedScene(**common | values, number=number) for number, values in enumerate(own, start=1))
 

@@ -53,18 +53,31 @@ def open_parts(checkpoint: Path, *, device: str, dtype: str) -> Parts:
 
 
 def download(wanted: Wanted, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
-    """Bring a hub's repository into the cache; this is what loads the hubs' clients.
+    """Bring a hub's repository into the cache; ``runner.hubs.download.download`` says more."""
+    _settle_clients()
+    from runner.hubs.download import download as bring
 
-    ``runner.hubs.download.download`` says more. The clients read these variables when they are loaded: one layer
-    retries, ours; plain HTTP, which can be continued after a cut; no lines and bars of theirs between ours.
+    return bring(wanted, cache=cache, tick=tick, refresh=refresh)
+
+
+def upload(folder: Path, *, hub: str, id: str, public: bool, message: str, state: Path) -> None:  # noqa: A002 - the hubs' own word
+    """Upload a folder to a hub; ``runner.hubs.upload.upload`` says more."""
+    _settle_clients()
+    from runner.hubs.upload import upload as send
+
+    send(folder, hub=hub, id=id, public=public, message=message, state=state)
+
+
+def _settle_clients() -> None:
+    """Set what the hubs' clients read when they are loaded.
+
+    One layer retries, ours; plain HTTP, which can be continued after a cut; no lines and bars of theirs between ours.
     """
     os.environ.setdefault("MODELSCOPE_DOWNLOAD_MAX_RETRIES", "0")
+    os.environ.setdefault("MODELSCOPE_API_MAX_RETRIES", "1")
     os.environ.setdefault("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from runner.hubs.download import download as bring
-
-    return bring(wanted, cache=cache, tick=tick, refresh=refresh)

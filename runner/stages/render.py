@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from runner.spec.story import Frozen
 from runner.stages import Facts, Job
+from runner.stages.convert import GivenLora, lora_file, lora_name
 
-VERSION = 2
+VERSION = 3
 
 
 class Part(Frozen):
@@ -22,19 +25,26 @@ class Part(Frozen):
     guidance_scale: float
     lora_scale: float
     scheduler: str
+    lora: GivenLora | None = None
 
 
 def run(part: Part, job: Job) -> Facts:
-    """Denoise and decode the scene; the PNG says in its text chunks what it shows and how it was made."""
+    """Denoise and decode the scene; the PNG says in its text chunks what it shows and how it was made.
+
+    It says so to kolora's own reader, and to ComfyUI (``prompt``) and A1111 (``parameters``) in their words.
+    """
     from runner.models.conditioning import read_conditioning
     from runner.models.pixels import to_picture
+    from runner.rendering.a1111 import parameters_of
+    from runner.rendering.comfyui import graph_of
     from runner.rendering.denoise import denoise
     from runner.rendering.pictures import png_bytes
 
     parts = job.parts()
     (condition,) = (folder for name, folder in job.inputs.items() if name.startswith("condition"))
+    lora = lora_file(part.lora, job)
     latents = denoise(
-        parts.predictor(lora=job.inputs["train"] / "lora.safetensors", strength=part.lora_scale),
+        parts.predictor(lora=lora, strength=part.lora_scale),
         parts.schedule(),
         read_conditioning(condition / "conditioning.safetensors", device=parts.device),
         seed=part.seed,
@@ -44,7 +54,10 @@ def run(part: Part, job: Job) -> Facts:
         guidance_scale=part.guidance_scale,
         tick=job.tick,
     )
-    facts = part.model_dump(mode="json", exclude={"dtype"})
-    texts = {f"kolora.{key}": str(value) for key, value in facts.items()}
-    (job.folder / "image.png").write_bytes(png_bytes(to_picture(parts.decode(latents)), texts))
+    name = lora_name(part.lora, lora) if lora else None
+    facts = part.model_dump(mode="json", exclude={"dtype", "lora"}) | {"lora": name}
+    texts = {f"kolora.{key}": str(value) for key, value in facts.items() if value is not None}
+    graph = graph_of({1: part}, lora=name and f"{name}.safetensors")
+    plain = {"prompt": json.dumps(graph), "parameters": parameters_of(part, lora=name, checkpoint=part.checkpoint)}
+    (job.folder / "image.png").write_bytes(png_bytes(to_picture(parts.decode(latents)), texts, plain=plain))
     return facts

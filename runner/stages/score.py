@@ -39,7 +39,7 @@ def run(part: Part, job: Job) -> Facts:
     job.tick(1, 3)
     similarities = _similarities(part.clip, pictures, part.prompts, parts.device)
     job.tick(2, 3)
-    names, texts = _captions(job.inputs["filter"] / "train")
+    names, texts = _captions(job.inputs["filter"] / "train") if "filter" in job.inputs else ([], ())
     training = _similarities(part.clip, names, texts, parts.device)
     job.tick(3, 3)
     mean = _mean(grades)
@@ -65,7 +65,7 @@ def _grades(scorer: Scorer | None, pictures: list[Path], device: str) -> list[An
 
 
 def _similarities(scorer: Scorer | None, pictures: list[Path], texts: tuple[str, ...], device: str) -> list[Any]:
-    if scorer is None:
+    if scorer is None or not pictures:
         return [None] * len(pictures)
     from runner.scoring.judges import Similarity, similarities
 

@@ -2,7 +2,7 @@
 
 ModelScope: /api/v1/models|datasets/OWNER/NAME/repo/files|tree for listings, /repo?Revision&FilePath for files.
 Hugging Face: /api/models|datasets/OWNER/NAME[/revision/REV]?blobs for listings, [/datasets]/OWNER/NAME/resolve/REV/PATH
-for files.
+for files. What they upload is taken by ``loopback_uploads``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.hubs.loopback_uploads import PRIVATE, PUBLIC, take
+
 SMALL = 1000
 """Files below are in git, the others in LFS, as on the real hubs: Hugging Face tells no sha256 of the small ones."""
 
@@ -30,6 +32,7 @@ class Repository:
     branches: dict[str, str]
     token: str | None = None
     gated: bool = False
+    private: bool = False
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Failures:
     listing_too: bool = False
     """Whether those hit listings, and not only files."""
     bytes_a_second: float | None = None
+    commits: int = 0
+    """How many uploads end unfinished: their blobs are taken, and then nothing."""
 
 
 class LoopbackHub:
@@ -58,6 +63,11 @@ class LoopbackHub:
         self.sent: Counter[str] = Counter()
         """Bytes of content sent, by file."""
         self.tokens: set[str] = set()
+        self.writers: set[str] = set()
+        """Tokens that may upload."""
+        self.blobs: dict[str, bytes] = {}
+        self.taken: Counter[str] = Counter()
+        """Bytes of uploads taken, by sha256."""
         self.lock = threading.Lock()
         self.url = ""
 
@@ -110,21 +120,52 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    def _answer(self) -> None:
-        url = urlsplit(self.path)
-        parts = [unquote(part) for part in url.path.strip("/").split("/")]
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+    def do_POST(self) -> None:
+        self._take()
+
+    def do_PUT(self) -> None:
+        self._take()
+
+    def _take(self) -> None:
+        body, token = self._body(), self._heard()
+        with self.hub.lock:
+            answer = take(self.hub, unquote(urlsplit(self.path).path), body, token)
+        self._json(*answer)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _heard(self) -> str | None:
+        """Note a request; returns its token."""
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         with self.hub.lock:
             self.hub.requests.append((self.command, self.path, self.headers.get("Range")))
             if token:
                 self.hub.tokens.add(token)
+        return token
+
+    def _answer(self) -> None:
+        url = urlsplit(self.path)
+        parts = [unquote(part) for part in url.path.strip("/").split("/")]
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        token = self._heard()
         if parts[:2] == ["api", "v1"]:
             self._modelscope(parts[2:], query, token)
         else:
             self._huggingface(parts, query, token)
 
     def _modelscope(self, parts: list[str], query: dict[str, str], token: str | None) -> None:
+        if len(parts) == 3 and (parts[0][:-1], "/".join(parts[1:])) in self.hub.repositories:
+            private = self.hub.repositories[parts[0][:-1], "/".join(parts[1:])].private
+            told = {"Path": parts[1], "Name": parts[2], "Visibility": PRIVATE if private else PUBLIC}
+            return self._json(200, {"Code": 200, "Success": True, "Data": told})
         if len(parts) < 4 or parts[0] not in ("models", "datasets"):
             return self._json(404, {"Code": 404, "Message": "not found"})
         kind, name, what = parts[0][:-1], "/".join(parts[1:3]), "/".join(parts[3:])
@@ -151,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json(200, {"Code": 200, "Success": True, "Data": {"Files": listed}})
 
     def _huggingface(self, parts: list[str], query: dict[str, str], token: str | None) -> None:
+        if parts[0] == "openapi":
+            return self._json(404, {"success": False, "message": "not found"})
         is_listing = parts[0] == "api"
         if is_listing:
             kind, name, revision = parts[1][:-1], "/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main"
@@ -170,13 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
             content = files.get("/".join(parts[4:]), b"")
             etag = _sha256(content) if len(content) >= SMALL else _blob(content)
             return self._file(files, "/".join(parts[4:]), {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
-        siblings = []
+        siblings, private = [], self.hub.repositories[kind, name].private
         for path, content in files.items():
             entry = {"rfilename": path, "size": len(content), "blobId": _blob(content)}
             if len(content) >= SMALL:
                 entry["lfs"] = {"sha256": _sha256(content), "size": len(content), "pointerSize": 130}
             siblings.append(entry)
-        return self._json(200, {"id": name, "sha": commit, "siblings": siblings, "private": False, "tags": []})
+        return self._json(200, {"id": name, "sha": commit, "siblings": siblings, "private": private, "tags": []})
 
     def _refused(self, kind: str, name: str, token: str | None, *, listing: bool) -> bool:
         failures, repository = self.hub.failures, self.hub.repositories.get((kind, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,11 @@ def test_a_lora_comes_back_as_it_was_written(lora: LoraWeights, tmp_path: Path) 
         torch.equal(*each) for name in lora.pairs for each in zip(read.pairs[name], lora.pairs[name], strict=True)
     )
     with safe_open(path, framework="pt") as file:
-        assert file.metadata() == METADATA | {"format": "pt"}
+        metadata = file.metadata()
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    digest = f"0x{hashlib.sha256(content[start:]).hexdigest()}"
+    assert metadata == METADATA | {"format": "pt", "modelspec.hash_sha256": digest}
 
 
 def test_keys_are_diffusers(lora: LoraWeights, tmp_path: Path) -> None:
@@ -113,7 +118,17 @@ def drop_a_partner(tensors: Tensors) -> Tensors:
     return {name: tensor for name, tensor in tensors.items() if name != next(iter(tensors))}
 
 
-def to_kohya(tensors: Tensors) -> Tensors:
+def drop_a_rank(tensors: Tensors) -> Tensors:
+    name = next(iter(tensors))
+    return tensors | {name: tensors[name][:1].clone()}
+
+
+def to_infinity(tensors: Tensors) -> Tensors:
+    name = next(iter(tensors))
+    return tensors | {name: tensors[name] * float("inf")}
+
+
+def to_half_a_name(tensors: Tensors) -> Tensors:
     return {"lora_unet_mid_block_attentions_0.lora_down.weight": next(iter(tensors.values()))}
 
 
@@ -124,10 +139,12 @@ def to_another_place(tensors: Tensors) -> Tensors:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (drop_a_partner, "no LoRA of kolora's own format"),
-        (to_kohya, "no LoRA of kolora's own format"),
-        (lambda tensors: tensors | {"unet.mid_block.alpha": torch.ones(1)}, "no LoRA of kolora's own format"),
-        (lambda tensors: {}, "no LoRA of kolora's own format"),
+        (drop_a_partner, r"lacks a matching pair of matrices for blocks\.7\."),
+        (drop_a_rank, r"lacks a matching pair of matrices for blocks\.7\."),
+        (to_infinity, "that are not finite"),
+        (to_half_a_name, "changes lora_unet_mid_block_attentions_0, which"),
+        (lambda tensors: tensors | {"unet.mid_block.diff": torch.ones(1)}, "holds unet.mid_block.diff"),
+        (lambda tensors: {}, "is an empty LoRA"),
         (to_another_place, r"down_blocks\.0\.attentions.* does not have"),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from runner.spec import Filter, Story, load_story
+from runner.errors import StoryInvalid
+from runner.spec import Filter, Story, load_story, story_json_schema
 
 
 def story(more: str = "", *, scenes: int = 1) -> Story:
@@ -81,3 +83,21 @@ def test_a_filter_knows_its_thresholds() -> None:
 @pytest.mark.parametrize("name", ["story", "我的故事", "team-可图Kolors训练-x", "a.b_c-1"])
 def test_names_may_be_chinese(name: str) -> None:
     assert story(f"name: {name}").name == name
+
+
+def test_a_story_learns_from_pictures_or_brings_its_own_lora() -> None:
+    scenes = "scenes: [{prompt: a}]\n"
+    own = load_story(scenes + "render: {lora: a.safetensors}")
+    assert own.training_set is None
+    assert load_story(scenes + "dataset: {source: pocket}\nrender: {lora: a}").training_set is None
+    for nothing in (scenes, scenes + "dataset: null", scenes + "render: {lora: null}"):
+        with pytest.raises(StoryInvalid, match="dataset"):
+            load_story(nothing)
+
+
+def test_the_schema_lets_a_story_do_without_pictures_only_with_a_lora() -> None:
+    check = Draft202012Validator(story_json_schema())
+    scenes: dict[str, object] = {"scenes": [{"prompt": "a"}]}
+    assert check.is_valid(scenes | {"render": {"lora": "a"}})
+    assert check.is_valid(scenes | {"dataset": {"source": "pocket"}})
+    assert not check.is_valid(scenes)

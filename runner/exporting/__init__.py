@@ -1,0 +1,1 @@
+"""What leaves a run folder for other tools and for the contest: LoRA files, ComfyUI graphs, the submission."""

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("artifacts",),
     ("lock",),
     ("execute", "report", "exporting"),
+    ("verifying",),
     ("cli",),
     ("__main__",),
 )
@@ -51,7 +52,20 @@ HEAVY = {
 }
 """Packages that take long to load: none of them may load before a stage runs."""
 
-LIGHT = ("cli", "execute", "exporting", "lock", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
+LIGHT = (
+    "cli",
+    "execute",
+    "exporting",
+    "lock",
+    "plan",
+    "sources",
+    "artifacts",
+    "report",
+    "spec",
+    "stages",
+    "errors",
+    "verifying",
+)
 """Packages whose import must not load any of them."""
 
 

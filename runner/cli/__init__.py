@@ -25,6 +25,7 @@ from runner.cli.export import export
 from runner.cli.locks import held_lock, lock_options
 from runner.cli.publish import publish
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
+from runner.cli.verify import verify_command
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
 from runner.execute import decisions_of, run_story
@@ -283,6 +284,7 @@ def doctor() -> None:
 kolora.add_command(cache)
 kolora.add_command(export)
 kolora.add_command(publish)
+kolora.add_command(verify_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -93,7 +93,7 @@ class Lock(_Frozen):
     overrides: tuple[str, ...] = ()
     story: dict[str, Any]
     checkpoint: Folder
-    dataset: Pictures
+    dataset: Pictures | None
     lora: Sha256 | None = None
     scorers: dict[str, Folder | None]
     packages: dict[str, str]
@@ -110,7 +110,9 @@ class Lock(_Frozen):
     def pins(self) -> Pins:
         """The revisions that downloads must come at."""
         models = [self.checkpoint.origin, *(scorer.origin for scorer in self.scorers.values() if scorer)]
-        origins = [("model", origin) for origin in models] + [("dataset", self.dataset.origin)]
+        origins = [("model", origin) for origin in models] + [
+            ("dataset", self.dataset.origin if self.dataset is not None else None)
+        ]
         return {(origin.hub, kind, origin.id): origin.revision for kind, origin in origins if origin is not None}
 
 
@@ -150,7 +152,9 @@ def lock_of(
             origin=_origin(found, found.checkpoint),
             files=dict(files["checkpoint"]),
         ),
-        dataset=Pictures(
+        dataset=None
+        if found.story.training_set is None
+        else Pictures(
             identity=sources.dataset or None,
             origin=_origin(found, sources.pictures),
             files=dict(files.get("dataset", {})),
@@ -208,7 +212,8 @@ def drift_of(lock: Lock, found: Found, *, device: str, packages: Mapping[str, st
     """
     sources, files = found.sources, found.files
     inputs = [("checkpoint", lock.checkpoint.sha256, sources.checkpoint, lock.checkpoint.files)]
-    inputs.append(("dataset", lock.dataset.identity or "", sources.dataset, lock.dataset.files))
+    pictures = lock.dataset or Pictures()
+    inputs.append(("dataset", pictures.identity or "", sources.dataset, pictures.files))
     inputs.append(("render.lora", lock.lora or "none", sources.lora.digest if sources.lora else "none", {}))
     for kind, scorer in (("aesthetics", sources.aesthetics), ("clip", sources.clip)):
         pinned = lock.scorers.get(kind)

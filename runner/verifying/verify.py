@@ -202,7 +202,7 @@ def _retrained(
         path = _named("dataset.path", story.dataset.path, folders.dataset, "--dataset")
         mine = mine.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
     found = _found(mine, lock, out=out, cache=cache, folders=folders)
-    if found.sources.dataset != (lock.dataset.identity or ""):
+    if found.sources.dataset != (lock.dataset.identity if lock.dataset is not None else None):
         raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
     trained = _run(found, source, out / "retrained", device, listener)
     loras = [name for name in trained.results if name.startswith("lora/")]

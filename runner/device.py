@@ -41,11 +41,45 @@ def find_device(wanted: str | None = None) -> str:
     return wanted or ("cuda" if gpu_count() else "cpu")
 
 
+def device_class(device: str) -> str:
+    """Name what the bits of a result depend on: a card's model, architecture and size; a processor's instructions.
+
+    device: "cuda" or "cpu". cuBLAS repeats bits only on the same architecture and number of multiprocessors.
+    """
+    if device == "cpu":
+        return f"{platform.machine()} {_instructions()}".strip()
+    if not gpu_count():
+        return "no GPU"
+    driver = ctypes.CDLL("libcuda.so.1")
+    name, card = ctypes.create_string_buffer(256), ctypes.c_int(0)
+    driver.cuDeviceGet(ctypes.byref(card), 0)
+    driver.cuDeviceGetName(name, len(name), card)
+    major, minor, size = (_attribute(driver, card, number) for number in (75, 76, 16))
+    return f"{name.value.decode(errors='replace')} sm_{major}{minor} {size} SM"
+
+
+def _attribute(driver: ctypes.CDLL, card: ctypes.c_int, number: int) -> int:
+    """Ask for one of CUdevice_attribute: 75 and 76 are the architecture, 16 the multiprocessors."""
+    value = ctypes.c_int(0)
+    driver.cuDeviceGetAttribute(ctypes.byref(value), number, card)
+    return value.value
+
+
+def _instructions() -> str:
+    """Name the widest vectors that torch would use here."""
+    flags = _cpu_lines("flags")
+    return next((name for name, flag in (("AVX512", "avx512vl"), ("AVX2", "avx2")) if flag in flags), "")
+
+
 def cpu_name() -> str:
     """Name the processor as its vendor does."""
+    return _cpu_lines("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_lines(key: str) -> str:
+    """Read what Linux says of the first processor; empty where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

@@ -20,13 +20,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import yaml
-
 from runner import __version__
 from runner.artifacts import Record, RunFolder, as_unwritable, files_in, write_json, write_text
-from runner.device import cpu_name, gpu_count, gpu_memory
+from runner.device import cpu_name, device_class, gpu_count, gpu_memory
 from runner.errors import DeviceUnusable, KoloraError, Stopped
 from runner.hubs.checkpoints import KOLORS, find_published
+from runner.lock import lock_of, lock_text
 from runner.memory.plan import AMPLE, MemoryPlan
 from runner.memory.story import plan_story
 from runner.plan import STAGES, Decision, Step, decide, plan_steps
@@ -165,10 +164,12 @@ def run_story(
     until: str | None = None,
     fresh: bool = False,
     forced: Sequence[str] = (),
+    overrides: Sequence[str] = (),
 ) -> bool:
     """Bring a run folder to what the story says; returns whether anything had to be done.
 
     source: the story file's text, kept as given. command: the command line, for the report. device: "cuda" or "cpu".
+    overrides: what ``--set`` changed of the source, for the lock.
     until: last stage to run. fresh: forget all earlier results. forced: steps or stages to run in any case. Whatever
     happens, ``records/run.json`` then says how far the run came; the report is made from it. Raises KoloraError
     subclasses.
@@ -190,7 +191,7 @@ def run_story(
             _run_all(decisions, found, folder, device, listener, halt, progress)
             if until is None:
                 folder.tidy({decision.step.name: decision.step.digest for decision in decisions})
-                _write_lock(found, folder, decisions)
+                _write_lock(found, folder, decisions, overrides)
         except KoloraError as problem:
             failure = problem
             raise
@@ -469,55 +470,19 @@ def _write_run(
         write_json(folder.root / "status.json", {"time": _now(), "stage": status, "pid": os.getpid()})
 
 
-def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision]) -> None:
+def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision], overrides: Sequence[str]) -> None:
     """Write what the story's wishes came to: identities of its sources, kept pictures, versions, results."""
     records = {record.step: record for each in decisions if (record := folder.last_record(each.step.name))}
-    lock = {
-        "kolora": __version__,
-        "name": found.story.name,
-        "checkpoint": {
-            "name": found.checkpoint_name,
-            "sha256": found.sources.checkpoint,
-            "origin": _origin(found, found.checkpoint),
-        },
-        "dataset": {
-            "identity": found.sources.dataset or None,
-            "origin": _origin(found, found.sources.pictures),
-            "kept": {
-                name.removeprefix("train/"): file.sha256
-                for name, file in records["filter"].files.items()
-                if name.startswith("train/")
-            },
-        }
-        if "filter" in records
-        else None,
-        "lora": found.sources.lora and found.sources.lora.digest,
-        "scorers": {
-            kind: scorer and scorer.digest
-            for kind, scorer in (("aesthetics", found.sources.aesthetics), ("clip", found.sources.clip))
-        },
-        "packages": _packages(),
-        "numerics": next(each.numerics for each in records.values() if each.stage in ("train", "render")),
-        "image": os.environ.get("KOLORA_IMAGE_DIGEST"),
-        "steps": {name: record.digest for name, record in records.items()},
-        "results": {
-            **{f"lora/{name}": file.sha256 for name, file in records["convert"].files.items()},
-            **{
-                f"images/{name.removeprefix('render-')}.png": record.files["image.png"].sha256
-                for name, record in records.items()
-                if record.stage == "render"
-            },
-        },
-    }
-    text = yaml.safe_dump(lock, allow_unicode=True, sort_keys=False, width=120)
-    write_text(
-        folder.root / "story.lock.yaml", "# What this run was made of. Written by kolora; not to be edited.\n" + text
+    sifted = records.get("filter")
+    lock = lock_of(
+        found,
+        records,
+        sifted=None if sifted is None else folder.folder("filter", sifted.digest),
+        overrides=overrides,
+        packages=packages(),
+        image=image_digest(),
     )
-
-
-def _origin(found: Found, folder: Path | None) -> dict[str, str] | None:
-    origin = found.origins.get(folder) if folder else None
-    return dict(origin) if origin else None
+    write_text(folder.root / "story.lock.yaml", lock_text(lock))
 
 
 def _environment(device: str) -> dict[str, Any]:
@@ -532,11 +497,16 @@ def _environment(device: str) -> dict[str, Any]:
         "gpu": gpu,
         "gpus": gpu_count(),
         "service": service and dataclasses.asdict(service),
-        "packages": _packages(),
+        "packages": packages(),
     }
 
 
-def _packages() -> dict[str, str]:
+def image_digest() -> str | None:
+    """Give the digest of the image that this runs in, as far as whoever started it told."""
+    return os.environ.get("KOLORA_IMAGE_DIGEST") or None
+
+
+def packages() -> dict[str, str]:
     """Give the versions of what results depend on, as far as it is installed here."""
     versions = {}
     for name in PACKAGES:
@@ -552,6 +522,7 @@ def _numerics(device: str, opened: Sequence[Parts], step: Step) -> dict[str, Any
         return {"device": "cpu", "torch": None}
     return {
         "device": device,
+        "device_class": device_class(device),
         "device_name": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "dtype": str(opened[0].dtype).removeprefix("torch."),
         "torch": torch.__version__,

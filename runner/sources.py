@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import InputAbsent, StoryInvalid
 from runner.hubs.checkpoints import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
 from runner.hubs.identity import identify_file, identify_folder
-from runner.hubs.store import Store, Wanted
+from runner.hubs.store import NO_PINS, Pins, Store, Wanted
 from runner.plan import Sources
 from runner.pocket import WORLD_VERSION
 from runner.spec import Story
@@ -24,7 +24,8 @@ class Found:
     """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
 
     origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
-    be identified; only a plan may go on with such a gap.
+    be identified; only a plan may go on with such a gap. files: the sha256 of every input file by its path, of each of
+    ``checkpoint``, ``dataset``, ``aesthetics`` and ``clip`` that is a folder.
     """
 
     given: Story
@@ -33,6 +34,7 @@ class Found:
     sources: Sources
     origins: Mapping[Path, Mapping[str, str]]
     absent: tuple[InputAbsent, ...]
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def checkpoint_name(self) -> str:
@@ -40,26 +42,29 @@ class Found:
         return "pocket" if self.checkpoint == POCKET else Path(self.story.model.checkpoint).name
 
 
-def wanted_from_hubs(story: Story, *, base: Path, cache: Path, refresh: bool = False) -> tuple[Wanted, ...]:
+def wanted_from_hubs(
+    story: Story, *, base: Path, cache: Path, refresh: bool = False, pins: Pins = NO_PINS
+) -> tuple[Wanted, ...]:
     """List what a story uses of the hubs and the cache does not hold; with ``refresh`` also what it holds.
 
-    base: folder that relative paths of the story start from.
+    base: folder that relative paths of the story start from. pins: revisions to ask for where the story names none.
     """
     wanted = []
     if isinstance(story.training_set, HubDataset):
-        wanted.append(_wanted_pictures(story.training_set))
+        wanted.append(_wanted_pictures(story.training_set, pins))
     name = story.model.checkpoint
     checkpoint = name if name in ("kolors", "pocket") else str(base / name)
     scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
     for published in used(checkpoint, scorers):
-        is_downloaded = Store(cache).find(published.wanted(preferred_hub())) is not None
-        if find_published(published, cache=cache) is None or (refresh and is_downloaded):
-            wanted.append(published.wanted(preferred_hub()))
+        asked = published.wanted(preferred_hub()).pinned(pins)
+        is_downloaded = Store(cache).find(asked) is not None
+        if find_published(published, cache=cache, pins=pins) is None or (refresh and is_downloaded):
+            wanted.append(asked)
     return tuple(each for each in wanted if refresh or Store(cache).find(each) is None)
 
 
-def _wanted_pictures(dataset: HubDataset) -> Wanted:
-    return Wanted(
+def _wanted_pictures(dataset: HubDataset, pins: Pins) -> Wanted:
+    wanted = Wanted(
         dataset.source,
         "dataset",
         dataset.id,
@@ -67,24 +72,30 @@ def _wanted_pictures(dataset: HubDataset) -> Wanted:
         subset=dataset.subset,
         split=dataset.split,
     )
+    return wanted.pinned(pins)
 
 
-def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path], strict: bool = True) -> Found:
+def find_sources(
+    story: Story, *, base: Path, cache: Path, roots: Sequence[Path], strict: bool = True, pins: Pins = NO_PINS
+) -> Found:
     """Find what a story stands on.
 
     base: folder that relative paths of the story start from. roots: folders that paths may lead into, besides it.
-    strict: raise the first InputAbsent instead of returning it. Raises StoryInvalid for a path that leads elsewhere.
+    strict: raise the first InputAbsent instead of returning it. pins: revisions to use where the story names none.
+    Raises StoryInvalid for a path that leads elsewhere.
     """
     given, story = story, _confined(story, base, [base, cache, *roots])
     memo = cache / "identities"
     absent: list[InputAbsent] = []
+    files: dict[str, Mapping[str, str]] = {}
 
-    def identify(folder: Path) -> str:
-        return identify_folder(folder, memo=_writable(memo), follow_links=True)[0]
+    def identify(kind: str, folder: Path) -> str:
+        digest, files[kind] = identify_folder(folder, memo=_writable(memo), follow_links=True)
+        return digest
 
     def scorer(kind: str) -> Scorer | None:
-        folder = find_scorer(getattr(story.scores, kind), kind=kind, checkpoint=checkpoint, cache=cache)
-        return Scorer(digest=identify(folder), folder=folder) if folder else None
+        folder = find_scorer(getattr(story.scores, kind), kind=kind, checkpoint=checkpoint, cache=cache, pins=pins)
+        return Scorer(digest=identify(kind, folder), folder=folder) if folder else None
 
     checkpoint, digest = POCKET, "absent"
     aesthetics = clip = lora = None
@@ -94,14 +105,14 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
             path = Path(story.render.lora)
             lora = GivenLora(digest=identify_file(path, memo=_writable(memo)), path=path)
         if isinstance(story.training_set, FolderDataset):
-            dataset = identify_folder(Path(story.training_set.path))[0]
+            dataset, files["dataset"] = identify_folder(Path(story.training_set.path))
         elif isinstance(story.training_set, PocketDataset):
             dataset = f"world {WORLD_VERSION}"
         elif story.training_set is not None:
-            pictures = _downloaded(story.training_set, cache)
-            dataset = identify(pictures)
-        checkpoint = find_checkpoint(story.model.checkpoint, cache=cache)
-        digest = identify(checkpoint)
+            pictures = _downloaded(story.training_set, cache, pins)
+            dataset = identify("dataset", pictures)
+        checkpoint = find_checkpoint(story.model.checkpoint, cache=cache, pins=pins)
+        digest = identify("checkpoint", checkpoint)
         aesthetics, clip = scorer("aesthetics"), scorer("clip")
     except InputAbsent as problem:
         if strict:
@@ -114,11 +125,11 @@ def find_sources(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]
         each.folder: {"hub": each.wanted.hub, "id": each.wanted.id, "revision": each.revision}
         for each in Store(cache).snapshots()
     }
-    return Found(given, story, checkpoint, sources, origins, tuple(absent))
+    return Found(given, story, checkpoint, sources, origins, tuple(absent), files)
 
 
-def _downloaded(dataset: HubDataset, cache: Path) -> Path:
-    snapshot = Store(cache).find(_wanted_pictures(dataset))
+def _downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
+    snapshot = Store(cache).find(_wanted_pictures(dataset, pins))
     if snapshot is None:
         raise InputAbsent(
             f"the data set {dataset.id} is not in the cache {cache}, and nothing is downloaded here",

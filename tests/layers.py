@@ -18,8 +18,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("sources",),
     ("artifacts",),
+    ("lock",),
     ("execute", "report", "exporting"),
-    ("batch",),
+    ("batch", "verifying"),
     ("cli",),
     ("__main__",),
 )
@@ -53,7 +54,21 @@ HEAVY = {
 }
 """Packages that take long to load: none of them may load before a stage runs."""
 
-LIGHT = ("batch", "cli", "execute", "exporting", "plan", "sources", "artifacts", "report", "spec", "stages", "errors")
+LIGHT = (
+    "batch",
+    "cli",
+    "execute",
+    "exporting",
+    "lock",
+    "plan",
+    "sources",
+    "artifacts",
+    "report",
+    "spec",
+    "stages",
+    "errors",
+    "verifying",
+)
 """Packages whose import must not load any of them."""
 
 

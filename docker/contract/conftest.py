@@ -185,7 +185,8 @@ def undisturbed(engine: Engine, specs: list[str], folder: Callable[[], Path]) ->
 
 def results(out: Path) -> dict[str, str]:
     """Digest the LoRA and every picture of a run folder."""
-    paths = [out / "lora" / "pytorch_lora_weights.safetensors", out / "grid.png", *sorted((out / "images").glob("*.png"))]
+    lora = out / "lora" / "pytorch_lora_weights.safetensors"
+    paths = [lora, out / "grid.png", *sorted((out / "images").glob("*.png"))]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 

@@ -10,7 +10,8 @@ from tests.report.page import html_page
 SMALL = (Path(__file__).parent / "small.yaml").read_text(encoding="utf-8")
 FILES = (
     *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
-    *("lora/pytorch_lora_weights.safetensors", "story.lock.yaml", "data/ledger.jsonl", "records/run.json", "logs/filter.log"),
+    "lora/pytorch_lora_weights.safetensors",
+    *("story.lock.yaml", "data/ledger.jsonl", "records/run.json", "logs/filter.log"),
 )
 
 

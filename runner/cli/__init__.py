@@ -23,14 +23,17 @@ from runner.cli.console import Teller, complain, plan_lines, teller
 from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
 from runner.cli.emit import emit
-from runner.cli.memory import MEMORY, memory_lines
 from runner.cli.export import export
+from runner.cli.locks import held_lock, lock_options
+from runner.cli.memory import MEMORY, memory_lines
 from runner.cli.publish import publish
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
+from runner.cli.verify import verify_command
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
 from runner.execute import check_before_download, decisions_of, run_story
 from runner.hubs.checkpoints import POCKET
+from runner.hubs.store import NO_PINS, Pins
 from runner.plan import STAGES, scene_step
 from runner.report import write_report
 from runner.spec import new_story, story_json_schema
@@ -75,6 +78,7 @@ def kolora(debug: bool) -> None:
 @click.option("--force", "forced", multiple=True, metavar="STEP", help="Run this step or stage in any case.")
 @click.option("--offline", is_flag=True, help="Use the network for nothing [KOLORA_OFFLINE].")
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+@lock_options
 def run(
     story: str,
     out: Path | None,
@@ -84,18 +88,24 @@ def run(
     forced: tuple[str, ...],
     offline: bool,
     device: str | None,
+    lock: Path | None,
+    no_lock: bool,
+    accept_environment: bool,
 ) -> None:
     """Do everything STORY says; what is done already is kept."""
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
+    held = held_lock(given, out=root, chosen=lock, ignored=no_lock)
     tell = teller(sys.stdout)
     device = find_device(device)
     check_before_download(given.story, cache=cache_folder(), device=device, until=until)
     if is_offline(offline):
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     else:
-        _bring(given, tell)
-    found = sources_of(given, out=root)
+        _bring(given, tell, pins=held.pins)
+    found = sources_of(given, out=root, pins=held.pins)
+    held.refuse(found, device=find_device(device), accept_environment=accept_environment)
+    held.take_numerics(device=find_device(device))
     steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
     unknown = [each for each in forced if each not in STAGES and each not in steps]
     if unknown:
@@ -114,6 +124,7 @@ def run(
             command=["kolora", *click.get_current_context().find_root().obj],
             fresh=fresh,
             forced=forced,
+            overrides=overrides,
         )
         if not worked:
             tell.say(f"nothing to do: {root} is complete", out=str(root))
@@ -130,9 +141,9 @@ def run(
     tell.say(f"the report is {root / 'report.html'}", out=str(root))
 
 
-def _bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
+def _bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
     try:
-        bring(given, tell, refresh=refresh)
+        bring(given, tell, refresh=refresh, pins=pins)
     finally:
         tell.close()
 
@@ -165,7 +176,8 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
     """Show what a run of STORY would do, and why."""
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
-    found = sources_of(given, out=root, strict=False)
+    held = held_lock(given, out=root, chosen=None, ignored=False)
+    found = sources_of(given, out=root, strict=False, pins=held.pins)
     for name, runs, reason in plan_lines(decisions_of(found, RunFolder(root))):
         click.echo(f"{'run ' if runs else 'keep'} {name:<22} {reason}")
     counts = [count_tokens(scene.prompt) for scene in given.story.scenes]
@@ -173,10 +185,12 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
     for number, count in enumerate(counts, 1):
         if count > TOKEN_LIMIT:
             click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are not read")
-    for line in to_download(given):
+    for line in to_download(given, pins=held.pins):
         click.echo(f"to download: {line}")
     for line in memory_lines(given.story, found, memory=memory):
         click.echo(f"memory: {line}")
+    for each in held.drift(found, device=find_device()) if not found.absent else ():
+        click.echo(f"drifted from {held.name}: {each.what}")
     for problem in found.absent:
         click.echo(f"absent: {problem.error}\n  hint: {problem.hint}")
 
@@ -189,7 +203,8 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora fetch asks the hubs", hint="KOLORA_OFFLINE=0 kolora fetch")
     given = read_given(story, overrides)
-    _bring(given, teller(sys.stdout), refresh=True)
+    held = held_lock(given, out=out_folder(given.story, None), chosen=None, ignored=False)
+    _bring(given, teller(sys.stdout), refresh=True, pins=held.pins)
     click.echo(f"the cache {cache_folder()} has all that {given.story.name} needs")
 
 
@@ -279,6 +294,7 @@ kolora.add_command(cache)
 kolora.add_command(emit)
 kolora.add_command(export)
 kolora.add_command(publish)
+kolora.add_command(verify_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

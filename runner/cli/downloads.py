@@ -10,7 +10,7 @@ from runner.cli.console import Teller
 from runner.cli.stories import Given, cache_folder
 from runner.execute import Halt
 from runner.hubs.remote import NAMES
-from runner.hubs.store import Wanted
+from runner.hubs.store import NO_PINS, Pins, Wanted
 from runner.sources import wanted_from_hubs
 from runner.stages import download
 
@@ -20,14 +20,14 @@ def is_offline(asked: bool) -> bool:
     return asked or os.environ.get("KOLORA_OFFLINE", "0") not in ("", "0")
 
 
-def bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
+def bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
     """Download what a story needs and the cache does not hold; with ``refresh`` ask what has moved on the hubs.
 
     Raises InputAbsent, HubUnreachable, OutputUnwritable, and Stopped after a signal: the next call goes on.
     """
     halt = Halt()
     with halt.listening():
-        for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), refresh=refresh):
+        for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), refresh=refresh, pins=pins):
             bring_one(wanted, tell, halt=halt, refresh=refresh)
 
 
@@ -49,9 +49,9 @@ def bring_one(wanted: Wanted, tell: Teller, *, halt: Halt, refresh: bool = False
     )
 
 
-def to_download(given: Given) -> Iterator[str]:
+def to_download(given: Given, *, pins: Pins = NO_PINS) -> Iterator[str]:
     """Say in words what a run would download."""
-    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder()):
+    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), pins=pins):
         yield f"{wanted.id} from {NAMES[wanted.hub]}, {_size(wanted)}"
 
 

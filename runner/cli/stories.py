@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InputAbsent, UsageError
+from runner.hubs.store import NO_PINS, Pins
 from runner.sources import Found, find_sources
 from runner.spec import Story, load_story
 
@@ -21,12 +22,13 @@ LARGEST_STORY = 2**20
 
 @dataclass(frozen=True)
 class Given:
-    """A story as found: what it says, its bytes, and the folder its relative paths start from."""
+    """A story as found: what it says, its bytes, the folder its relative paths start from, and its file, if any."""
 
     story: Story
     source: bytes
     base: Path
     overrides: tuple[str, ...]
+    path: Path | None = None
 
 
 def read_given(name: str, overrides: Sequence[str]) -> Given:
@@ -36,15 +38,16 @@ def read_given(name: str, overrides: Sequence[str]) -> Given:
     """
     if name == "-":
         source, base, shown = sys.stdin.buffer.read(LARGEST_STORY + 1), Path.cwd(), "standard input"
+        path = None
     else:
         path = _find(name)
         base, shown = path.parent, str(path)
         with path.open("rb") as file:
             source = file.read(LARGEST_STORY + 1)
-    return Given(load_story(source, name=shown, overrides=overrides), source, base, tuple(overrides))
+    return Given(load_story(source, name=shown, overrides=overrides), source, base, tuple(overrides), path)
 
 
-def sources_of(given: Given, *, out: Path, strict: bool = True) -> Found:
+def sources_of(given: Given, *, out: Path, strict: bool = True, pins: Pins = NO_PINS) -> Found:
     """Find what a story stands on; a path from ``--set`` is the user's own and may lead anywhere."""
     overridden = tuple(each.partition("=")[0].strip() for each in given.overrides)
     story = given.story
@@ -62,7 +65,12 @@ def sources_of(given: Given, *, out: Path, strict: bool = True) -> Found:
     ]
     roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
     return find_sources(
-        given.story, base=given.base, cache=cache_folder(), roots=[Path.cwd(), out, *roots, *named], strict=strict
+        given.story,
+        base=given.base,
+        cache=cache_folder(),
+        roots=[Path.cwd(), out, *roots, *named],
+        strict=strict,
+        pins=pins,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InputAbsent, UsageError
-from runner.hubs.store import Hub, Store, Wanted
+from runner.hubs.store import NO_PINS, Hub, Pins, Store, Wanted
 
 POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
 
@@ -74,14 +74,15 @@ def preferred_hub() -> Hub:
     raise UsageError(f"KOLORA_HUB is {named!r}", hint="KOLORA_HUB=modelscope or KOLORA_HUB=huggingface")
 
 
-def find_published(published: Published, *, cache: Path) -> Path | None:
+def find_published(published: Published, *, cache: Path, pins: Pins = NO_PINS) -> Path | None:
     """Find the folder of a catalogue entry: put there by hand, or downloaded from either hub; None where absent."""
     by_hand = cache / "models" / published.huggingface
     if by_hand.is_dir():
         return by_hand
     hubs: tuple[Hub, ...] = ("modelscope", "huggingface")
     snapshots = [
-        Store(cache).find(published.wanted(hub)) for hub in sorted(hubs, key=lambda hub: hub != preferred_hub())
+        Store(cache).find(published.wanted(hub).pinned(pins))
+        for hub in sorted(hubs, key=lambda hub: hub != preferred_hub())
     ]
     return next((snapshot.folder for snapshot in snapshots if snapshot is not None), None)
 
@@ -96,12 +97,12 @@ def used(checkpoint: str, scorers: dict[str, str]) -> Iterator[Published]:
             yield SCORERS[kind]
 
 
-def find_checkpoint(name: str, *, cache: Path) -> Path:
+def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
     """Find the folder of ``kolors``, ``pocket`` or a path; raises InputAbsent with where to put it."""
     if name == "pocket":
         return POCKET
     if name == "kolors":
-        return _cached(KOLORS, cache, key="model.checkpoint")
+        return _cached(KOLORS, cache, pins, key="model.checkpoint")
     folder = Path(name)
     if not folder.is_dir():
         raise InputAbsent(
@@ -111,7 +112,7 @@ def find_checkpoint(name: str, *, cache: Path) -> Path:
     return folder
 
 
-def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path) -> Path | None:
+def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pins = NO_PINS) -> Path | None:
     """Find the folder of a scorer; None where it is off.
 
     kind: "aesthetics" or "clip". "auto" takes the one inside the checkpoint's folder, else the catalogue's.
@@ -126,11 +127,11 @@ def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path) -> Path 
             )
         return folder
     own = checkpoint / kind
-    return own if own.is_dir() else _cached(SCORERS[kind], cache, key=f"scores.{kind}")
+    return own if own.is_dir() else _cached(SCORERS[kind], cache, pins, key=f"scores.{kind}")
 
 
-def _cached(published: Published, cache: Path, *, key: str) -> Path:
-    folder = find_published(published, cache=cache)
+def _cached(published: Published, cache: Path, pins: Pins, *, key: str) -> Path:
+    folder = find_published(published, cache=cache, pins=pins)
     if folder is None:
         off = ", or to off" if key.startswith("scores") else ""
         raise InputAbsent(

@@ -10,6 +10,7 @@ locks/                   one a repository, and one that keeps a prune from downl
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -23,6 +24,9 @@ from typing import Literal
 
 Hub = Literal["modelscope", "huggingface"]
 Kind = Literal["model", "dataset"]
+Pins = Mapping[tuple[str, str, str], str]
+"""Revisions that a lock pins, by hub, kind and id."""
+NO_PINS: Pins = {}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Wanted:
     subset: str | None = None
     split: str | None = None
     about: int | None = field(default=None, compare=False)
+
+    def pinned(self, pins: Pins) -> Wanted:
+        """Ask for the revision that a lock pins, where none is named."""
+        revision = self.revision or pins.get((self.hub, self.kind, self.id))
+        return dataclasses.replace(self, revision=revision)
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,15 @@ class Store:
         self.cache = cache
 
     def find(self, wanted: Wanted) -> Snapshot | None:
-        """Find what an ask came to before; None where it is not here whole."""
-        return self._read(self._manifest(wanted), wanted)
+        """Find what an ask came to before; None where it is not here whole.
+
+        What was asked for without a revision is also found by the one that it came to.
+        """
+        found = self._read(self._manifest(wanted), wanted)
+        if found is not None or wanted.revision is None:
+            return found
+        newest = self.find(dataclasses.replace(wanted, revision=None))
+        return newest if newest is not None and newest.revision == wanted.revision else None
 
     def partial(self, wanted: Wanted, revision: str) -> Path:
         """Name the folder in which a download of this revision is continued."""

@@ -44,7 +44,8 @@ def test_one_failure_stops_nobody_and_is_told(stories, capfd):
     assert "error: 1 of 3 stories failed: wrong (65: " in told.err
     for label in ("one", "two"):
         assert (out / label / "manifest.sha256").is_file()
-    assert results(out / "one")["lora/pytorch_lora_weights.safetensors"] == results(out / "two")["lora/lora.safetensors"]
+    taught = "lora/pytorch_lora_weights.safetensors"
+    assert results(out / "one")[taught] == results(out / "two")[taught]
     fared = summary(out)
     assert {label: (line["state"], line["code"]) for label, line in fared.items()} == {
         "one": ("complete", 0),

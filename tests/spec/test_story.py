@@ -6,10 +6,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from runner.spec import Filter, Story, load_story
-from runner.spec.story import Lora
 from runner.errors import StoryInvalid
 from runner.spec import Filter, Story, load_story, story_json_schema
+from runner.spec.story import Lora
 
 
 def story(more: str = "", *, scenes: int = 1) -> Story:
@@ -93,6 +92,8 @@ def test_a_preset_sets_the_rank_unless_it_is_given() -> None:
     assert Lora(preset="entity", rank=8).rank == 8
     assert Lora(optimizer="prodigy").learning_rate == 1.0
     assert Lora(optimizer="prodigy", learning_rate=0.5).learning_rate == 0.5
+
+
 def test_a_story_learns_from_pictures_or_brings_its_own_lora() -> None:
     scenes = "scenes: [{prompt: a}]\n"
     own = load_story(scenes + "render: {lora: a.safetensors}")

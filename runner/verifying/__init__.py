@@ -1,0 +1,1 @@
+"""Verify: a stranger's submission opened safely, drawn again, compared, and given a verdict."""

@@ -1,0 +1,79 @@
+"""The verdict: identical, equivalent or different, by tolerances that were measured.
+
+Measured on 2026-11-21 on two CPU cores: three scenes of the quickstart, 25 steps, drawn by pocket in float32 with two
+threads, against the same drawn otherwise. The least PSNR in dB, and the largest root mean square error of a block:
+
+one thread, float32        79.7    0.1
+float16                    58.2    1.8
+bfloat16                   42.7   13.3
+bfloat16, 1 or 2 threads   52.1    3.1
+one step of 25 fewer       53.9    2.9
+LoRA at 0.99 of strength   50.4    5.0
+guidance 5 % higher        47.2    6.0
+LoRA at 0.9 of strength    25.2   83.3
+one word of the prompt     16.0  147.7
+another seed               15.6  143.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ORDER = ("identical", "equivalent", "different")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What still counts as the same picture: at least this PSNR in dB, at most these errors and differences of scores.
+
+    worst_block: of 0 to 255. aesthetics: points of 10. clip: points of 100.
+    """
+
+    psnr: float
+    worst_block: float
+    aesthetics: float
+    clip: float
+
+
+TOLERANCES = {
+    "float32": Tolerance(psnr=60.0, worst_block=1.0, aesthetics=0.05, clip=0.25),
+    "float16": Tolerance(psnr=50.0, worst_block=4.0, aesthetics=0.1, clip=0.5),
+    "bfloat16": Tolerance(psnr=40.0, worst_block=16.0, aesthetics=0.25, clip=1.0),
+}
+"""By the coarser of the two number formats: rounding is what may differ, and nothing else."""
+
+
+def tolerance_of(*dtypes: str | None) -> tuple[str, Tolerance]:
+    """Choose by the coarser format; one that is not known counts as float16, a GPU's own."""
+    known = (each if each in TOLERANCES and each is not None else "float16" for each in dtypes)
+    coarsest = max(known, key=list(TOLERANCES).index)
+    return coarsest, TOLERANCES[coarsest]
+
+
+def judge_picture(facts: Mapping[str, Any], tolerance: Tolerance) -> tuple[str, list[str]]:
+    """Give the verdict on one picture and what is against a better one."""
+    if facts["identical"]:
+        return "identical", []
+    beyond = []
+    if facts["psnr"] < tolerance.psnr:
+        beyond.append(f"PSNR is {facts['psnr']} dB, below {tolerance.psnr}")
+    if facts["worst_block"] > tolerance.worst_block:
+        beyond.append(f"the worst block is off by {facts['worst_block']}, above {tolerance.worst_block}")
+    for kind in ("aesthetics", "clip"):
+        apart = score_difference(facts[kind])
+        if apart is not None and apart > getattr(tolerance, kind):
+            beyond.append(f"{kind} differ by {apart:.3f}, more than {getattr(tolerance, kind)}")
+    return ("different" if beyond else "equivalent"), beyond
+
+
+def score_difference(scores: Mapping[str, float | None]) -> float | None:
+    """Give how far a score of the submitted picture is from that of the one drawn again; None where not judged."""
+    one, other = scores["submitted"], scores["again"]
+    return None if one is None or other is None else abs(one - other)
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """Give the worst of several verdicts."""
+    return max(verdicts, key=ORDER.index, default="identical")

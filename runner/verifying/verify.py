@@ -1,0 +1,227 @@
+"""Verify a submission: hold it against itself, draw its scenes again with its LoRA, compare, and say what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.artifacts import RunFolder, sha256_of, write_json, writing
+from runner.errors import InputAbsent, StoryInvalid
+from runner.execute import Listener, image_digest, packages, run_story
+from runner.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
+from runner.sources import Found, find_sources
+from runner.spec import Story, load_story
+from runner.spec.document import MOST_BYTES as LARGEST_STORY
+from runner.spec.story import FolderDataset
+from runner.stages.compare import compare
+from runner.verifying.claims import Finding, digests, picture_claims, reported_scores, story_against_lock
+from runner.verifying.pack import Pack, open_pack
+from runner.verifying.page import write_page
+from runner.verifying.verdict import judge_picture, tolerance_of, worst
+
+LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors", "lora/lora.safetensors")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What the user lets a story's own paths stand for; a submission's paths are never followed."""
+
+    checkpoint: Path | None = None
+    dataset: Path | None = None
+    aesthetics: Path | None = None
+    clip: Path | None = None
+
+
+def verify(
+    submission: Path,
+    *,
+    out: Path,
+    cache: Path,
+    device: str,
+    listener: Listener,
+    folders: Folders,
+    retrain: bool = False,
+) -> dict[str, Any]:
+    """Give the verdict on a submission; writes verify.json, verify.html and what was drawn again into ``out``.
+
+    Raises SubmissionUnsafe, StoryInvalid for a story that points elsewhere, InputAbsent for what is not here or is not
+    what the lock pins.
+    """
+    pack = open_pack(submission)
+    lock = read_lock(pack.read("story.lock.yaml", most=MOST_BYTES), name="story.lock.yaml")
+    source = pack.read("story.yaml", most=LARGEST_STORY)
+    story = load_story(source, name="story.yaml", overrides=lock.overrides)
+    with writing(out):
+        for name in ("submission", "again", "retrained", "difference"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        lora = out / "submission" / "lora.safetensors"
+        pack.copy(_lora_name(pack, lock), lora)
+    findings = [*digests(pack, lock), *story_against_lock(story, lock)]
+    mine = _own(story, folders, lora=lora)
+    found = _found(mine, lock, out=out, cache=cache, folders=folders)
+    readable = {}
+    for scene in story.resolved_scenes():
+        name = f"images/{scene.number:02d}.png"
+        if name not in pack.sizes:
+            findings.append(Finding(f"{name} is not there"))
+            continue
+        pack.copy(name, out / "submission" / name)
+        told = list(picture_claims(out / "submission" / name, scene, checkpoint=lock.checkpoint.sha256, name=name))
+        findings += told
+        if not any(each.what.startswith(f"{name} is ") for each in told):
+            readable[scene.number] = scene
+    again = _run(found, source, out / "again", device, listener)
+    dtype, tolerance = tolerance_of(_dtype(lock), _dtype(again))
+    judged = compare(
+        [(out / "submission" / f"images/{at:02d}.png", out / "again" / f"images/{at:02d}.png") for at in readable],
+        [scene.prompt for scene in readable.values()],
+        aesthetics=found.sources.aesthetics,
+        clip=found.sources.clip,
+        device=device,
+    )
+    scenes = []
+    for number, facts in zip(readable, judged, strict=True):
+        verdict, beyond = judge_picture(facts, tolerance)
+        same = sha256_of(out / f"submission/images/{number:02d}.png") == again.results[f"images/{number:02d}.png"]
+        scenes.append({"number": number, "verdict": verdict, "same_file": same, "beyond": beyond} | facts)
+    findings += reported_scores(pack, scenes, tolerance)
+    trained = _retrained(story, source, lock, again, out=out, cache=cache, folders=folders, device=device,
+                         listener=listener) if retrain else None  # fmt: skip
+    verdicts = [each.verdict for each in findings if each.verdict != "note"]
+    verdicts += [str(each["verdict"]) for each in [*scenes, *([trained] if trained else [])]]
+    facts = {
+        "verdict": worst(verdicts),
+        "name": story.name,
+        "title": story.title or story.name,
+        "language": story.report.language or story.language,
+        "checkpoint": {"name": lock.checkpoint.name, "sha256": lock.checkpoint.sha256},
+        "tolerance": {"dtype": dtype} | dataclasses.asdict(tolerance),
+        "findings": [dataclasses.asdict(each) for each in findings],
+        "scenes": scenes,
+        "retrained": trained,
+        "environment": environment_drift(lock, device, packages(), image_digest()),
+    }
+    with writing(out):
+        write_json(out / "verify.json", facts)
+        write_page(out, facts, story)
+    return facts
+
+
+def _lora_name(pack: Pack, lock: Lock) -> str:
+    """Choose the LoRA: by its usual names, else the one safetensors that the lock or nothing else names."""
+    found = [name for name in LORAS if name in pack.sizes]
+    found += sorted(name for name in pack.sizes if name.endswith(".safetensors") and name in lock.results)
+    found += sorted(name for name in pack.sizes if name.endswith(".safetensors"))
+    if not found:
+        raise InputAbsent("the submission has no LoRA, no *.safetensors", hint="ask for one that has lora/")
+    return found[0]
+
+
+def _own(story: Story, folders: Folders, *, lora: Path) -> Story:
+    """Make the story one of this machine: its LoRA given, its paths those that the user named."""
+    checkpoint = story.model.checkpoint
+    if checkpoint not in ("kolors", "pocket"):
+        checkpoint = str(_named("model.checkpoint", checkpoint, folders.checkpoint, "--checkpoint"))
+    elif folders.checkpoint is not None:
+        checkpoint = str(folders.checkpoint.resolve())
+    scores = {}
+    for kind in ("aesthetics", "clip"):
+        given, chosen = getattr(story.scores, kind), getattr(folders, kind)
+        if given not in ("auto", "off") or (chosen is not None and given != "off"):
+            scores[kind] = str(_named(f"scores.{kind}", given, chosen, f"--{kind}"))
+    return story.model_copy(
+        update={
+            "model": story.model.model_copy(update={"checkpoint": checkpoint}),
+            "scores": story.scores.model_copy(update=scores),
+            "render": story.render.model_copy(update={"lora": str(lora.resolve())}),
+        }
+    )
+
+
+def _named(key: str, given: str, chosen: Path | None, option: str) -> Path:
+    if chosen is None:
+        raise StoryInvalid(
+            f"{key} is {given!r}, a place on somebody else's machine; a submission's paths are not followed",
+            hint=f"{option} FOLDER names your own; it must be what the lock pins",
+        )
+    return chosen.resolve()
+
+
+def _found(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> Found:
+    """Find what drawing again takes, and refuse what is not what the lock pins."""
+    roots = [each.resolve() for each in dataclasses.astuple(folders) if each is not None]
+    found = find_sources(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
+    pinned = {"checkpoint": lock.checkpoint.sha256}
+    actual = {"checkpoint": found.sources.checkpoint}
+    for kind, scorer in (("aesthetics", found.sources.aesthetics), ("clip", found.sources.clip)):
+        locked = lock.scorers.get(kind)
+        if locked is not None and scorer is not None:
+            pinned[kind], actual[kind] = locked.sha256, scorer.digest
+    for kind, sha256 in pinned.items():
+        if actual[kind] != sha256:
+            raise LockDrifted(
+                f"the {kind} here is {actual[kind][:12]}, story.lock.yaml pins {sha256[:12]}",
+                hint=f"--{kind} FOLDER names the one that the submission was made with",
+            )
+    return found
+
+
+def _run(found: Found, source: bytes, root: Path, device: str, listener: Listener) -> Lock:
+    text = source.decode("utf-8", errors="replace")
+    run_story(found, source=text, folder=RunFolder(root), device=device, listener=listener)
+    return read_lock((root / "story.lock.yaml").read_bytes(), name="story.lock.yaml")
+
+
+def _dtype(lock: Lock) -> str | None:
+    numerics = lock.numerics_of("render")
+    return numerics.dtype if numerics is not None else None
+
+
+def _retrained(
+    story: Story,
+    source: bytes,
+    lock: Lock,
+    again: Lock,
+    *,
+    out: Path,
+    cache: Path,
+    folders: Folders,
+    device: str,
+    listener: Listener,
+) -> Mapping[str, Any]:
+    """Train again from the data set the lock pins; the same LoRA is identical, else the pictures' scores decide."""
+    mine = _own(story, folders, lora=out)
+    mine = mine.model_copy(update={"render": story.render})
+    if story.render.lora is not None:
+        raise StoryInvalid("the story brings its LoRA and trains none", hint="verify it without --retrain")
+    if isinstance(story.dataset, FolderDataset):
+        path = _named("dataset.path", story.dataset.path, folders.dataset, "--dataset")
+        mine = mine.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
+    found = _found(mine, lock, out=out, cache=cache, folders=folders)
+    if found.sources.dataset != (lock.dataset.identity if lock.dataset is not None else None):
+        raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
+    trained = _run(found, source, out / "retrained", device, listener)
+    loras = [name for name in trained.results if name.startswith("lora/")]
+    is_same = all(lock.results.get(name) == trained.results[name] for name in loras)
+    means = {root: _means(out / root) for root in ("again", "retrained")}
+    allowed = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
+    apart = {
+        key: abs(means["again"][key] - means["retrained"][key]) for key in allowed if means["again"][key] is not None
+    }
+    is_near = all(apart[key] <= allowed[key] for key in apart)
+    return {
+        "verdict": "identical" if is_same else "equivalent" if is_near else "different",
+        "same_lora": is_same,
+        "scores_apart": apart,
+        "allowed": allowed,
+    }
+
+
+def _means(root: Path) -> dict[str, Any]:
+    record = RunFolder(root).last_record("score")
+    assert record is not None
+    return record.facts

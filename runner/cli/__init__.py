@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +26,7 @@ from runner.cli.downloads import bring, is_offline, to_download
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
-from runner.execute import decisions_of, run_story
+from runner.execute import decisions_of, record_unbegun, run_story
 from runner.hubs.checkpoints import POCKET
 from runner.plan import STAGES, scene_step
 from runner.report import write_report
@@ -83,28 +85,36 @@ def run(
     """Do everything STORY says; what is done already is kept."""
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
+    folder = RunFolder(root)
+    source = given.source.decode("utf-8", errors="replace")
+    command = ["kolora", *click.get_current_context().find_root().obj]
     tell = teller(sys.stdout)
     if is_offline(offline):
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-    else:
-        _bring(given, tell)
-    found = sources_of(given, out=root)
+    try:
+        if not is_offline(offline):
+            _bring(given, tell)
+        found = sources_of(given, out=root)
+    except KoloraError as problem:
+        with _second_to(problem):
+            if record_unbegun(given.story, folder, problem, source=source, command=command):
+                write_report(root)
+        raise
     steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
     unknown = [each for each in forced if each not in STAGES and each not in steps]
     if unknown:
         raise UsageError(
             f"--force {unknown[0]} is no step of this story", hint=f"give a stage ({', '.join(STAGES)}) or render-01"
         )
-    folder = RunFolder(root)
     try:
         worked = run_story(
             found,
-            source=given.source.decode("utf-8", errors="replace"),
+            source=source,
             folder=folder,
             device=find_device(device),
             listener=tell,
             until=until,
-            command=["kolora", *click.get_current_context().find_root().obj],
+            command=command,
             fresh=fresh,
             forced=forced,
         )
@@ -112,7 +122,9 @@ def run(
             tell.say(f"nothing to do: {root} is complete", out=str(root))
             return
     except Exception as problem:
-        _report_failure(folder, problem)
+        if (folder.records / "run.json").is_file():
+            with _second_to(problem):
+                write_report(root)
         raise
     finally:
         tell.close()
@@ -130,12 +142,11 @@ def _bring(given: Given, tell: Teller, *, refresh: bool = False) -> None:
         tell.close()
 
 
-def _report_failure(folder: RunFolder, problem: Exception) -> None:
+@contextlib.contextmanager
+def _second_to(problem: Exception) -> Iterator[None]:
     """Report a run that failed; if that fails too, the first problem is the one to tell, with a note of the second."""
-    if not (folder.records / "run.json").is_file():
-        return
     try:
-        write_report(folder.root)
+        yield
     except Exception as second:
         problem.add_note(f"the report could not be written either: {second}")
 

@@ -1,4 +1,4 @@
-"""Render: one scene, from its conditioning and the LoRA."""
+"""Render: one scene, from its conditioning and the LoRA, or without one to compare."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def run(part: Part, job: Job) -> Facts:
 
     parts = job.parts()
     (condition,) = (folder for name, folder in job.inputs.items() if name.startswith("condition"))
+    trained = job.inputs.get("train")
     latents = denoise(
-        parts.predictor(lora=job.inputs["train"] / "lora.safetensors", strength=part.lora_scale),
+        parts.predictor(lora=trained and trained / "lora.safetensors", strength=part.lora_scale),
         parts.schedule(),
         read_conditioning(condition / "conditioning.safetensors", device=parts.device),
         seed=part.seed,

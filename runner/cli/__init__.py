@@ -21,6 +21,7 @@ from runner.artifacts import RunFolder, writing
 from runner.cli.bench import bench_table
 from runner.cli.cache import cache
 from runner.cli.console import Teller, complain, plan_lines, teller
+from runner.cli.diff import diff
 from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
 from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
@@ -29,7 +30,7 @@ from runner.errors import KoloraError, UsageError
 from runner.execute import decisions_of, record_unbegun, run_story
 from runner.hubs.checkpoints import POCKET
 from runner.plan import STAGES, scene_step
-from runner.report import write_report
+from runner.report import report_json_schema, write_report
 from runner.spec import new_story, story_json_schema
 from runner.stages.bench import run_bench
 from runner.tokens import TOKEN_LIMIT, count_tokens
@@ -223,9 +224,11 @@ def new(path: Path, language: Literal["zh", "en"]) -> None:
 
 
 @kolora.command()
-def schema() -> None:
+@click.option("--report", "of_report", is_flag=True, help="The schema of report.json instead.")
+def schema(of_report: bool) -> None:
     """Print the JSON Schema of a story, for editors."""
-    click.echo(json.dumps(story_json_schema(), ensure_ascii=False, indent=2))
+    known = report_json_schema() if of_report else story_json_schema()
+    click.echo(json.dumps(known, ensure_ascii=False, indent=2))
 
 
 @kolora.command()
@@ -276,6 +279,7 @@ def doctor() -> None:
 
 
 kolora.add_command(cache)
+kolora.add_command(diff)
 
 
 def main(arguments: list[str] | None = None) -> None:

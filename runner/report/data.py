@@ -116,6 +116,8 @@ class Scene(Fact):
     """Of the settings, those that are not the story's own."""
     image: str | None
     """Path of the full picture, relative to the run folder; null where there is none to show."""
+    sha256: str | None = None
+    """Of that picture's file."""
     plain: str | None = None
     """Path of the same scene from the same seed without the LoRA."""
     aesthetics: float | None = None

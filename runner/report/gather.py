@@ -244,6 +244,7 @@ class _Folder:
                     settings=settings,
                     differs=difference(settings, usual),
                     image=self.image(f"render-{number:02d}") if number in rendered else None,
+                    sha256=self.digest_of(f"render-{number:02d}", "image.png"),
                     plain=self.image(f"plain-{number:02d}") if f"plain-{number:02d}" in self.records else None,
                     aesthetics=scores[number].aesthetics if number in scores else None,
                     clip=scores[number].clip if number in scores else None,
@@ -255,6 +256,10 @@ class _Folder:
 
     def image(self, step: str) -> str | None:
         return self.recorded_path(step, "image.png", picture_path(step))
+
+    def digest_of(self, step: str, name: str) -> str | None:
+        record = self.records.get(step)
+        return record.files[name].sha256 if record and name in record.files else None
 
     def recorded_path(self, step: str, name: str, path: str) -> str | None:
         """The path of a published file, only where its bytes are the recorded ones."""

@@ -39,10 +39,7 @@ def draw_heat(matrix: Sequence[Sequence[float | None]]) -> Heat | None:
     """
     count = len(matrix)
     pairs = [
-        (x, y, value)
-        for y, row in enumerate(matrix)
-        for x, value in enumerate(row)
-        if x != y and value is not None
+        (x, y, value) for y, row in enumerate(matrix) for x, value in enumerate(row) if x != y and value is not None
     ]
     if not pairs:
         return None

@@ -228,9 +228,7 @@ def _scope(data: ReportData) -> dict[str, Any]:
         "heat": draw_heat(coherence.matrix) if coherence else None,
         "stages": stage_times(data.steps, data.language),
         "devices": sorted({device for step in data.steps for device, used in step.peak_memory_bytes.items() if used}),
-        "losses_by": [
-            (name, list(group)) for name, group in groupby(sorted(_losses(data), key=_by), key=_by)
-        ],
+        "losses_by": [(name, list(group)) for name, group in groupby(sorted(_losses(data), key=_by), key=_by)],
         "brief": lambda names: brief_steps(names, data.steps, words),
         "settings_words": lambda settings: settings_words(settings, words),
     }

@@ -41,10 +41,15 @@ def make_previews(out: Path, data: ReportData, *, text_bytes: int) -> Mapping[st
     text_bytes: length of the page without pictures. Base64 adds a third to what is encoded here.
     """
     room = max(LEAST_BYTES, (PAGE_BYTES - text_bytes) * 3 // 4)
-    jobs = {}
+    jobs: dict[str, tuple[int, int]] = {}
     for name, (width, paths) in _groups(data).items():
         for path in paths:
             jobs.setdefault(path, (width, room * SHARES[name] // 100 // len(paths)))
+    return encode(out, jobs)
+
+
+def encode(out: Path, jobs: Mapping[str, tuple[int, int]]) -> Mapping[str, Preview]:
+    """Return a preview by path for each picture that can be read, at most so wide and of at most so many bytes."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes and encodes outside the interpreter's lock
         made = pool.map(lambda path: _preview(out / path, width=jobs[path][0], room=jobs[path][1]), jobs)
         return {path: preview for path, preview in zip(jobs, made, strict=True) if preview}

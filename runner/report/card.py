@@ -20,7 +20,7 @@ def card_metadata(data: ReportData) -> dict[str, Any]:
     is_kolors = name.lower().startswith("kolors")
     base = {"base_model": KOLORS, "base_model_relation": "adapter"} if is_kolors else {}
     pictures = [
-        {"text": (scene.prompt or "")[:TEXT_LETTERS], "output": {"url": scene.image}}
+        {"text": " ".join((scene.prompt or "").split())[:TEXT_LETTERS], "output": {"url": scene.image}}
         for scene in data.scenes
         if scene.image
     ]

@@ -315,27 +315,35 @@ class _Folder:
 
     def losses(self, ledger: tuple[LedgerLineRead, ...]) -> tuple[Dropped, ...]:
         """The first that each filter dropped, in the order of the ledger."""
+        has_pictures = self.has_folder(DROPPED) if any(line.thumbnail for line in ledger) else False
         told: Counter[str | None] = Counter()
         losses = []
         for line in ledger:
             if line.verdict == "kept" or told[line.by] == DROPPED_SHOWN:
                 continue
             told[line.by] += 1
-            path = line.thumbnail and self.recorded_path(
-                "filter", line.thumbnail, f"{DROPPED}/{Path(line.thumbnail).name}"
-            )
+            path = line.thumbnail if has_pictures else None
+            path = path and self.recorded_path("filter", path, f"{DROPPED}/{Path(path).name}")
             losses.append(Dropped(source=line.source, by=line.by, kind=line.kind, reason=line.reason, thumbnail=path))
         return tuple(losses)
 
     def examples(self, ledger: tuple[LedgerLineRead, ...]) -> tuple[Example, ...]:
         """Training pictures from all over the data set, not only its beginning."""
-        kept = [line for line in ledger if line.train] if "filter" in self.records else []
+        kept = [line.train for line in ledger if line.train and "filter" in self.records]
+        if not kept or not self.has_folder(TRAIN):
+            return ()
+        texts = {line.train: line.text for line in ledger}
         shown = min(EXAMPLES_SHOWN, len(kept))
         spread = [kept[at * len(kept) // shown] for at in range(shown)]
-        paths = [
-            self.recorded_path("filter", line.train or "", f"{TRAIN}/{Path(line.train or '').name}") for line in spread
-        ]
-        return tuple(Example(path=path, text=line.text) for line, path in zip(spread, paths, strict=True) if path)
+        paths = {name: self.recorded_path("filter", name, f"{TRAIN}/{Path(name).name}") for name in spread}
+        return tuple(Example(path=path, text=texts[name]) for name, path in paths.items() if path)
+
+    def has_folder(self, path: str) -> bool:
+        """Say whether a folder is there; one that is not is one gap, not one for each of its pictures."""
+        if (self.out / path).is_dir():
+            return True
+        self.gaps.append(Gap(what="absent", path=path))
+        return False
 
     def step_lines(self) -> tuple[Step, ...]:
         lines: Iterable[StepRead | RecordRead] = self.steps if self.run else self.records.values()

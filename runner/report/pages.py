@@ -183,7 +183,8 @@ def yaml_value(value: object) -> str:
 
 def front_matter(values: Mapping[str, Any]) -> Markup:
     """Return values as the YAML head of a Markdown file; YAML's own writer quotes whatever could act."""
-    return Markup(f"---\n{yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000)}---")  # noqa: S704
+    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000).translate(_UNSEEN)
+    return Markup(f"---\n{text}---")  # noqa: S704
 
 
 def _environment(language: Language, finalize: Callable[[object], object]) -> Environment:

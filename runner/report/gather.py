@@ -199,7 +199,7 @@ class _Folder:
                 name="aesthetics",
                 met=score.valid if score else None,
                 found=score.aesthetics_mean if score else None,
-                needed=score.threshold if score else None,
+                needed=score.threshold if score else self.run.story.scores.threshold if self.run else None,
             ),
             Rule(name="trained", met=trained),
             Rule(name="kolors", met=checkpoint.name != "pocket" if checkpoint else None),

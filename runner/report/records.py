@@ -91,10 +91,15 @@ class TitleRead(Read):
     title: str | None = None
 
 
+class ThresholdRead(Read):
+    threshold: float | None = None
+
+
 class StoryRead(Read):
     """The story with every default filled in."""
 
     render: SettingsRead = SettingsRead()
+    scores: ThresholdRead = ThresholdRead()
     report: TitleRead = TitleRead()
 
 

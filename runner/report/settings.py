@@ -48,6 +48,7 @@ def _defaults(story: Mapping[str, Any]) -> dict[str, Any]:
             known |= dict(_flat({"dataset": _of_model(dataset)}))
     for number, item in enumerate(story.get("filters") or (), start=1):
         for name in item:
+            known[f"filters.{number}.{name}"] = {}
             for parameter in OPERATORS[name].known.values() if name in OPERATORS else ():
                 known[f"filters.{number}.{name}.{parameter.name}"] = parameter.default
     for number in range(1, len(story.get("scenes") or ()) + 1):

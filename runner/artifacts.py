@@ -157,6 +157,9 @@ class RunFolder:
                 _publish_folder(folder / inside, self.root / outside)
             elif (folder / inside).exists():
                 _publish_file(folder / inside, self.root / outside)
+            else:
+                # What an earlier run of this stage had and this one has not: pictures drawn while training.
+                shutil.rmtree(self.root / outside, ignore_errors=True)
 
     def salvage(self, step: str, digest: str) -> None:
         """Show what a failed filter found: the ledger says why too few pictures are left, so it outlives that."""

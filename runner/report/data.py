@@ -56,8 +56,8 @@ class Grid(Fact):
 class Rule(Fact):
     """One rule of a submission, and whether the run meets it."""
 
-    name: Literal["pictures", "aesthetics", "trained", "kolors", "complete"]
-    """pictures: eight or more. aesthetics: their mean reaches the threshold. trained: there is a LoRA. kolors: a
+    name: Literal["pictures", "aesthetics", "lora", "kolors", "complete"]
+    """pictures: eight or more. aesthetics: their mean reaches the threshold. lora: there is a LoRA file. kolors: a
     checkpoint other than the small practice one drew them. complete: the run came to its end."""
     met: bool | None
     """Null where nobody has measured it."""

@@ -57,7 +57,7 @@ RUN = "records/run.json"
 LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
 HISTORY = PUBLISHED["train"]["history.json"]
 GRID = PUBLISHED["grid"]["grid.png"]
-LORA = PUBLISHED["train"]["lora.safetensors"]
+LORAS = "lora/*.safetensors"
 SAMPLES = PUBLISHED["train"]["samples"]
 TRAIN = PUBLISHED["filter"]["train"]
 DROPPED = PUBLISHED["filter"]["dropped"]
@@ -190,7 +190,6 @@ class _Folder:
     def rules(self, scenes: tuple[Scene, ...], score: ScoreRead | None) -> tuple[Rule, ...]:
         """Say which rules of a submission the run meets, so far as it can tell from inside."""
         shown = sum(scene.image is not None for scene in scenes)
-        trained = "train" in self.records and (self.out / LORA).is_file()
         checkpoint = self.checkpoint()
         status = self.run.status if self.run else None
         return (
@@ -201,7 +200,7 @@ class _Folder:
                 found=score.aesthetics_mean if score else None,
                 needed=score.threshold if score else self.run.story.scores.threshold if self.run else None,
             ),
-            Rule(name="trained", met=trained),
+            Rule(name="lora", met=any(self.out.glob(LORAS))),
             Rule(name="kolors", met=checkpoint.name != "pocket" if checkpoint else None),
             Rule(name="complete", met=status == "complete"),
         )

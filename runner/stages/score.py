@@ -45,7 +45,7 @@ def run(part: Part, job: Job) -> Facts:
     parts.release()
     grades = _grades(part.aesthetics, pictures, parts.device)
     job.tick(1, 3)
-    names, texts = _captions(job.inputs["filter"] / "train")
+    names, texts = _captions(job.inputs["filter"] / "train") if "filter" in job.inputs else ([], ())
     alike = _likeness(part, pictures, plain, names, texts, device=parts.device)
     job.tick(3, 3)
     mean = _mean(grades)
@@ -81,13 +81,14 @@ def _likeness(
     from runner.scoring.judges import Similarity, similarities
 
     judge = Similarity(part.clip.folder, device=device)
-    scenes, taught = judge.pictures(pictures), judge.pictures(training)
+    scenes = judge.pictures(pictures)
+    taught = judge.pictures(training) if training else None
     bare = judge.pictures(plain) if plain else None
     return {
         "scenes": similarities(scenes, judge.texts(part.prompts)),
-        "training": similarities(taught, judge.texts(captions)),
+        "training": [] if taught is None else similarities(taught, judge.texts(captions)),
         "coherence": measure_coherence(scenes, plain=bare, training=taught),
-        "style": measure_style(scenes, training=taught, plain=bare),
+        "style": None if taught is None else measure_style(scenes, training=taught, plain=bare),
     }
 
 

@@ -248,6 +248,8 @@ class Again(Fact):
     """The story in full, every default filled in; a scene's own keys only where it says them."""
     story: str | None
     """The story file as given, where it can be read as text."""
+    lora: str | None = None
+    """Path of the LoRA file under diffusers' names, relative to the run folder."""
     lock: str | None = None
     """Path of the lock, relative to the run folder, where the run wrote one."""
 

@@ -57,7 +57,8 @@ RUN = "records/run.json"
 LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
 HISTORY = PUBLISHED["train"]["history.json"]
 GRID = PUBLISHED["grid"]["grid.png"]
-LORAS = "lora/*.safetensors"
+LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/lora.safetensors")
+"""Files of a LoRA under diffusers' names; the first that is there is told."""
 SAMPLES = PUBLISHED["train"]["samples"]
 TRAIN = PUBLISHED["filter"]["train"]
 DROPPED = PUBLISHED["filter"]["dropped"]
@@ -200,10 +201,13 @@ class _Folder:
                 found=score.aesthetics_mean if score else None,
                 needed=score.threshold if score else self.run.story.scores.threshold if self.run else None,
             ),
-            Rule(name="lora", met=any(self.out.glob(LORAS))),
+            Rule(name="lora", met=self.lora() is not None),
             Rule(name="kolors", met=checkpoint.name != "pocket" if checkpoint else None),
             Rule(name="complete", met=status == "complete"),
         )
+
+    def lora(self) -> str | None:
+        return next((path for path in LORAS if (self.out / path).is_file()), None)
 
     def likeness(self, of: Literal["coherence", "style"]) -> Likeness | None:
         facts = self.facts("score", ScoreRead)
@@ -380,13 +384,13 @@ class _Folder:
         content = read_bytes(self.out, STORY)
         if isinstance(content, Gap):
             self.gaps.append(content)
-            return Again(command=command, settings=settings, story=None)
+            return Again(command=command, settings=settings, story=None, lora=self.lora())
         try:
             story = content.decode("utf-8-sig") if len(content) <= STORY_BYTES else None
         except UnicodeDecodeError:
             story = None
         lock = LOCK if self.run and self.run.status == "complete" and (self.out / LOCK).is_file() else None
-        return Again(command=command, settings=settings, story=story, lock=lock)
+        return Again(command=command, settings=settings, story=story, lora=self.lora(), lock=lock)
 
 
 def difference(settings: Settings, usual: Settings) -> Settings:

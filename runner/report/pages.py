@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runner.report import say
-from runner.report.card import card_metadata
+from runner.report.card import card_metadata, usage
 from runner.report.curve import draw_curve
 from runner.report.data import Dropped, Language, ReportData, Settings, Step
 from runner.report.heat import draw_heat
@@ -73,7 +73,7 @@ def html_page(template: str, language: Language, **scope: Any) -> str:
 
 def render_markdown(data: ReportData) -> str:
     """Return report.md: pictures by relative path, for pages that show Markdown."""
-    scope = _scope(data) | {"card": card_metadata(data)}
+    scope = _scope(data) | {"card": card_metadata(data), "usage": usage(data)}
     return _environment(data.language, markdown_text).get_template("report.md.j2").render(**scope)
 
 
@@ -89,12 +89,12 @@ def markdown_text(value: object) -> Markup:
     return Markup(_SOMETIMES.sub(lambda mark: f"&#{ord(mark[0])};", line))  # noqa: S704
 
 
-def fenced(text: str) -> Markup:
+def fenced(text: str, language: str = "") -> Markup:
     """Return text as a Markdown code block that nothing in the text can close."""
     text = text.translate(_UNSEEN).replace("\r", "\n").strip("\n")
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     # Inside a fence longer than any in the text nothing acts.
-    return Markup(f"{fence}\n{text}\n{fence}")  # noqa: S704
+    return Markup(f"{fence}{language}\n{text}\n{fence}")  # noqa: S704
 
 
 def stage_times(steps: Sequence[Step], language: Language = "en") -> tuple[StageTime, ...]:

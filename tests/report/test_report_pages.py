@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -350,6 +351,22 @@ def test_copying_is_offered_for_every_prompt_and_only_by_the_script(whole: Path)
     assert len(buttons) == 8 + 1
     ids = {each.get("id") for _, each in page.elements}
     assert all("hidden" in each and each["data-copy"] in ids for each in buttons)
+
+
+def test_the_card_says_how_to_use_the_lora_in_python_that_is_python(tmp_path: Path) -> None:
+    scenes = [("", "a 'quoted' \"cat\"\n```\nimport os; os._exit(1)")]
+    out = make_run_folder(tmp_path / "out", language="en", scenes=scenes, size=(32, 32), checkpoint="kolors")
+    write_report(out)
+    assert ENGLISH["usage"] not in front_matter(out)[1], "there is no LoRA"
+    (out / "lora/lora.safetensors").write_bytes(b"x")
+    write_report(out)
+    body = front_matter(out)[1]
+    (code,) = re.findall(r"````python\n(.*?)````", body, re.DOTALL)
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    said = [each.value for call in calls for each in call.args if isinstance(each, ast.Constant)]
+    assert scenes[0][1] in said
+    assert "lora" in said
+    assert not [call for call in calls if "exit" in ast.unparse(call.func)]
 
 
 def test_head_of_the_card_names_kolors_only_where_kolors_drew(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 LABELLED = 16
 """Up to so many scenes the cells have room for their numbers."""
-PALE, FULL, TURN = 0.05, 0.9, 0.55
-"""Opacity of the least and of the most alike pair, and from where on a number on it is light."""
+PALE, FULL, TURN = 0.05, 0.9, 0.75
+"""Opacity of the least and of the most alike pair, and from where on a number on it is light: there both schemes have
+a contrast of 4 either way."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 work/<step>-<digest>/      a finished step: its files, and record.json, written last
 work/<step>-<digest>.partial/, .state/   a step at work, and what it has saved to resume from
 records/, logs/            one file a step, and records/run.json about the run
-images/ grid.png lora/ data/ report.* story.yaml story.lock.yaml status.json manifest.sha256
+images/ images/plain/ grid.png lora/ data/ report.* story.yaml story.lock.yaml status.json manifest.sha256
 export/                    what left it for other tools; no part of its promise
 """
 
@@ -28,8 +28,8 @@ DIGEST_SHOWN = 12
 """Hex digits of a digest in a folder's name."""
 
 PUBLISHED = {
-    "filter": {"train": "data/train", "ledger.jsonl": "data/ledger.jsonl"},
-    "train": {"history.json": "lora/history.json", "metrics.csv": "lora/metrics.csv"},
+    "filter": {"train": "data/train", "dropped": "data/dropped", "ledger.jsonl": "data/ledger.jsonl"},
+    "train": {"history.json": "lora/history.json", "metrics.csv": "lora/metrics.csv", "samples": "lora/samples"},
     "convert": {
         name: f"lora/{name}"
         for name in ("diffsynth.safetensors", "pytorch_lora_weights.safetensors", "kohya.safetensors")
@@ -37,6 +37,9 @@ PUBLISHED = {
     "grid": {"grid.png": "grid.png"},
 }
 """Which files of a stage are published under which name; a scene's picture is named by its number."""
+
+PICTURES = {"render": "images", "plain": "images/plain"}
+"""Where scenes' pictures are published, by the kind of their steps: with the LoRA, and without it to compare."""
 
 MANIFEST = "manifest.sha256"
 _NOT_IN_MANIFEST = ("work", "logs", "export", ".lock", "status.json", MANIFEST)
@@ -150,12 +153,26 @@ class RunFolder:
         write_text(self.records / f"{record.step}.json", record.model_dump_json(indent=1) + "\n")
         names = dict(PUBLISHED.get(record.stage, {}))
         if record.stage == "render":
-            names = {"image.png": f"images/{record.step.removeprefix('render-')}.png"}
+            names = {"image.png": picture_path(record.step)}
         for inside, outside in names.items():
             if (folder / inside).is_dir():
                 _publish_folder(folder / inside, self.root / outside)
             elif (folder / inside).exists():
                 _publish_file(folder / inside, self.root / outside)
+            else:
+                # What an earlier run of this stage had and this one has not: pictures drawn while training.
+                shutil.rmtree(self.root / outside, ignore_errors=True)
+
+    def salvage(self, step: str, digest: str) -> None:
+        """Show what a failed filter found: the ledger says why too few pictures are left, so it outlives that."""
+        partial = self.work / f"{self.folder(step, digest).name}.partial"
+        for inside, outside in PUBLISHED["filter"].items():
+            if (partial / inside).is_dir():
+                shutil.rmtree(self.root / outside, ignore_errors=True)
+                shutil.copytree(partial / inside, self.root / outside)
+            elif (partial / inside).is_file():
+                (self.root / outside).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(partial / inside, self.root / outside)
 
     def tidy(self, steps: Mapping[str, str]) -> None:
         """Remove what belongs to no step of this story (name -> digest): older results, and scenes that are gone."""
@@ -169,9 +186,10 @@ class RunFolder:
         for stage in PUBLISHED.keys() - steps.keys():
             for name in PUBLISHED[stage].values():
                 _unpublish(self.root / name)
-        for path in self.root.glob("images/*.png"):
-            if f"render-{path.stem}" not in steps:
-                path.unlink()
+        for kind, place in PICTURES.items():
+            for path in self.root.glob(f"{place}/*.png"):
+                if f"{kind}-{path.stem}" not in steps:
+                    path.unlink()
 
     def open_up(self) -> None:
         """Take back the promise that the folder is complete."""
@@ -194,6 +212,12 @@ def write_manifest(root: Path) -> None:
         if path.is_file() and name.parts[0] not in _NOT_IN_MANIFEST:
             lines.append(f"{sha256_of(path)}  {name.as_posix()}\n")
     write_text(root / MANIFEST, "".join(lines))
+
+
+def picture_path(step: str) -> str:
+    """Name the published picture of a rendering step, relative to the run folder: render-03 is images/03.png."""
+    kind, _, number = step.partition("-")
+    return f"{PICTURES[kind]}/{number}.png"
 
 
 def read_record(path: Path) -> Record | None:
@@ -275,6 +299,7 @@ def _publish_file(source: Path, target: Path) -> None:
 
 
 def _publish_folder(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         _publish_file(path, target / path.name)
     names = {path.name for path in source.iterdir()}

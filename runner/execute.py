@@ -203,16 +203,43 @@ def run_story(
             raise failure from problem
         finally:
             _write_run(
-                found,
+                found.given,
                 folder,
                 decisions,
                 progress,
                 failure,
+                checkpoint={"name": found.checkpoint_name, "digest": found.sources.checkpoint},
                 started=started,
                 until=until,
                 device=device,
                 command=command,
             )
+    return True
+
+
+def record_unbegun(
+    story: Story, folder: RunFolder, failure: KoloraError, *, source: str, command: Sequence[str] = ()
+) -> bool:
+    """Record that a run ended before it began, for want of a download or an input, so that it too can be reported.
+
+    Leaves a complete folder alone, as what it says is still true; returns whether there is something to report.
+    """
+    with folder.held():
+        if folder.is_sealed():
+            return False
+        write_text(folder.root / "story.yaml", source)
+        _write_run(
+            story,
+            folder,
+            (),
+            _Progress(),
+            failure,
+            checkpoint={"name": Path(story.model.checkpoint).name, "digest": None},
+            started=time.time(),
+            until=None,
+            device="cpu",
+            command=command,
+        )
     return True
 
 
@@ -309,10 +336,8 @@ def _run_step(
     try:
         facts = STAGES[step.stage].run(step.part, job)
     except KoloraError:
-        # The ledger says why too few pictures are left: it outlives the failure.
-        if (partial / "ledger.jsonl").is_file():
-            (folder.root / "data").mkdir(exist_ok=True)
-            shutil.copyfile(partial / "ledger.jsonl", folder.root / "data" / "ledger.jsonl")
+        if step.stage == "filter":
+            folder.salvage(step.name, step.digest)
         raise
     record = Record(
         kolora=__version__,
@@ -418,18 +443,18 @@ def _beat(
 
 
 def _write_run(
-    found: Found,
+    story: Story,
     folder: RunFolder,
     decisions: Sequence[Decision],
     progress: _Progress,
     failure: KoloraError | None,
     *,
+    checkpoint: dict[str, str | None],
     started: float,
     until: str | None,
     device: str,
     command: Sequence[str],
 ) -> None:
-    story = found.given
     failed = next((name for name, action in progress.actions.items() if action == "failed"), None)
     status = "complete" if until is None else "partial"
     if failure is not None:
@@ -444,7 +469,7 @@ def _write_run(
         "status": status,
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 1),
-        "checkpoint": {"name": found.checkpoint_name, "digest": found.sources.checkpoint},
+        "checkpoint": checkpoint,
         "command": list(command),
         "story": story.model_dump(mode="json"),
         "scenes": [scene.model_dump(mode="json") for scene in story.resolved_scenes()],
@@ -458,6 +483,7 @@ def _write_run(
                 "digest": decision.step.digest,
                 "action": progress.actions.get(decision.step.name, "pending"),
                 "reason": decision.reason,
+                "why": decision.why,
                 "seconds": progress.seconds.get(decision.step.name),
             }
             for decision in decisions

@@ -67,13 +67,39 @@ class Step:
         return int(STAGES[self.stage].VERSION)
 
 
+REASONS = {
+    "forced": "asked for by --force",
+    "same": "nothing it depends on has changed",
+    "interrupted": "was interrupted, goes on where it was saved",
+    "first": "not done yet",
+    "damaged": "its files are gone or damaged",
+    "version": "this kolora does the {} stage anew (version {} is now {})",
+    "new": "{} is new: {}",
+    "gone": "{} is gone",
+    "changed": "{} changed",
+    "changed_from": "{} changed from {} to {}",
+    "more": "{} more",
+    "otherwise": "its inputs come otherwise",
+}
+"""What a reason may say; a report in another language has its own words for these keys."""
+
+Reason = tuple[str, ...]
+"""A key of REASONS, then what fills its gaps."""
+
+
 @dataclass(frozen=True)
 class Decision:
-    """Whether a step runs, and why, in words for the user."""
+    """Whether a step runs, and why."""
 
     step: Step
     runs: bool
-    reason: str
+    why: tuple[Reason, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why, in words for the user."""
+        said = ", ".join(REASONS[key].format(*values) for key, *values in self.why if key != "more")
+        return said + "".join(f" and {REASONS[key].format(*values)}" for key, *values in self.why if key == "more")
 
 
 class Known(Protocol):
@@ -163,6 +189,17 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         )
         for scene, conditioning in zip(scenes, conditioned, strict=True)
     ]
+    # The same scenes without the LoRA: they stand on no training, so they survive every other one.
+    plain = [
+        add(
+            scene_step("plain", scene.number),
+            "render",
+            _render_part(scene.model_copy(update={"lora_scale": 0.0}), checkpoint, dtype, None),
+            conditioning,
+        )
+        for scene, conditioning in zip(scenes, conditioned, strict=True)
+        if story.report.compare and scene.lora_scale
+    ]
     add("grid", "grid", grid.Part(grid=story.resolved_grid()), *rendered)
     scored = score.Part(
         prompts=tuple(scene.prompt for scene in scenes),
@@ -170,7 +207,7 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         aesthetics=sources.aesthetics,
         clip=sources.clip,
     )
-    add("score", "score", scored, *filtered, *rendered)
+    add("score", "score", scored, *filtered, *rendered, *plain)
     return tuple(steps.values())
 
 
@@ -209,46 +246,47 @@ def decide(
         runs = is_forced or step.digest not in finished
         record = known.get(step.name)
         if is_forced:
-            reason = "asked for by --force"
+            why: tuple[Reason, ...] = (("forced",),)
         elif not runs:
-            reason = "nothing it depends on has changed"
+            why = (("same",),)
         elif step.name in resumable:
-            reason = "was interrupted, goes on where it was saved"
+            why = (("interrupted",),)
         elif record is None:
-            reason = "not done yet"
+            why = (("first",),)
         else:
-            reason = _why(step, record, steps)
-        decisions.append(Decision(step, runs, reason))
+            why = _why(step, record, steps)
+        decisions.append(Decision(step, runs, why))
     return tuple(decisions)
 
 
-def _why(step: Step, record: Known, steps: Sequence[Step]) -> str:
+def _why(step: Step, record: Known, steps: Sequence[Step]) -> tuple[Reason, ...]:
     if record.digest == step.digest:
-        return "its files are gone or damaged"
+        return (("damaged",),)
     if record.version != step.version:
-        return f"this kolora does the {step.stage} stage anew (version {record.version} is now {step.version})"
+        return (("version", step.stage, str(record.version), str(step.version)),)
     changes = _changes(record.part, step.part.model_dump(mode="json"))
     if changes:
-        more = f" and {len(changes) - SHOWN_CHANGES} more" if len(changes) > SHOWN_CHANGES else ""
-        return ", ".join(changes[:SHOWN_CHANGES]) + more
+        more = len(changes) - SHOWN_CHANGES
+        return (*changes[:SHOWN_CHANGES], *([("more", str(more))] if more > 0 else []))
     digests = {each.name: each.digest for each in steps}
     changed = [name for name in step.inputs if record.inputs.get(name) != digests[name]]
     gone = [name for name in record.inputs if name not in step.inputs]
-    return f"{', '.join((changed + gone)[:SHOWN_CHANGES])} changed" if changed or gone else "its inputs come otherwise"
+    names = ", ".join((changed + gone)[:SHOWN_CHANGES])
+    return (("changed", names),) if names else (("otherwise",),)
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Reason]:
     before, after = _flat(old), _flat(new)
-    changes = []
+    changes: list[Reason] = []
     for key in sorted(before.keys() | after.keys()):
         if key not in before:
-            changes.append(f"{key} is new: {_shown(after[key])}")
+            changes.append(("new", key, _shown(after[key])))
         elif key not in after:
-            changes.append(f"{key} is gone")
+            changes.append(("gone", key))
         elif before[key] != after[key]:
             values = [_shown(before[key]), _shown(after[key])]
             is_digest = all(len(value) == 64 and " " not in value for value in values)
-            changes.append(f"{key} changed" + ("" if is_digest else f" from {values[0]} to {values[1]}"))
+            changes.append(("changed", key) if is_digest else ("changed_from", key, *values))
     return changes
 
 

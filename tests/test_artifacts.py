@@ -78,8 +78,28 @@ def test_publishing_replaces_and_removes(folder):
     folder.publish(second)
     assert [path.read_text() for path in (folder.root / "data" / "train").iterdir()] == ["c"]
     folder.publish(record_of(folder, "render-07", image_png="p"))
+    folder.publish(record_of(folder, "plain-07", stage="render", image_png="q"))
     assert (folder.root / "images" / "07.png").read_text() == "p"
+    assert (folder.root / "images" / "plain" / "07.png").read_text() == "q"
     assert folder.last_record("filter") == second
+
+
+def test_samples_of_an_earlier_training_do_not_outlive_it(folder):
+    folder.publish(record_of(folder, "train", "1" * 64, samples__0050_png="s", history_json="[]"))
+    assert (folder.root / "lora" / "samples" / "0050.png").read_text() == "s"
+    folder.publish(record_of(folder, "train", "2" * 64, history_json="[1]"))
+    assert [path.name for path in (folder.root / "lora").iterdir()] == ["history.json"]
+
+
+def test_what_a_failed_filter_found_is_shown(folder):
+    folder.publish(record_of(folder, "filter", "1" * 64, dropped__0001_jpg="old", ledger_jsonl="old"))
+    partial, _ = folder.begin("filter", "2" * 64)
+    (partial / "dropped").mkdir()
+    (partial / "dropped" / "0002.jpg").write_text("new")
+    (partial / "ledger.jsonl").write_text("new")
+    folder.salvage("filter", "2" * 64)
+    assert [path.name for path in (folder.root / "data" / "dropped").iterdir()] == ["0002.jpg"]
+    assert (folder.root / "data" / "ledger.jsonl").read_text() == "new"
 
 
 def test_tidying_removes_what_belongs_to_no_step(folder):

@@ -51,6 +51,11 @@ def test_a_run_downloads_and_fetch_makes_it_work_offline(
     assert "to download: some/set from" in capsys.readouterr().out
     assert left(story, "--offline") == 66
     assert "kolora fetch" in capsys.readouterr().err
+    told = json.loads((outside / "out/tiny/report.json").read_text(encoding="utf-8"))
+    assert told["status"] == "failed"
+    assert "some/set is not in the cache" in told["failure"]["error"]
+    assert "some/set is not in the cache" in (outside / "out/tiny/report.html").read_text(encoding="utf-8")
+    assert [scene["state"] for scene in told["scenes"]] == ["pending", "pending"]
     assert loopback.requests == []
     assert left("fetch", story) == 0
     assert "some/set is in the cache" in capsys.readouterr().out

@@ -64,7 +64,7 @@ def again(done, tmp_path):
 def test_a_run_leaves_what_the_contract_promises(done):
     out = done / "out"
     for name in (
-        *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
+        *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/plain/02.png", "story.yaml"),
         *("lora/kohya.safetensors", "lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors"),
         *("lora/history.json", "data/ledger.jsonl", "data/train/01.jpg", "story.lock.yaml"),
         *("data/train/metadata.csv", "records/run.json", "records/train.json", "status.json"),
@@ -99,7 +99,7 @@ def test_a_changed_prompt_renders_that_scene_alone(again, tiny_checkpoint):
     before = results(again / "out")
     story = write_story(again, tiny_checkpoint, scenes__1__prompt="一只黑色小猫在星空下睡着了")
     assert run(story, "-o", again / "out") == 0
-    assert ran(again / "out") == {"condition-02", "render-02", "grid", "score"}
+    assert ran(again / "out") == {"condition-02", "render-02", "plain-02", "grid", "score"}
     assert "prompt changed from 一只白色小猫" in actions(again / "out")["condition-02"][1]
     after = results(again / "out")
     assert {name for name in after if after[name] != before[name]} == {"grid.png", "images/02.png"}
@@ -131,6 +131,7 @@ def test_scenes_depend_neither_on_order_nor_on_presence(again, tiny_checkpoint):
     alone = results(again / "out")
     assert alone["images/01.png"] == before["images/02.png"]
     assert "images/02.png" not in alone
+    assert [path.name for path in (again / "out/images/plain").iterdir()] == ["01.png"]
 
 
 def test_force_and_fresh_run_again_to_the_same_bytes(again):

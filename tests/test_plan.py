@@ -28,6 +28,7 @@ def touched(before, after):
 
 
 RENDERS = {"render-01", "render-02", "grid", "score"}
+PLAIN = {"plain-01", "plain-02"}
 TRAINS = {"train", "convert", *RENDERS}
 ENCODES = {"encode", *TRAINS}
 
@@ -51,16 +52,17 @@ def test_every_stage_has_its_steps_each_after_what_it_needs():
         ({"lora__resolution": 128}, ENCODES),
         ({"lora__seed": 1}, TRAINS),
         ({"lora__crop": "random", "lora__seed": 0}, ENCODES),
-        ({"scenes__2__prompt": "x"}, {"condition-02", "render-02", "grid", "score"}),
-        ({"scenes__2__seed": 9}, {"render-02", "grid", "score"}),
+        ({"scenes__2__prompt": "x"}, {"condition-02", "render-02", "plain-02", "grid", "score"}),
+        ({"scenes__2__seed": 9}, {"render-02", "plain-02", "grid", "score"}),
         ({"lora__preset": "style"}, set()),
         ({"lora__caption_dropout": 0.1, "lora__trigger": "x"}, ENCODES),
         ({"lora__sample_every": 3}, {"train", *RENDERS}),
-        ({"render__negative_prompt": "x"}, {"condition-01", "condition-02", *RENDERS}),
+        ({"render__negative_prompt": "x"}, {"condition-01", "condition-02", *PLAIN, *RENDERS}),
         ({"render__lora_scale": 0.5}, RENDERS),
+        ({"report__compare": "false"}, {"score"}),
         ({"grid__gap": 4}, {"grid"}),
         ({"scores__threshold": 5}, {"score"}),
-        ({"model__dtype": "bfloat16"}, {"condition-01", "condition-02", *ENCODES}),
+        ({"model__dtype": "bfloat16"}, {"condition-01", "condition-02", *PLAIN, *ENCODES}),
     ],
 )
 def test_a_change_touches_just_what_depends_on_it(changes, steps):
@@ -83,7 +85,7 @@ def test_outside_things_count_by_content_and_not_by_place(tmp_path):
     moved = Sources(checkpoint="c" * 64, dataset="d", clip=Scorer(digest="a" * 64, folder=tmp_path / "elsewhere"))
     assert touched(before, steps_of(moved)) == set()
     other = Sources(checkpoint="e" * 64, dataset="d", clip=scorer)
-    assert touched(before, steps_of(other)) == {"condition-01", "condition-02", *ENCODES}
+    assert touched(before, steps_of(other)) == {"condition-01", "condition-02", *PLAIN, *ENCODES}
 
 
 @dataclass
@@ -123,6 +125,24 @@ def test_a_reason_names_the_key_and_both_values():
     assert changed == "checkpoint changed"
 
 
+def test_many_changes_are_counted():
+    before = steps_of()
+    changes = {"lora__rank": 4, "lora__alpha": 3, "lora__steps": 9, "lora__dropout": 0.5, "lora__weight_decay": 0.5}
+    assert reasons(before, steps_of(**changes))["train"] == (
+        "lora.alpha changed from 2.0 to 3.0, lora.dropout changed from 0.0 to 0.5, lora.rank changed from 2 to 4 "
+        "and 2 more"
+    )
+
+
+def test_scenes_without_the_lora_need_no_training_and_are_not_drawn_twice():
+    steps = {step.name: step for step in steps_of(scenes__2__lora_scale=0)}
+    assert steps["plain-01"].inputs == ("condition-01",)
+    assert steps["plain-01"].part.model_dump() == steps["render-01"].part.model_dump() | {"lora_scale": 0.0}
+    assert "plain-02" not in steps
+    assert "plain-01" in steps["score"].inputs
+    assert not [name for name in (step.name for step in steps_of(report__compare="false")) if "plain" in name]
+
+
 def test_other_reasons():
     steps = steps_of()
     everything = decide(steps, finished=(), known={})
@@ -132,9 +152,9 @@ def test_other_reasons():
     older = known(steps)
     older["fetch"].version, older["fetch"].digest = 0, "old"
     anew = decide(steps[:1], finished=(), known=older)
-    assert anew[0].reason == "this kolora does the fetch stage anew (version 0 is now 1)"
+    assert anew[0].reason == "this kolora does the fetch stage anew (version 0 is now 2)"
     forced = decide(steps, finished={step.digest for step in steps}, known=known(steps), forced=["render"])
-    assert [each.step.name for each in forced if each.runs] == ["render-01", "render-02"]
+    assert [each.step.name for each in forced if each.runs] == ["render-01", "render-02", "plain-01", "plain-02"]
     resumed = decide(steps, finished=(), known={}, resumable=["train"])
     assert {each.reason for each in resumed if each.step.name == "train"} == {
         "was interrupted, goes on where it was saved"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,7 @@ from runner.cli.batch import batch
 from runner.cli.bench import bench_table
 from runner.cli.cache import cache
 from runner.cli.console import Teller, complain, plan_lines, teller
+from runner.cli.diff import diff
 from runner.cli.doctor import diagnose
 from runner.cli.downloads import bring, is_offline, to_download
 from runner.cli.emit import emit
@@ -31,11 +34,11 @@ from runner.cli.stories import Given, cache_folder, out_folder, read_given, sour
 from runner.cli.verify import verify_command
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
-from runner.execute import check_before_download, decisions_of, run_story
+from runner.execute import check_before_download, decisions_of, record_unbegun, run_story
 from runner.hubs.checkpoints import POCKET
 from runner.hubs.store import NO_PINS, Pins
 from runner.plan import STAGES, scene_step
-from runner.report import write_report
+from runner.report import report_json_schema, write_report
 from runner.spec import new_story, story_json_schema
 from runner.stages.bench import run_bench
 from runner.tokens import TOKEN_LIMIT, count_tokens
@@ -96,32 +99,40 @@ def run(
     given = read_given(story, overrides)
     root = out_folder(given.story, out)
     held = held_lock(given, out=root, chosen=lock, ignored=no_lock)
+    folder = RunFolder(root)
+    source = given.source.decode("utf-8", errors="replace")
+    command = ["kolora", *click.get_current_context().find_root().obj]
     tell = teller(sys.stdout)
     device = find_device(device)
-    check_before_download(given.story, cache=cache_folder(), device=device, until=until)
     if is_offline(offline):
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-    else:
-        _bring(given, tell, pins=held.pins)
-    found = sources_of(given, out=root, pins=held.pins)
-    held.refuse(found, device=find_device(device), accept_environment=accept_environment)
-    held.take_numerics(device=find_device(device))
+    try:
+        check_before_download(given.story, cache=cache_folder(), device=device, until=until)
+        if not is_offline(offline):
+            _bring(given, tell, pins=held.pins)
+        found = sources_of(given, out=root, pins=held.pins)
+        held.refuse(found, device=device, accept_environment=accept_environment)
+    except KoloraError as problem:
+        with _second_to(problem):
+            if record_unbegun(given.story, folder, problem, source=source, command=command):
+                write_report(root)
+        raise
+    held.take_numerics(device=device)
     steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
     unknown = [each for each in forced if each not in STAGES and each not in steps]
     if unknown:
         raise UsageError(
             f"--force {unknown[0]} is no step of this story", hint=f"give a stage ({', '.join(STAGES)}) or render-01"
         )
-    folder = RunFolder(root)
     try:
         worked = run_story(
             found,
-            source=given.source.decode("utf-8", errors="replace"),
+            source=source,
             folder=folder,
             device=device,
             listener=tell,
             until=until,
-            command=["kolora", *click.get_current_context().find_root().obj],
+            command=command,
             fresh=fresh,
             forced=forced,
             overrides=overrides,
@@ -130,7 +141,9 @@ def run(
             tell.say(f"nothing to do: {root} is complete", out=str(root))
             return
     except Exception as problem:
-        _report_failure(folder, problem)
+        if (folder.records / "run.json").is_file():
+            with _second_to(problem):
+                write_report(root)
         raise
     finally:
         tell.close()
@@ -148,12 +161,11 @@ def _bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO
         tell.close()
 
 
-def _report_failure(folder: RunFolder, problem: Exception) -> None:
+@contextlib.contextmanager
+def _second_to(problem: Exception) -> Iterator[None]:
     """Report a run that failed; if that fails too, the first problem is the one to tell, with a note of the second."""
-    if not (folder.records / "run.json").is_file():
-        return
     try:
-        write_report(folder.root)
+        yield
     except Exception as second:
         problem.add_note(f"the report could not be written either: {second}")
 
@@ -237,9 +249,11 @@ def new(path: Path, language: Literal["zh", "en"]) -> None:
 
 
 @kolora.command()
-def schema() -> None:
+@click.option("--report", "of_report", is_flag=True, help="The schema of report.json instead.")
+def schema(of_report: bool) -> None:
     """Print the JSON Schema of a story, for editors."""
-    click.echo(json.dumps(story_json_schema(), ensure_ascii=False, indent=2))
+    known = report_json_schema() if of_report else story_json_schema()
+    click.echo(json.dumps(known, ensure_ascii=False, indent=2))
 
 
 @kolora.command()
@@ -295,6 +309,7 @@ kolora.add_command(emit)
 kolora.add_command(export)
 kolora.add_command(publish)
 kolora.add_command(verify_command)
+kolora.add_command(diff)
 
 
 def main(arguments: list[str] | None = None) -> None:

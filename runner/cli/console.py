@@ -66,7 +66,9 @@ def complain(problem: KoloraError) -> None:
 
 def plan_lines(decisions: Sequence[Decision]) -> Iterable[tuple[str, bool, str]]:
     """Put a plan in lines of name, whether it runs, and why; scenes that fare alike share one."""
-    for (_, runs, reason), group in groupby(decisions, lambda each: (each.step.stage, each.runs, each.reason)):
+    for (_, runs, reason), group in groupby(
+        decisions, lambda each: (each.step.name.partition("-")[0], each.runs, each.reason)
+    ):
         names = [each.step.name for each in group]
         shown = names[0] if len(names) == 1 else f"{names[0]} to {names[-1].rpartition('-')[2]}"
         yield shown, runs, reason

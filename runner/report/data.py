@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Language = Literal["zh", "en"]
 Scalar = str | bool | int | float | None
 
@@ -52,10 +53,23 @@ class Grid(Fact):
     rows: int | None
 
 
+class Rule(Fact):
+    """One rule of a submission, and whether the run meets it."""
+
+    name: Literal["pictures", "aesthetics", "lora", "kolors", "complete"]
+    """pictures: eight or more. aesthetics: their mean reaches the threshold. lora: there is a LoRA file. kolors: a
+    checkpoint other than the small practice one drew them. complete: the run came to its end."""
+    met: bool | None
+    """Null where nobody has measured it."""
+    found: Scalar = None
+    needed: Scalar = None
+
+
 class Verdict(Fact):
     """Whether the story is valid: its mean aesthetic score against the threshold."""
 
     state: Literal["valid", "invalid", "not scored"]
+    rules: tuple[Rule, ...] = ()
     threshold: float | None = None
     aesthetics_mean: float | None = None
     """1 to 10, higher is better."""
@@ -63,6 +77,18 @@ class Verdict(Fact):
     """100 x cosine similarity of prompt and picture, mean of the scenes; higher is better."""
     training_clip_mean: float | None = None
     """The same similarity over the training pictures and their captions."""
+
+
+class Likeness(Fact):
+    """How alike pictures are: 100 x cosine of their CLIP embeddings, means over pairs; higher is more alike."""
+
+    mean: float | None
+    plain_mean: float | None = None
+    """The same of the scenes as drawn without the LoRA: what it is to be measured by."""
+    training_mean: float | None = None
+    """The same of the training pictures among each other."""
+    matrix: tuple[tuple[float | None, ...], ...] = ()
+    """Every scene with every scene, in their order; empty where only means are known."""
 
 
 class Settings(Fact):
@@ -90,8 +116,24 @@ class Scene(Fact):
     """Of the settings, those that are not the story's own."""
     image: str | None
     """Path of the full picture, relative to the run folder; null where there is none to show."""
+    sha256: str | None = None
+    """Of that picture's file."""
+    plain: str | None = None
+    """Path of the same scene from the same seed without the LoRA."""
     aesthetics: float | None = None
     clip: float | None = None
+    coherence: float | None = None
+    """Likeness to the other scenes, their mean."""
+    style: float | None = None
+    """Likeness to the training pictures, their mean."""
+
+
+class Sample(Fact):
+    """A picture drawn while the LoRA was being trained."""
+
+    step: int
+    scene: int | None
+    path: str
 
 
 class Training(Fact):
@@ -111,6 +153,7 @@ class Training(Fact):
     loss: tuple[float | None, ...] = ()
     """One a step; null where the loss was not a finite number."""
     learning_rate: tuple[float | None, ...] = ()
+    samples: tuple[Sample, ...] = ()
 
 
 class Sieve(Fact):
@@ -126,7 +169,18 @@ class Dropped(Fact):
 
     source: str
     by: str | None
+    kind: str | None = None
+    """What was wrong with a file that is no picture, in one of a few fixed words."""
     reason: str | None
+    thumbnail: str | None = None
+    """Path of the picture, small, relative to the run folder; the first that each filter dropped have one."""
+
+
+class Example(Fact):
+    """One picture that was trained on, and its caption."""
+
+    path: str
+    text: str
 
 
 class Data(Fact):
@@ -137,9 +191,11 @@ class Data(Fact):
     dropped: int | None
     funnel: tuple[Sieve, ...] = ()
     losses: tuple[Dropped, ...] = ()
-    """The first of the dropped; the complete list is the ledger."""
+    """The first that each filter dropped; the complete list is the ledger."""
     ledger: str | None = None
     """Path of the complete ledger, relative to the run folder."""
+    examples: tuple[Example, ...] = ()
+    """Some of the training pictures, spread over all of them."""
 
 
 class Step(Fact):
@@ -149,6 +205,8 @@ class Step(Fact):
     stage: str
     action: Literal["kept", "ran", "failed", "pending", "unknown"]
     reason: str
+    why: tuple[tuple[str, ...], ...] = ()
+    """The reason as keys and values, so that it can be said in any language."""
     seconds: float | None
     peak_memory_bytes: dict[str, int | None] = Field(default_factory=dict)
     digest: str | None
@@ -184,12 +242,29 @@ class Environment(Fact):
     packages: dict[str, str] = Field(default_factory=dict)
 
 
+class Setting(Fact):
+    """One key of the story with the value in force."""
+
+    key: str
+    """Dotted, as --set names it: lora.rank, scenes.1.prompt."""
+    value: JsonValue
+    default: JsonValue = None
+    is_default: bool
+    """False also where the story must say the value itself."""
+
+
 class Again(Fact):
     """What it takes to run the story again."""
 
     command: str
+    settings: tuple[Setting, ...] = ()
+    """The story in full, every default filled in; a scene's own keys only where it says them."""
     story: str | None
     """The story file as given, where it can be read as text."""
+    lora: str | None = None
+    """Path of the LoRA file under diffusers' names, relative to the run folder."""
+    lock: str | None = None
+    """Path of the lock, relative to the run folder, where the run wrote one."""
 
 
 class ReportData(Fact):
@@ -214,11 +289,13 @@ class ReportData(Fact):
     training: Training | None
     data: Data | None
     steps: tuple[Step, ...]
+    coherence: Likeness | None = None
+    style: Likeness | None = None
     numerics: tuple[Numerics, ...]
     environment: Environment
     again: Again
 
 
 def report_json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of report.json."""
-    return ReportData.model_json_schema(by_alias=True, mode="serialization")
+    """Return the JSON Schema (draft 2020-12) of report.json."""
+    return {"$schema": DIALECT} | ReportData.model_json_schema(by_alias=True, mode="serialization")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
-from runner.artifacts import DIGEST_SHOWN, PUBLISHED
+from runner.artifacts import DIGEST_SHOWN, PUBLISHED, picture_path
 from runner.errors import InputAbsent
 from runner.report.data import (
     Again,
@@ -14,11 +16,15 @@ from runner.report.data import (
     Data,
     Dropped,
     Environment,
+    Example,
     Failure,
     Gap,
     Grid,
+    Likeness,
     Numerics,
     ReportData,
+    Rule,
+    Sample,
     Scene,
     Settings,
     Sieve,
@@ -32,6 +38,7 @@ from runner.report.records import (
     GridRead,
     HistoryRead,
     LedgerLineRead,
+    LikenessRead,
     RecordRead,
     RunRead,
     SceneRead,
@@ -44,13 +51,24 @@ from runner.report.records import (
     read_bytes,
     read_json,
 )
+from runner.report.settings import read_settings
 
 RUN = "records/run.json"
 LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
 HISTORY = PUBLISHED["train"]["history.json"]
 GRID = PUBLISHED["grid"]["grid.png"]
+LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/lora.safetensors")
+"""Files of a LoRA under diffusers' names; the first that is there is told."""
+SAMPLES = PUBLISHED["train"]["samples"]
+TRAIN = PUBLISHED["filter"]["train"]
+DROPPED = PUBLISHED["filter"]["dropped"]
 STORY = "story.yaml"
-DROPPED_SHOWN = 50
+LOCK = "story.lock.yaml"
+DROPPED_SHOWN = 24
+"""Of each filter."""
+EXAMPLES_SHOWN = 24
+PICTURES_NEEDED = 8
+"""Of a submission."""
 STORY_BYTES = 256 * 1024
 
 
@@ -118,6 +136,7 @@ class _Folder:
     def report(self) -> ReportData:
         run = self.run
         title = (run.story.report.title or run.title or run.name) if run else self.out.resolve().name
+        scenes = self.scenes()
         return ReportData(
             kolora=run.kolora if run else next((record.kolora for record in self.records.values()), None),
             name=run.name if run else self.out.resolve().name,
@@ -129,9 +148,11 @@ class _Folder:
             checkpoint=self.checkpoint(),
             failure=Failure(**run.error.model_dump(exclude={"facts"})) if run and run.error else None,
             grid=self.grid(),
-            verdict=self.verdict(),
+            verdict=self.verdict(scenes),
+            coherence=self.likeness("coherence"),
+            style=self.likeness("style"),
             settings=self.settings(),
-            scenes=self.scenes(),
+            scenes=scenes,
             training=self.training(),
             data=self.data(),
             steps=self.step_lines(),
@@ -153,17 +174,45 @@ class _Folder:
             return None
         return Grid(path=GRID, **facts.model_dump())
 
-    def verdict(self) -> Verdict:
+    def verdict(self, scenes: tuple[Scene, ...]) -> Verdict:
         facts = self.facts("score", ScoreRead)
+        rules = self.rules(scenes, facts)
         if facts is None:
-            return Verdict(state="not scored")
+            return Verdict(state="not scored", rules=rules)
         return Verdict(
             state="not scored" if facts.valid is None else "valid" if facts.valid else "invalid",
+            rules=rules,
             threshold=facts.threshold,
             aesthetics_mean=facts.aesthetics_mean,
             clip_mean=facts.clip_mean,
             training_clip_mean=facts.training.clip_mean if facts.training else None,
         )
+
+    def rules(self, scenes: tuple[Scene, ...], score: ScoreRead | None) -> tuple[Rule, ...]:
+        """Say which rules of a submission the run meets, so far as it can tell from inside."""
+        shown = sum(scene.image is not None for scene in scenes)
+        checkpoint = self.checkpoint()
+        status = self.run.status if self.run else None
+        return (
+            Rule(name="pictures", met=shown >= PICTURES_NEEDED, found=shown, needed=PICTURES_NEEDED),
+            Rule(
+                name="aesthetics",
+                met=score.valid if score else None,
+                found=score.aesthetics_mean if score else None,
+                needed=score.threshold if score else self.run.story.scores.threshold if self.run else None,
+            ),
+            Rule(name="lora", met=self.lora() is not None),
+            Rule(name="kolors", met=checkpoint.name != "pocket" if checkpoint else None),
+            Rule(name="complete", met=status == "complete"),
+        )
+
+    def lora(self) -> str | None:
+        return next((path for path in LORAS if (self.out / path).is_file()), None)
+
+    def likeness(self, of: Literal["coherence", "style"]) -> Likeness | None:
+        facts = self.facts("score", ScoreRead)
+        found: LikenessRead | None = getattr(facts, of) if facts else None
+        return Likeness(**found.model_dump(exclude={"scenes"})) if found else None
 
     def settings(self) -> Settings:
         return Settings(**self.run.story.render.model_dump()) if self.run else Settings()
@@ -179,6 +228,10 @@ class _Folder:
         actions = {number: step.action for step in self.steps if (number := _scene_number(step.step))}
         score = self.facts("score", ScoreRead)
         scores = {line.number: line for line in score.scenes} if score else {}
+        coherence, style = (
+            dict(enumerate(likeness.scenes, start=1)) if likeness else {}
+            for likeness in (score and score.coherence, score and score.style)
+        )
         usual = self.settings()
         scenes = []
         for number, facts in sorted((rendered | planned).items()):
@@ -193,16 +246,27 @@ class _Folder:
                     seed=facts.seed,
                     settings=settings,
                     differs=difference(settings, usual),
-                    image=self.image(number) if number in rendered else None,
+                    image=self.image(f"render-{number:02d}") if number in rendered else None,
+                    sha256=self.digest_of(f"render-{number:02d}", "image.png"),
+                    plain=self.image(f"plain-{number:02d}") if f"plain-{number:02d}" in self.records else None,
                     aesthetics=scores[number].aesthetics if number in scores else None,
                     clip=scores[number].clip if number in scores else None,
+                    coherence=coherence.get(number),
+                    style=style.get(number),
                 )
             )
         return tuple(scenes)
 
-    def image(self, number: int) -> str | None:
-        path = f"images/{number:02d}.png"
-        return None if self.recorded_bytes(f"render-{number:02d}", "image.png", path) is None else path
+    def image(self, step: str) -> str | None:
+        return self.recorded_path(step, "image.png", picture_path(step))
+
+    def digest_of(self, step: str, name: str) -> str | None:
+        record = self.records.get(step)
+        return record.files[name].sha256 if record and name in record.files else None
+
+    def recorded_path(self, step: str, name: str, path: str) -> str | None:
+        """The path of a published file, only where its bytes are the recorded ones."""
+        return None if self.recorded_bytes(step, name, path) is None else path
 
     def training(self) -> Training | None:
         facts = self.facts("train", TrainRead)
@@ -210,7 +274,14 @@ class _Folder:
             return None
         content = self.recorded_bytes("train", "history.json", HISTORY)
         history = self.keep(parse_json(content, HISTORY, HistoryRead)) if content is not None else None
-        return Training(**facts.model_dump(), **(history.model_dump() if history else {}))
+        samples = [
+            Sample(step=sample.step, scene=sample.scene, path=path)
+            for sample in facts.samples
+            if (path := self.recorded_path("train", sample.file, f"{SAMPLES}/{Path(sample.file).name}"))
+        ]
+        return Training(
+            **facts.model_dump(exclude={"samples"}), **(history.model_dump() if history else {}), samples=tuple(samples)
+        )
 
     def data(self) -> Data | None:
         fetch, kept = self.facts("fetch", FetchRead), self.facts("filter", FilterRead)
@@ -223,17 +294,18 @@ class _Folder:
             funnel = tuple(Sieve(name=sieve.name, entered=sieve.entered, left=sieve.left) for sieve in kept.funnel)
         elif fetch:
             funnel = (Sieve(name="fetch", entered=fetch.images + fetch.dropped, left=fetch.images),)
-        losses = self.losses() if kept else None
+        ledger = self.ledger() if kept else None
         return Data(
             source=fetch.source if fetch else None,
             kept=kept.kept if kept else None,
             dropped=kept.dropped if kept else None,
             funnel=funnel,
-            losses=(losses or ())[:DROPPED_SHOWN],
-            ledger=LEDGER if losses is not None else None,
+            losses=self.losses(ledger or ()),
+            ledger=LEDGER if ledger is not None else None,
+            examples=self.examples(ledger or ()),
         )
 
-    def losses(self) -> tuple[Dropped, ...] | None:
+    def ledger(self) -> tuple[LedgerLineRead, ...] | None:
         content = self.recorded_bytes("filter", "ledger.jsonl", LEDGER)
         if content is None:
             return None
@@ -242,11 +314,39 @@ class _Folder:
             for number, line in enumerate(content.splitlines(), start=1)
             if line.strip()
         )
-        return tuple(
-            Dropped(source=line.source, by=line.by, reason=line.reason)
-            for line in lines
-            if line and line.verdict == "dropped"
-        )
+        return tuple(line for line in lines if line)
+
+    def losses(self, ledger: tuple[LedgerLineRead, ...]) -> tuple[Dropped, ...]:
+        """The first that each filter dropped, in the order of the ledger."""
+        has_pictures = self.has_folder(DROPPED) if any(line.thumbnail for line in ledger) else False
+        told: Counter[str | None] = Counter()
+        losses = []
+        for line in ledger:
+            if line.verdict == "kept" or told[line.by] == DROPPED_SHOWN:
+                continue
+            told[line.by] += 1
+            path = line.thumbnail if has_pictures else None
+            path = path and self.recorded_path("filter", path, f"{DROPPED}/{Path(path).name}")
+            losses.append(Dropped(source=line.source, by=line.by, kind=line.kind, reason=line.reason, thumbnail=path))
+        return tuple(losses)
+
+    def examples(self, ledger: tuple[LedgerLineRead, ...]) -> tuple[Example, ...]:
+        """Training pictures from all over the data set, not only its beginning."""
+        kept = [line.train for line in ledger if line.train and "filter" in self.records]
+        if not kept or not self.has_folder(TRAIN):
+            return ()
+        texts = {line.train: line.text for line in ledger}
+        shown = min(EXAMPLES_SHOWN, len(kept))
+        spread = [kept[at * len(kept) // shown] for at in range(shown)]
+        paths = {name: self.recorded_path("filter", name, f"{TRAIN}/{Path(name).name}") for name in spread}
+        return tuple(Example(path=path, text=texts[name]) for name, path in paths.items() if path)
+
+    def has_folder(self, path: str) -> bool:
+        """Say whether a folder is there; one that is not is one gap, not one for each of its pictures."""
+        if (self.out / path).is_dir():
+            return True
+        self.gaps.append(Gap(what="absent", path=path))
+        return False
 
     def step_lines(self) -> tuple[Step, ...]:
         lines: Iterable[StepRead | RecordRead] = self.steps if self.run else self.records.values()
@@ -259,6 +359,7 @@ class _Folder:
             stage=line.stage,
             action=line.action if isinstance(line, StepRead) else "unknown",
             reason=line.reason if isinstance(line, StepRead) else "",
+            why=line.why if isinstance(line, StepRead) else (),
             # A kept step costs nothing now: its bar shows what keeping it saved.
             seconds=record.seconds if record else line.seconds,
             peak_memory_bytes=record.peak_memory_bytes if record else {},
@@ -279,15 +380,17 @@ class _Folder:
     def again(self) -> Again:
         given = self.run.command if self.run else ()
         command = shlex.join(given) if given else f"kolora run {STORY} -o again"
+        settings = read_settings(self.run.settings) if self.run else ()
         content = read_bytes(self.out, STORY)
         if isinstance(content, Gap):
             self.gaps.append(content)
-            return Again(command=command, story=None)
+            return Again(command=command, settings=settings, story=None, lora=self.lora())
         try:
             story = content.decode("utf-8-sig") if len(content) <= STORY_BYTES else None
         except UnicodeDecodeError:
             story = None
-        return Again(command=command, story=story)
+        lock = LOCK if self.run and self.run.status == "complete" and (self.out / LOCK).is_file() else None
+        return Again(command=command, settings=settings, story=story, lora=self.lora(), lock=lock)
 
 
 def difference(settings: Settings, usual: Settings) -> Settings:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runner.report import say
+from runner.report.card import card_metadata, usage
 from runner.report.curve import draw_curve
-from runner.report.data import ReportData, Settings, Step
+from runner.report.data import Dropped, Language, ReportData, Settings, Step
+from runner.report.heat import draw_heat
 from runner.report.pictures import Preview
 from runner.report.words import WORDS
 
@@ -43,16 +50,31 @@ class StageTime:
     """Whether nothing of it ran this time."""
     actions: Mapping[str, int]
     reasons: tuple[str, ...]
+    memory: Mapping[str, int]
+    """Peak bytes by device, the largest of its steps."""
 
 
-def render_html(data: ReportData, previews: Mapping[str, Preview]) -> str:
-    """Return report.html: one file, pictures inside, no script, no request."""
-    return _environment(data, _visible).get_template("report.html.j2").render(**_scope(data), previews=previews)
+def render_html(data: ReportData, previews: Mapping[str, Preview], *, other: str = "") -> str:
+    """Return report.html: one file, pictures inside, no request; its script only copies text.
+
+    other: file name of the same page in the other language.
+    """
+    return html_page("report.html.j2", data.language, **_scope(data), previews=previews, other=other)
+
+
+def html_page(template: str, language: Language, **scope: Any) -> str:
+    """Pour values into a page that may run our one script and load nothing."""
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # The script is ours, and stands in the page as it is.
+    own = {"script": Markup(script), "script_digest": Markup(digest)}  # noqa: S704
+    return _environment(language, _visible).get_template(template).render(**own, **scope)
 
 
 def render_markdown(data: ReportData) -> str:
     """Return report.md: pictures by relative path, for pages that show Markdown."""
-    return _environment(data, markdown_text).get_template("report.md.j2").render(**_scope(data))
+    scope = _scope(data) | {"card": card_metadata(data), "usage": usage(data)}
+    return _environment(data.language, markdown_text).get_template("report.md.j2").render(**scope)
 
 
 def markdown_text(value: object) -> Markup:
@@ -67,15 +89,15 @@ def markdown_text(value: object) -> Markup:
     return Markup(_SOMETIMES.sub(lambda mark: f"&#{ord(mark[0])};", line))  # noqa: S704
 
 
-def fenced(text: str) -> Markup:
+def fenced(text: str, language: str = "") -> Markup:
     """Return text as a Markdown code block that nothing in the text can close."""
     text = text.translate(_UNSEEN).replace("\r", "\n").strip("\n")
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     # Inside a fence longer than any in the text nothing acts.
-    return Markup(f"{fence}\n{text}\n{fence}")  # noqa: S704
+    return Markup(f"{fence}{language}\n{text}\n{fence}")  # noqa: S704
 
 
-def stage_times(steps: Sequence[Step]) -> tuple[StageTime, ...]:
+def stage_times(steps: Sequence[Step], language: Language = "en") -> tuple[StageTime, ...]:
     """Sum up the steps by stage, in the order of their first step."""
     stages = {step.stage: [other for other in steps if other.stage == step.stage] for step in steps}
     timed = {stage: [step.seconds for step in group if step.seconds is not None] for stage, group in stages.items()}
@@ -87,10 +109,20 @@ def stage_times(steps: Sequence[Step]) -> tuple[StageTime, ...]:
             share=sum(timed[stage]) / longest,
             kept=all(step.action == "kept" for step in group),
             actions=Counter(step.action for step in group),
-            reasons=tuple(dict.fromkeys(step.reason for step in group if step.reason)),
+            reasons=tuple(dict.fromkeys(said for step in group if (said := say.reason(step, language)))),
+            memory=_peaks(group),
         )
         for stage, group in stages.items()
     )
+
+
+def _peaks(steps: Sequence[Step]) -> dict[str, int]:
+    peaks: dict[str, int] = {}
+    for step in steps:
+        for device, used in step.peak_memory_bytes.items():
+            if used is not None:
+                peaks[device] = max(used, peaks.get(device, 0))
+    return peaks
 
 
 def brief_steps(names: Sequence[str], steps: Sequence[Step], words: Mapping[str, str]) -> str:
@@ -119,12 +151,43 @@ def settings_words(settings: Settings, words: Mapping[str, str]) -> list[tuple[s
     return pairs
 
 
+def _losses(data: ReportData) -> Sequence[Dropped]:
+    return data.data.losses if data.data else ()
+
+
+def _by(loss: Dropped) -> str:
+    return loss.by or ""
+
+
 def _visible(value: object) -> object:
     """Show characters that would act unseen as the replacement character."""
     return value.translate(_UNSEEN) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _environment(data: ReportData, finalize: Callable[[object], object]) -> Environment:
+def foreign(text: str | None, language: Language) -> Markup:
+    """Return the attribute that tells fonts and voices that a text is not in the page's language."""
+    own: Language = "zh" if re.search("[\u3400-\u9fff]", text or "") else "en"
+    # One of two constants.
+    return Markup("" if own == language or not text else f' lang="{ {"zh": "zh-CN", "en": "en"}[own] }"')  # noqa: S704
+
+
+def shortened(text: str, letters: int = 300) -> str:
+    """Cut what a reader has beside it in full, or nobody reads in full."""
+    return text if len(text) <= letters else f"{text[:letters]}…"
+
+
+def yaml_value(value: object) -> str:
+    """Say a value of the story as its YAML would, in one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def front_matter(values: Mapping[str, Any]) -> Markup:
+    """Return values as the YAML head of a Markdown file; YAML's own writer quotes whatever could act."""
+    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000).translate(_UNSEEN)
+    return Markup(f"---\n{text}---")  # noqa: S704
+
+
+def _environment(language: Language, finalize: Callable[[object], object]) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -135,13 +198,19 @@ def _environment(data: ReportData, finalize: Callable[[object], object]) -> Envi
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        duration=lambda seconds: say.duration(seconds, data.language),
+        duration=lambda seconds: say.duration(seconds, language),
         number=say.number,
         count=say.count,
         memory=say.memory,
         when=say.when,
-        scene_name=lambda scene: scene.title or scene.prompt or f"{WORDS[data.language]['scene']} {scene.number}",
+        scene_name=lambda scene: scene.title or shortened(scene.prompt or f"{WORDS[language]['scene']} {scene.number}"),
         fenced=fenced,
+        foreign=lambda text: foreign(text, language),
+        shortened=shortened,
+        yaml_value=yaml_value,
+        front_matter=front_matter,
+        reason=lambda step: say.reason(step, language),
+        loss_reason=lambda loss: say.loss_reason(loss, language),
     )
     return environment
 
@@ -149,11 +218,18 @@ def _environment(data: ReportData, finalize: Callable[[object], object]) -> Envi
 def _scope(data: ReportData) -> dict[str, Any]:
     words = WORDS[data.language]
     training = data.training
+    coherence = data.coherence
     return {
         "d": data,
         "w": words,
         "curve": draw_curve(training.step, training.loss, training.learning_rate) if training else None,
-        "stages": stage_times(data.steps),
+        "rate": draw_curve(training.step, training.learning_rate)
+        if training and len(training.learning_rate) == len(training.step) and len(set(training.learning_rate)) > 1
+        else None,
+        "heat": draw_heat(coherence.matrix) if coherence else None,
+        "stages": stage_times(data.steps, data.language),
+        "devices": sorted({device for step in data.steps for device, used in step.peak_memory_bytes.items() if used}),
+        "losses_by": [(name, list(group)) for name, group in groupby(sorted(_losses(data), key=_by), key=_by)],
         "brief": lambda names: brief_steps(names, data.steps, words),
         "settings_words": lambda settings: settings_words(settings, words),
     }

@@ -51,6 +51,7 @@ class StepRead(Read):
     digest: str | None = None
     action: Literal["kept", "ran", "failed", "pending"]
     reason: str = ""
+    why: tuple[tuple[str, ...], ...] = ()
     seconds: float | None = None
 
 
@@ -99,10 +100,15 @@ class TitleRead(Read):
     title: str | None = None
 
 
+class ThresholdRead(Read):
+    threshold: float | None = None
+
+
 class StoryRead(Read):
     """The story with every default filled in."""
 
     render: SettingsRead = SettingsRead()
+    scores: ThresholdRead = ThresholdRead()
     report: TitleRead = TitleRead()
 
 
@@ -121,6 +127,8 @@ class RunRead(Read):
     steps: tuple[StepRead, ...] = ()
     environment: EnvironmentRead = EnvironmentRead()
     story: StoryRead = StoryRead()
+    settings: dict[str, Any] = Field(default_factory=dict, alias="story")
+    """The story again, whole."""
     scenes: tuple[PlannedRead, ...] = ()
     command: tuple[str, ...] = ()
     """The command line that was given, where it was recorded."""
@@ -154,7 +162,17 @@ class LedgerLineRead(Read):
     source: str
     verdict: Literal["kept", "dropped"]
     by: str | None = None
+    kind: str | None = None
     reason: str | None = None
+    train: str | None = None
+    thumbnail: str | None = None
+    text: str = ""
+
+
+class SampleRead(Read):
+    step: int
+    scene: int | None = None
+    file: str
 
 
 class TrainRead(Read):
@@ -166,6 +184,7 @@ class TrainRead(Read):
     loss_last: float | None = None
     samples_per_second: float | None = None
     resumed_at: int | None = None
+    samples: tuple[SampleRead, ...] = ()
 
 
 class HistoryRead(Read):
@@ -197,6 +216,16 @@ class TrainingScoreRead(Read):
     clip_mean: float | None = None
 
 
+class LikenessRead(Read):
+    """Of the scenes among each other, or of the scenes and the training pictures."""
+
+    mean: float | None = None
+    plain_mean: float | None = None
+    training_mean: float | None = None
+    scenes: tuple[float | None, ...] = ()
+    matrix: tuple[tuple[float | None, ...], ...] = ()
+
+
 class ScoreRead(Read):
     scenes: tuple[SceneScoreRead, ...] = ()
     aesthetics_mean: float | None = None
@@ -204,6 +233,8 @@ class ScoreRead(Read):
     threshold: float | None = None
     valid: bool | None = None
     training: TrainingScoreRead | None = None
+    coherence: LikenessRead | None = None
+    style: LikenessRead | None = None
 
 
 Shape = TypeVar("Shape", bound=Read)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from runner.report.data import Language
+from runner.report.data import Dropped, Language, Step
+from runner.report.words import KINDS, REASONS
 
 _UNITS: dict[Language, tuple[str, str, str]] = {
     "en": ("\u00a0h", "\u00a0min", "\u00a0s"),
@@ -27,6 +28,19 @@ def duration(seconds: float, language: Language) -> str:
         return f"{whole // 60}{minute} {whole % 60:02d}{second}"
     minutes = round(seconds / 60)
     return f"{minutes // 60}{hour} {minutes % 60:02d}{minute}"
+
+
+def reason(step: Step, language: Language) -> str:
+    """Say why a step ran or was kept; in English as it was recorded."""
+    said = REASONS.get(language, {})
+    if not step.why or any(key not in said for key, *_ in step.why):
+        return step.reason
+    return "，".join(said[key].format(*values) for key, *values in step.why)
+
+
+def loss_reason(loss: Dropped, language: Language) -> str:
+    """Say why a picture was dropped; what a filter measured is said in the filter's own names."""
+    return KINDS.get(language, {}).get(loss.kind or "", loss.reason or "–")
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -7,31 +7,34 @@ from pathlib import Path
 
 from runner.artifacts import write_text, writing
 from runner.errors import KoloraError
-from runner.report.data import ReportData
+from runner.report.data import Language, ReportData
 from runner.report.gather import read_report_data
 from runner.report.pages import render_html, render_markdown
 from runner.report.pictures import make_previews
 
-_VOID = frozenset({"br", "img", "meta"})
+_VOID = frozenset({"br", "img", "meta", "wbr"})
 """The void elements of our template."""
 
 
 def write_report(out: Path) -> tuple[Path, ...]:
-    """Write report.json, report.md and report.html into the run folder `out` and return their paths.
+    """Write report.json, report.md and report.html into the run folder `out`, the page also in the other language.
 
-    Each appears whole or not at all. Raises InputAbsent where `out` is no run folder, OutputUnwritable where it cannot
-    be written, KoloraError where what was written does not read back.
+    Returns their paths. Each appears whole or not at all. Raises InputAbsent where `out` is no run folder,
+    OutputUnwritable where it cannot be written, KoloraError where what was written does not read back.
     """
     data = read_report_data(out)
-    previews = make_previews(
-        out, [scene.image for scene in data.scenes if scene.image], data.grid.path if data.grid else None
-    )
+    other: Language = "en" if data.language == "zh" else "zh"
+    translated = data.model_copy(update={"language": other})
+    previews = make_previews(out, data, text_bytes=len(render_html(data, {}).encode()))
     pages = {
         out / "report.json": data.model_dump_json(by_alias=True, indent=2) + "\n",
         out / "report.md": render_markdown(data),
-        out / "report.html": render_html(data, previews),
+        out / "report.html": render_html(data, previews, other=f"report.{other}.html"),
+        out / f"report.{other}.html": render_html(translated, previews, other="report.html"),
     }
     with writing(out):
+        # A story that changed its language left a page of what is now the first one.
+        (out / f"report.{data.language}.html").unlink(missing_ok=True)
         for path, text in pages.items():
             write_text(path, text)
     _read_back(out, data)
@@ -42,11 +45,12 @@ def _read_back(out: Path, data: ReportData) -> None:
     try:
         if ReportData.model_validate_json((out / "report.json").read_bytes()) != data:
             raise ValueError("report.json says something else")
-        outline = _Outline()
-        outline.feed((out / "report.html").read_text(encoding="utf-8"))
-        outline.close()
-        if outline.open or not outline.closed_html:
-            raise ValueError("report.html is cut off")
+        for page in sorted(out.glob("report*.html")):
+            outline = _Outline()
+            outline.feed(page.read_text(encoding="utf-8"))
+            outline.close()
+            if outline.open or not outline.closed_html:
+                raise ValueError(f"{page.name} is cut off")
     except (OSError, ValueError) as fault:
         raise KoloraError(f"The report in {out} does not read back: {fault}.", hint=f"kolora report {out}") from fault
 
@@ -68,5 +72,5 @@ class _Outline(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
-            raise ValueError(f"report.html closes <{tag}>, which is not open")
+            raise ValueError(f"the page closes <{tag}>, which is not open")
         self.closed_html = tag == "html"

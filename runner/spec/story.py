@@ -461,6 +461,9 @@ class Report(Frozen):
     title: Title | None = None
     """Head of the report; none means the story's title."""
 
+    compare: bool = True
+    """Whether each scene is also drawn without the LoRA, from the same seed, to compare."""
+
 
 class ResolvedScene(Frozen):
     """One picture with every value filled in: the scene's own, else that of `render`."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from runner.spec.story import Dataset
 from runner.stages import Facts, Job
 
-VERSION = 1
+VERSION = 2
 
 
 class Part(BaseModel):
@@ -61,11 +61,11 @@ def run(part: Part, job: Job) -> Facts:
             }
             if isinstance(raw.found, Unfit):
                 reasons[raw.found.kind] += 1
-                line |= {"verdict": "dropped", "reason": raw.found.reason, "notes": []}
+                line |= {"verdict": "dropped", "kind": raw.found.kind, "reason": raw.found.reason, "notes": []}
             else:
                 image = raw.found.image
                 line |= {"image": f"images/{name}.png", "width": image.width, "height": image.height}
-                line |= {"verdict": "kept", "reason": None, "notes": list(raw.found.notes)}
+                line |= {"verdict": "kept", "kind": None, "reason": None, "notes": list(raw.found.notes)}
                 # Read a few times and never shown: level 1 takes 0.25 s for two megapixels, the default 0.6 to 0.8.
                 image.save(job.folder / line["image"], compress_level=1)
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from runner.filtering.sift import sift
 from runner.spec import Filter
 from runner.stages import Facts, Job
 
-VERSION = 1
+VERSION = 2
+SHOWN = 24
+"""Pictures dropped by one operator that are kept small, to be looked at; the ledger names them all."""
+SHOWN_SIDE = 192
 
 Line = dict[str, Any]
 
@@ -49,18 +53,20 @@ class TooFewPictures(StoryInvalid):
 def run(part: Part, job: Job) -> Facts:
     """Write `ledger.jsonl`, one line for every source file, and the kept pictures as `train/NN.jpg` with metadata.csv.
 
-    Takes the step `fetch`. Raises TooFewPictures, the ledger written.
+    The first that each operator dropped are in `dropped/`, small. Takes the step `fetch`. Raises TooFewPictures, the
+    ledger written.
     """
     fetched = job.inputs["fetch"]
     with (fetched / "images.jsonl").open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     ledger = _judged(lines, part.filters, _verdicts(lines, part.filters, job))
+    images = {line["id"]: fetched / line["image"] for line in lines if line["image"]}
     _write_ledger(ledger, job.folder)
+    _show_dropped([(images[line["id"]], line["thumbnail"]) for line in ledger if line["thumbnail"]], job.folder)
     kept = [line for line in ledger if line["verdict"] == "kept"]
     facts = {"kept": len(kept), "dropped": len(ledger) - len(kept), "funnel": _funnel(ledger, part.filters)}
     if len(kept) < part.dataset.min_images:
         raise _too_few(facts, part.dataset.min_images)
-    images = {line["id"]: fetched / line["image"] for line in lines if line["image"]}
     _lay_out([(images[line["id"]], line["train"], line["text"]) for line in kept], job)
     return facts
 
@@ -100,7 +106,9 @@ def _judged(lines: Sequence[Line], filters: Sequence[Filter], verdicts: Sequence
         entry: Line = {"id": line["id"], "source": line["source"], "text": line["text"]}
         if line["verdict"] == "dropped":
             ledger.append(
-                entry | {"verdict": "dropped", "by": "fetch", "reason": line["reason"], "train": None, "operators": []}
+                entry
+                | {"verdict": "dropped", "by": "fetch", "kind": line["kind"], "reason": line["reason"]}
+                | {"train": None, "thumbnail": None, "operators": []}
             )
             continue
         operators = [_operator(item, found[line["id"]]) for item, found in zip(filters, verdicts, strict=True)]
@@ -110,8 +118,10 @@ def _judged(lines: Sequence[Line], filters: Sequence[Filter], verdicts: Sequence
             | {
                 "verdict": "dropped" if against else "kept",
                 "by": against and against["name"],
+                "kind": None,
                 "reason": against and _reason(against),
                 "train": None,
+                "thumbnail": None,
                 "operators": operators,
             }
         )
@@ -119,6 +129,11 @@ def _judged(lines: Sequence[Line], filters: Sequence[Filter], verdicts: Sequence
     digits = max(2, len(str(len(kept))))
     for number, entry in enumerate(kept, start=1):
         entry["train"] = f"train/{number:0{digits}}.jpg"
+    shown: Counter[str] = Counter()
+    for entry in ledger:
+        if entry["verdict"] == "dropped" and entry["operators"] and shown[entry["by"]] < SHOWN:
+            shown[entry["by"]] += 1
+            entry["thumbnail"] = f"dropped/{entry['id']}.jpg"
     return ledger
 
 
@@ -177,6 +192,16 @@ def _too_few(facts: Facts, needed: int) -> TooFewPictures:
 def _write_ledger(ledger: Sequence[Line], folder: Path) -> None:
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ledger)
     (folder / "ledger.jsonl").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _show_dropped(dropped: Sequence[tuple[Path, str]], folder: Path) -> None:
+    from PIL import Image
+
+    (folder / "dropped").mkdir()
+    for image, thumbnail in dropped:
+        with Image.open(image) as picture:
+            picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+            picture.save(folder / thumbnail, quality=80)
 
 
 def _lay_out(kept: Sequence[tuple[Path, str, str]], job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Render: one scene, from its conditioning and the LoRA."""
+"""Render: one scene, from its conditioning and the LoRA, or without one to compare."""
 
 from __future__ import annotations
 

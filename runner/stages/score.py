@@ -1,4 +1,4 @@
-"""Score: how the scenes look and how well they show their prompts, and the training pictures likewise."""
+"""Score: how the scenes look, how well they show their prompts, how alike they are, and how close to the data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from runner.spec.story import Frozen
 from runner.stages import Facts, Job
 
-VERSION = 1
+VERSION = 2
 
 
 class Scorer(Frozen):
@@ -31,18 +31,25 @@ class Part(Frozen):
 
 
 def run(part: Part, job: Job) -> Facts:
-    """Judge the scenes in the story's order; the story is valid when its mean aesthetic score reaches the threshold."""
-    pictures = [folder / "image.png" for name, folder in job.inputs.items() if name != "filter"]
+    """Judge the scenes in the story's order; the story is valid when its mean aesthetic score reaches the threshold.
+
+    All likeness is 100 x the cosine of CLIP's embeddings: of text and picture, of the scenes among each other
+    (coherence), of the scenes and the training pictures (style). What was drawn without the LoRA is the measure of the
+    latter two.
+    """
+    pictures, plain = (
+        [folder / "image.png" for name, folder in job.inputs.items() if name.startswith(f"{kind}-")]
+        for kind in ("render", "plain")
+    )
     parts = job.parts()
     parts.release()
     grades = _grades(part.aesthetics, pictures, parts.device)
     job.tick(1, 3)
-    similarities = _similarities(part.clip, pictures, part.prompts, parts.device)
-    job.tick(2, 3)
     names, texts = _captions(job.inputs["filter"] / "train") if "filter" in job.inputs else ([], ())
-    training = _similarities(part.clip, names, texts, parts.device)
+    alike = _likeness(part, pictures, plain, names, texts, device=parts.device)
     job.tick(3, 3)
     mean = _mean(grades)
+    similarities, training = alike.pop("scenes"), alike.pop("training")
     return {
         "scenes": [
             {"number": number, "aesthetics": grade, "clip": similarity}
@@ -53,6 +60,7 @@ def run(part: Part, job: Job) -> Facts:
         "threshold": part.threshold,
         "valid": None if mean is None else mean >= part.threshold,
         "training": {"clip": training, "clip_mean": _mean(training)},
+        **alike,
     }
 
 
@@ -64,13 +72,24 @@ def _grades(scorer: Scorer | None, pictures: list[Path], device: str) -> list[An
     return list(Aesthetics(scorer.folder, device=device).grade(pictures))
 
 
-def _similarities(scorer: Scorer | None, pictures: list[Path], texts: tuple[str, ...], device: str) -> list[Any]:
-    if scorer is None or not pictures:
-        return [None] * len(pictures)
+def _likeness(
+    part: Part, pictures: list[Path], plain: list[Path], training: list[Path], captions: tuple[str, ...], *, device: str
+) -> Facts:
+    if part.clip is None:
+        return {"scenes": [None] * len(pictures), "training": [None] * len(training)}
+    from runner.scoring.coherence import measure_coherence, measure_style
     from runner.scoring.judges import Similarity, similarities
 
-    judge = Similarity(scorer.folder, device=device)
-    return list(similarities(judge.pictures(pictures), judge.texts(texts)))
+    judge = Similarity(part.clip.folder, device=device)
+    scenes = judge.pictures(pictures)
+    taught = judge.pictures(training) if training else None
+    bare = judge.pictures(plain) if plain else None
+    return {
+        "scenes": similarities(scenes, judge.texts(part.prompts)),
+        "training": [] if taught is None else similarities(taught, judge.texts(captions)),
+        "coherence": measure_coherence(scenes, plain=bare, training=taught),
+        "style": None if taught is None else measure_style(scenes, training=taught, plain=bare),
+    }
 
 
 def _captions(train: Path) -> tuple[list[Path], tuple[str, ...]]:

@@ -138,6 +138,7 @@ def _own(story: Story, folders: Folders, *, lora: Path) -> Story:
             "model": story.model.model_copy(update={"checkpoint": checkpoint}),
             "scores": story.scores.model_copy(update=scores),
             "render": story.render.model_copy(update={"lora": str(lora.resolve())}),
+            "report": story.report.model_copy(update={"compare": False}),
         }
     )
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import yaml
 from markdown_it import MarkdownIt
+
+from runner.report.pages import TEMPLATES
+
+OURS = (TEMPLATES / "page.js").read_text(encoding="utf-8").strip()
 
 
 class Page(HTMLParser):
@@ -17,14 +23,24 @@ class Page(HTMLParser):
         self.source = source
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.pictured: list[tuple[str, str]] = []
         self._style = False
+        self._link = ""
         self.feed(source)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        self._style = tag == "style"
+        self._style = tag in ("style", "script")
+        if tag == "a":
+            self._link = dict(attrs).get("href") or ""
+        if tag == "img":
+            self.pictured.append((self._link or dict(attrs).get("src") or "", dict(attrs).get("alt") or ""))
         self.text += "\n" if tag in ("br", "p", "td", "th", "h1", "h2", "h3", "li", "dt", "dd") else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._link = ""
 
     def handle_data(self, data: str) -> None:
         if not self._style:
@@ -35,13 +51,15 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     @property
-    def alts(self) -> list[str | None]:
-        """The alternative text of every picture."""
-        return [attributes.get("alt") for attributes in self.all("img")]
+    def alts(self) -> list[str]:
+        """The alternative text of the grid and of every scene."""
+        return [alt for path, alt in self.pictured if re.fullmatch(r"grid\.png|images/\d+\.png", path)]
 
     def dangers(self) -> list[str]:
-        """Everything that would run, or that would be loaded from elsewhere."""
-        found = [tag for tag, _ in self.elements if tag in ("script", "iframe", "object", "embed", "link", "base")]
+        """Everything that would run, our own script apart, or that would be loaded from elsewhere."""
+        found = [tag for tag, _ in self.elements if tag in ("iframe", "object", "embed", "link", "base")]
+        scripts = re.findall(r"<script[^>]*>(.*?)</script", self.source, re.DOTALL | re.IGNORECASE)
+        found += [script for script in scripts if script != OURS]
         for tag, attributes in self.elements:
             for name, value in attributes.items():
                 if name.startswith("on"):
@@ -53,15 +71,21 @@ class Page(HTMLParser):
         return found + re.findall(r"url\([^)]*\)|@import", self.source)
 
 
-def html_page(out: Path) -> Page:
-    """Read report.html."""
-    return Page((out / "report.html").read_text(encoding="utf-8"))
+def html_page(out: Path, name: str = "report.html") -> Page:
+    """Read report.html, or another page of a run folder."""
+    return Page((out / name).read_text(encoding="utf-8"))
 
 
 def markdown_page(out: Path) -> Page:
     """Read report.md as a Markdown page with HTML let through, the way that forges do."""
     reader = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
-    return Page(reader.render((out / "report.md").read_text(encoding="utf-8")))
+    return Page(reader.render(front_matter(out)[1]))
+
+
+def front_matter(out: Path) -> tuple[dict[str, Any], str]:
+    """Split report.md into what hubs read at its head, and the page."""
+    head, body = (out / "report.md").read_text(encoding="utf-8").split("---\n", 1)[1].split("\n---\n", 1)
+    return yaml.safe_load(head), body
 
 
 def squeezed(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import random
@@ -52,6 +53,8 @@ def make_run_folder(
     dropped: int = 3,
     scored: bool = True,
     noisy: bool = False,
+    plain: bool = True,
+    samples: bool = False,
 ) -> Path:
     """Write a run folder. `rendered`: how many scenes are done; `failure`: the error, at its step; `kept`: stages."""
     if scenes is None:
@@ -75,7 +78,7 @@ def make_run_folder(
     steps: list[dict[str, Any]] = []
 
     def add(step: str, seconds: float, facts: dict[str, Any] | None, files: dict[str, tuple[str, bytes]]) -> None:
-        stage = step.split("-")[0]
+        stage = step.split("-")[0].replace("plain", "render")
         digest = hashlib.sha256(step.encode()).hexdigest()
         action = "pending" if facts is None else "kept" if stage in kept else "ran"
         if failure and failure["step"] == step:
@@ -83,6 +86,9 @@ def make_run_folder(
         reason = "nothing it depends on has changed" if action == "kept" else "not done yet"
         if stage == "train" and kept:
             reason = "lora.rank changed from 8 to 16"
+        why = [{"not done yet": "first"}.get(reason, "same")]
+        if "lora.rank" in reason:
+            why = ["changed_from", "lora.rank", "8", "16"]
         steps.append(
             {
                 "step": step,
@@ -90,6 +96,7 @@ def make_run_folder(
                 "digest": digest,
                 "action": action,
                 "reason": reason,
+                "why": [why],
                 "seconds": seconds if action in ("ran", "kept") else None,
             }
         )
@@ -136,6 +143,13 @@ def make_run_folder(
         {"name": "image_aspect_ratio_filter", "in": 30, "out": 30},
     ]
     ledger = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in _ledger(total, dropped)).encode()
+    lines = [json.loads(line) for line in ledger.splitlines()]
+    small = {
+        name: (f"data/{name}", _small(number))
+        for number, line in enumerate(lines)
+        for name in (line["train"], line["thumbnail"])
+        if name
+    }
     order = ["fetch", "filter", "encode", "train", "render", "score"]
     reached = order.index(failure["step"].split("-")[0]) if failure else len(order)
     add("fetch", 0.42, {"source": "pocket", "images": total - by_fetch, "dropped": by_fetch, "reasons": {}}, {})
@@ -143,17 +157,19 @@ def make_run_folder(
         "filter",
         3.21,
         {"kept": 30, "dropped": dropped, "funnel": funnel} if reached > 1 else None,
-        {"ledger.jsonl": ("data/ledger.jsonl", ledger)},
+        {"ledger.jsonl": ("data/ledger.jsonl", ledger)} | small,
     )
     if reached == 1:
-        (out / "data").mkdir()
-        (out / "data/ledger.jsonl").write_bytes(ledger)
+        for path, content in {"data/ledger.jsonl": ledger, **dict(small.values())}.items():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            (out / path).write_bytes(content)
         failure = (failure or {}) | {"facts": {"kept": 30, "dropped": dropped, "funnel": funnel}}
     add("encode", 7.9, {"texts": 30, "images": 30} if reached > 2 else None, {})
     for scene in planned:
         name = f"condition-{scene['number']:02d}"
         add(name, 0.08, {"tokens": 41, "negative_tokens": 12, "token_limit": 256} if reached > 2 else None, {})
     loss = _loss(100)
+    sampled = (50, 100) if samples else ()
     add(
         "train",
         19.6,
@@ -167,9 +183,17 @@ def make_run_folder(
             "samples_per_second": 5.134,
             "resumed_at": 0,
         }
+        | (
+            {"samples": [{"step": at, "scene": 1, "file": f"samples/{at:04}-01.png"} for at in sampled]}
+            if sampled
+            else {}
+        )
         if reached > 3
         else None,
-        {"history.json": ("lora/history.json", json.dumps(_history(loss)).encode())},
+        {"history.json": ("lora/history.json", json.dumps(_history(loss)).encode())}
+        | {
+            f"samples/{at:04}-01.png": (f"lora/samples/{at:04}-01.png", _png(draw(at, (64, 64)), out)) for at in sampled
+        },
     )
     pictures = []
     for scene in planned:
@@ -183,6 +207,13 @@ def make_run_folder(
         facts = {key: value for key, value in scene.items() if key not in ("number", "title")}
         content = _png(picture, out)
         add(name, 1.5, facts | {"checkpoint": CHECKPOINT}, {"image.png": (f"images/{number:02d}.png", content)})
+    for scene in planned if plain and reached > 3 else []:
+        number = scene["number"]
+        content = _png(draw(number + 100, (48, 48)), out)
+        facts = scene | {"lora_scale": 0.0, "checkpoint": CHECKPOINT}
+        del facts["number"], facts["title"]
+        if number <= rendered:
+            add(f"plain-{number:02d}", 1.4, facts, {"image.png": (f"images/plain/{number:02d}.png", content)})
     columns = min(4, len(scenes))
     rows = math.ceil(len(scenes) / columns)
     facts = {"width": columns * size[0], "height": rows * size[1], "columns": columns, "rows": rows}
@@ -200,7 +231,16 @@ def make_run_folder(
             "started": "2026-11-21T01:02:03+00:00",
             "seconds": 64.2,
             "checkpoint": {"name": checkpoint, "digest": CHECKPOINT},
-            "story": {"render": render, "report": {"language": None, "title": None}},
+            "story": {
+                "kolora": 1,
+                "name": "fixture",
+                "dataset": {"source": "pocket", "style": "ink", "count": 40},
+                "filters": [{"image_shape_filter": {"min_width": 256}}],
+                "lora": {"rank": 8, "steps": 100, "dropout": 0.0},
+                "render": render,
+                "scenes": [{"title": title, "prompt": prompt, "steps": None} for title, prompt in scenes],
+                "report": {"language": None, "title": None},
+            },
             "scenes": planned,
             "error": failure,
             "steps": steps,
@@ -269,10 +309,21 @@ def _png(picture: Image.Image, out: Path) -> bytes:
     return content
 
 
+def _sample(step: int) -> str:
+    return f"samples/{step:04}-01.png"
+
+
+def _small(number: int) -> bytes:
+    buffer = io.BytesIO()
+    draw(number, (24, 24)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def _ledger(total: int, dropped: int) -> list[dict[str, Any]]:
     lines = []
     for number in range(1, total + 1):
         by = None if number > dropped else "fetch" if number == 1 else "image_shape_filter"
+        kind = "truncated file" if by == "fetch" else None
         reason = {None: None, "fetch": "truncated file", "image_shape_filter": "image_width 200; min_width 256"}[by]
         lines.append(
             {
@@ -281,7 +332,9 @@ def _ledger(total: int, dropped: int) -> list[dict[str, Any]]:
                 "text": "水墨画",
                 "verdict": "dropped" if by else "kept",
                 "by": by,
+                "kind": kind,
                 "reason": reason,
+                "thumbnail": f"dropped/{number:04d}.jpg" if by == "image_shape_filter" else None,
                 "train": None if by else f"train/{number - dropped:02d}.jpg",
                 "operators": [],
             }
@@ -313,4 +366,17 @@ def _scores(scenes: int, *, scored: bool) -> dict[str, Any]:
         "threshold": 6.0,
         "valid": True if scored else None,
         "training": {"clip": [25.0], "clip_mean": 25.31 if scored else None},
-    }
+    } | (
+        {
+            "coherence": {
+                "matrix": [[100.0 if x == y else 60.0 + x + y for x in range(scenes)] for y in range(scenes)],
+                "scenes": [71.0 + number for number in range(scenes)] if scenes > 1 else [None],
+                "mean": 77.7 if scenes > 1 else None,
+                "plain_mean": 55.5,
+                "training_mean": 66.6,
+            },
+            "style": {"scenes": [31.0 + number for number in range(scenes)], "mean": 44.4, "plain_mean": 33.3},
+        }
+        if scored
+        else {}
+    )

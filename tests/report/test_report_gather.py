@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InputAbsent
 from runner.report import read_report_data
+from runner.report.gather import DROPPED_SHOWN, EXAMPLES_SHOWN
 from tests.report.run_folder import CHECKPOINT, edit, make_run_folder
 
 OUT_OF_MEMORY = {"code": 71, "error": "out of memory", "hint": "lower render.width", "step": "render-04"}
@@ -25,7 +28,7 @@ def test_whole_run_has_no_gaps_and_all_facts(tmp_path: Path) -> None:
     assert data.status == "complete"
     assert data.checkpoint is not None
     assert (data.checkpoint.name, data.checkpoint.digest) == ("pocket", CHECKPOINT)
-    assert data.verdict.model_dump() == {
+    assert data.verdict.model_dump(exclude={"rules"}) == {
         "state": "valid",
         "threshold": 6.0,
         "aesthetics_mean": 6.134,
@@ -66,10 +69,14 @@ def test_filters_that_took_too_much_still_show_their_funnel(tmp_path: Path) -> N
     assert data.training is None
 
 
-def test_first_fifty_dropped_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+def test_first_dropped_of_each_filter_are_listed_and_all_are_counted(tmp_path: Path) -> None:
     data = read_report_data(make_run_folder(tmp_path / "out", dropped=80))
     assert data.data is not None
-    assert (len(data.data.losses), data.data.dropped) == (50, 80)
+    taken = Counter(loss.by for loss in data.data.losses)
+    assert taken == {"fetch": 1, "image_shape_filter": DROPPED_SHOWN}
+    assert data.data.dropped == 80
+    assert [loss.kind for loss in data.data.losses][:2] == ["truncated file", None]
+    assert [loss.thumbnail for loss in data.data.losses][:2] == [None, "data/dropped/0002.jpg"]
 
 
 @pytest.mark.parametrize("step", ["fetch", "filter", "encode", "train", "render-02", "grid", "score"])
@@ -202,6 +209,67 @@ def test_numerics_are_told_apart_where_they_differ(tmp_path: Path) -> None:
     assert cuda.values["device"] == "cuda"
     assert "render-01" in others.steps
     assert "fetch" not in others.steps, "fetch computes nothing"
+
+
+def test_likeness_is_told_of_the_story_and_of_each_scene(tmp_path: Path) -> None:
+    data = read_report_data(make_run_folder(tmp_path / "out"))
+    assert data.coherence is not None
+    assert data.style is not None
+    assert (data.coherence.mean, data.coherence.plain_mean, data.coherence.training_mean) == (77.7, 55.5, 66.6)
+    assert (data.style.mean, data.style.plain_mean) == (44.4, 33.3)
+    assert (data.scenes[1].coherence, data.scenes[1].style) == (72.0, 32.0)
+    assert [scene.plain for scene in data.scenes] == [f"images/plain/{number:02d}.png" for number in range(1, 9)]
+    silent = read_report_data(make_run_folder(tmp_path / "silent", scored=False, plain=False))
+    assert (silent.coherence, silent.style) == (None, None)
+    assert {scene.plain for scene in silent.scenes} == {None}
+    assert silent.gaps == ()
+
+
+def met(out: Path) -> dict[str, bool | None]:
+    return {rule.name: rule.met for rule in read_report_data(out).verdict.rules}
+
+
+def test_rules_of_a_submission(tmp_path: Path) -> None:
+    good = {"pictures": True, "aesthetics": True, "lora": False, "kolors": True, "complete": True}
+    out = make_run_folder(tmp_path / "kolors", checkpoint="kolors")
+    assert met(out) == good, "the fixture has no LoRA"
+    (out / "lora/lora.safetensors").write_bytes(b"x")
+    assert met(out) == good | {"lora": True}
+    assert met(make_run_folder(tmp_path / "pocket"))["kolors"] is False
+    assert met(make_run_folder(tmp_path / "few", scenes=[("a", "b")]))["pictures"] is False
+    failed = met(make_run_folder(tmp_path / "failed", rendered=3, status="failed", failure=OUT_OF_MEMORY))
+    assert (failed["pictures"], failed["aesthetics"], failed["complete"]) == (False, None, False)
+
+
+def test_training_pictures_are_from_all_over_the_data(tmp_path: Path) -> None:
+    out = make_run_folder(tmp_path / "out")
+    data = read_report_data(out).data
+    assert data is not None
+    assert len(data.examples) == EXAMPLES_SHOWN
+    assert (data.examples[0].path, data.examples[0].text) == ("data/train/01.jpg", "水墨画")
+    assert data.examples[-1].path > "data/train/25.jpg"
+    shutil.rmtree(out / "data/train")
+    assert gaps(out) == [("absent", "data/train")]
+
+
+def test_samples_of_the_training_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    training = read_report_data(make_run_folder(tmp_path / "out", samples=True)).training
+    assert training is not None
+    assert [(sample.step, sample.scene, sample.path) for sample in training.samples] == [
+        (50, 1, "lora/samples/0050-01.png"),
+        (100, 1, "lora/samples/0100-01.png"),
+    ]
+
+
+def test_run_that_ended_before_it_began_is_told(tmp_path: Path) -> None:
+    failure = {"code": 69, "error": "the hub does not answer", "hint": "try again", "step": None}
+    out = make_run_folder(tmp_path / "out", rendered=0, status="failed", failure=failure | {"step": "fetch"})
+    edit(out / "records/run.json", steps=[], error=failure)
+    data = read_report_data(out)
+    assert data.failure is not None
+    assert data.failure.error == "the hub does not answer"
+    assert [scene.state for scene in data.scenes] == ["pending"] * 8
+    assert (data.training, data.data, data.gaps) == (None, None, ())
 
 
 @pytest.mark.parametrize("made", [False, True])

@@ -8,15 +8,22 @@ from typing import get_args
 
 import pytest
 
+from runner.errors import KoloraError
+from runner.plan import REASONS as PLANNED
 from runner.plan import STAGES
-from runner.report.data import Gap, ReportData, Step, Verdict
+from runner.report.data import Gap, ReportData, Rule, Step, Verdict
 from runner.report.pages import TEMPLATES
-from runner.report.words import CHINESE, ENGLISH
+from runner.report.words import CHINESE, ENGLISH, KINDS, REASONS
 
+RUNNER = Path(__file__).parents[2] / "runner"
 SOURCE = "".join(
     path.read_text(encoding="utf-8")
-    for path in [*TEMPLATES.glob("*.j2"), *(Path(__file__).parents[2] / "runner/report").glob("pages.py")]
+    for path in [*TEMPLATES.glob("*.j2"), *(RUNNER / "report").glob("*.py")]
+    if path.name != "words.py"
 )
+HUBS = "".join(path.read_text(encoding="utf-8") for path in (RUNNER / "hubs").glob("*.py"))
+REPORTED = {65, 66, 69, 71, 73, 75}
+"""Exit codes of runs that leave a report."""
 CHOSEN = {
     *(str(state) for state in get_args(Verdict.model_fields["state"].annotation)),
     *(f"{state}_note" for state in get_args(Verdict.model_fields["state"].annotation)),
@@ -25,12 +32,21 @@ CHOSEN = {
     *(f"gap_{what}" for what in get_args(Gap.model_fields["what"].annotation)),
     *(f"action_{action}" for action in get_args(Step.model_fields["action"].annotation)),
     *(f"stage_{stage}" for stage in STAGES),
-    "waiting",
-    "running",
-    "scene_pending",
-    "scene_failed",
+    *(f"rule_{name}" for name in get_args(Rule.model_fields["name"].annotation)),
+    *(f"code_{error.code}" for error in KoloraError.__subclasses__() if error.code in REPORTED),
+    f"code_{KoloraError.code}",
+    *(f"diff_{state}" for state in ("identical", "different", "one_sided")),
+    *("memory_cpu", "memory_gpu", "waiting", "running", "scene_pending", "scene_failed"),
 }
 """Words that the templates choose by a value."""
+
+
+def test_every_reason_and_every_fault_of_a_file_is_known_in_chinese() -> None:
+    assert KINDS["zh"].keys() == set(re.findall(r'Unfit\(\s*"([^"]+)"', HUBS)) | {"truncated file", "damaged file"}
+    assert len(KINDS["zh"]) > 5
+    assert REASONS["zh"].keys() == PLANNED.keys()
+    for key, said in PLANNED.items():
+        assert said.count("{}") == REASONS["zh"][key].count("{}")
 
 
 def test_both_languages_have_the_same_words() -> None:

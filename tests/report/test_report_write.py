@@ -14,11 +14,11 @@ from runner.report import write, write_report
 from tests.report.run_folder import make_run_folder
 
 
-def test_three_reports_and_nothing_else(tmp_path: Path) -> None:
+def test_the_reports_and_nothing_else(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out", size=(32, 32))
     before = set(out.iterdir())
     paths = write_report(out)
-    assert [path.name for path in paths] == ["report.json", "report.md", "report.html"]
+    assert [path.name for path in paths] == ["report.json", "report.md", "report.html", "report.en.html"]
     assert set(out.iterdir()) - before == set(paths)
 
 
@@ -31,7 +31,7 @@ def test_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 def test_report_that_does_not_read_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = make_run_folder(tmp_path / "out", size=(32, 32))
     for broken in ("<html><p></html>", "<html><p></p>", "", "<html></html></p>"):
-        monkeypatch.setattr(write, "render_html", lambda *_, page=broken: page)
+        monkeypatch.setattr(write, "render_html", lambda *_, page=broken, **__: page)
         with pytest.raises(KoloraError, match="does not read back"):
             write_report(out)
 

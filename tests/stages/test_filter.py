@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from runner.errors import StoryInvalid
 from runner.stages import Job, fetch
-from runner.stages.filter import Part, TooFewPictures, run
+from runner.stages.filter import SHOWN, SHOWN_SIDE, Part, TooFewPictures, run
 from tests.pictures import make_pictures, truth
 from tests.stages.test_fetch import folder_part, job
 
@@ -74,6 +75,7 @@ def test_two_hundred_mixed_files_end_in_a_complete_ledger(tmp_path: Path, monkey
         if one.fault:
             assert (line["verdict"], line["by"], line["train"], line["operators"]) == ("dropped", "fetch", None, [])
             assert line["reason"].startswith(one.fault)
+            assert line["kind"] == one.fault
             continue
         large, square = width >= 120 and height >= 80, 0.5 <= width / height <= 2.0
         assert line["operators"] == [
@@ -108,7 +110,20 @@ def test_two_hundred_mixed_files_end_in_a_complete_ledger(tmp_path: Path, monkey
     }
     names = [f"{number:02}.jpg" for number in range(1, len(kept) + 1)]
     assert [line["train"] for line in kept] == [f"train/{name}" for name in names]
-    assert tree(this.folder) == ["ledger.jsonl", "train", *(f"train/{name}" for name in names), "train/metadata.csv"]
+    shown = [line["thumbnail"] for line in ledger if line["thumbnail"]]
+    taken = Counter(line["by"] for line in ledger if line["operators"] and line["by"])
+    assert Counter(line["by"] for line in ledger if line["thumbnail"]) == {
+        name: min(SHOWN, count) for name, count in taken.items()
+    }
+    for line in ledger:
+        if line["thumbnail"]:
+            with Image.open(this.folder / line["thumbnail"]) as small:
+                assert max(small.size) <= SHOWN_SIDE
+    assert tree(this.folder) == [
+        *("dropped", *shown, "ledger.jsonl", "train"),
+        *(f"train/{name}" for name in names),
+        "train/metadata.csv",
+    ]
     assert tree(home) == []
 
 
@@ -231,4 +246,6 @@ def test_too_few_pictures_say_which_filter_took_how_many_and_leave_the_ledger(tm
         None,
         "fetch",
     ]
-    assert tree(this.folder) == ["ledger.jsonl"]
+    small = [f"dropped/{number:04}.jpg" for number in (1, 2, 3)]
+    assert [line["thumbnail"] for line in ledger_of(this)] == [*small, None, None]
+    assert tree(this.folder) == ["dropped", *small, "ledger.jsonl"]

@@ -182,7 +182,7 @@ def test_a_given_lora_of_any_kind_draws_the_same_pictures_without_training(tiny_
     story = write_story(tmp_path, tiny_checkpoint, dataset=None, render__lora="given.safetensors")
     assert run(story, "-o", tmp_path / "out") == 0
     stages = {step.partition("-")[0] for step in ran(tmp_path / "out")}
-    assert stages == {"condition", "convert", "render", "grid", "score"}
+    assert stages == {"condition", "convert", "render", "plain", "grid", "score"}
     for picture in ("images/01.png", "images/02.png", "grid.png"):
         assert pixels(tmp_path / "out" / picture) == pixels(done / "out" / picture)
     lock = yaml.safe_load((tmp_path / "out" / "story.lock.yaml").read_text(encoding="utf-8"))
@@ -309,10 +309,10 @@ def small_gpu(monkeypatch):
     ready_step = loop.ready_step
 
     def holds(rows):
-        def refuse(*given, way):
+        def refuse(*given, way, **options):
             if way.rows != rows:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
-            return ready_step(*given, way=way)
+            return ready_step(*given, way=way, **options)
 
         monkeypatch.setattr(loop, "ready_step", refuse)
 

@@ -56,7 +56,7 @@ def test_every_stage_has_its_steps_each_after_what_it_needs():
         ({"scenes__2__seed": 9}, {"render-02", "plain-02", "grid", "score"}),
         ({"lora__preset": "style"}, set()),
         ({"lora__caption_dropout": 0.1, "lora__trigger": "x"}, ENCODES),
-        ({"lora__sample_every": 3}, {"train", *RENDERS}),
+        ({"lora__sample_every": 3}, TRAINS),
         ({"render__negative_prompt": "x"}, {"condition-01", "condition-02", *PLAIN, *RENDERS}),
         ({"render__lora_scale": 0.5}, RENDERS),
         ({"report__compare": "false"}, {"score"}),
@@ -167,6 +167,7 @@ def test_training_depends_on_the_scenes_it_draws_samples_of_alone():
     assert touched(before, steps_of(**settings, scenes__2__prompt="x")) == {
         "condition-02",
         "render-02",
+        "plain-02",
         "grid",
         "score",
     }
@@ -177,7 +178,7 @@ def test_training_depends_on_the_scenes_it_draws_samples_of_alone():
 def test_pictures_of_the_class_are_drawn_before_training_and_only_where_asked():
     before = steps_of(lora__prior="{prompt: 一只猫, count: 3}")
     assert {step.name for step in before} - {step.name for step in steps_of()} == {"condition-prior", "prior"}
-    drawn = {"prior", "train", *RENDERS}
+    drawn = {"prior", *TRAINS}
     for changes, steps in (
         ({"prompt": "一只狗"}, {"condition-prior", *drawn}),
         ({"count": 4}, drawn),

@@ -111,12 +111,12 @@ def run(
         if not is_offline(offline):
             _bring(given, tell, pins=held.pins)
         found = sources_of(given, out=root, pins=held.pins)
-        held.refuse(found, device=device, accept_environment=accept_environment)
     except KoloraError as problem:
         with _second_to(problem):
             if record_unbegun(given.story, folder, problem, source=source, command=command):
                 write_report(root)
         raise
+    held.refuse(found, device=device, accept_environment=accept_environment)
     held.take_numerics(device=device)
     steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
     unknown = [each for each in forced if each not in STAGES and each not in steps]

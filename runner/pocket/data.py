@@ -53,13 +53,15 @@ class Drawn:
 
 
 class Studio:
-    """Worker processes that draw in the background into memory they share with this process."""
+    """Worker processes, on a share of the cores, that draw in the background into memory they share with this one."""
 
-    def __init__(self, *, count: int, seed: int, spoilt_share: float, judged: bool) -> None:
+    def __init__(self, *, count: int, seed: int, spoilt_share: float, judged: bool, share: float) -> None:
         self._memory = mmap.mmap(-1, count * PIXELS)
         self._settings = (seed, spoilt_share, judged)
         context = multiprocessing.get_context("fork")
-        self._pool: Pool = context.Pool(os.cpu_count(), initializer=_shared.append, initargs=(self._memory,))
+        self._pool: Pool = context.Pool(
+            max(1, int(share * (os.cpu_count() or 1))), initializer=_shared.append, initargs=(self._memory,)
+        )
 
     def start(self, first: int, last: int) -> AsyncResult[list[Drawing]]:
         """Begin to draw pictures first to last, the last one excluded."""

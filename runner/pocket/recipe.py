@@ -45,20 +45,19 @@ class Recipe:
     """How pocket is trained. Pictures and steps are counts; batches are pictures a step."""
 
     seed: int = 7
-    pictures: int = 100_000
+    pictures: int = 70_000
     spoilt_share: float = 0.1
-    first_pictures: int = 20_000
+    first_pictures: int = 12_000
     """The VAE learns from these while the others are being drawn."""
-    judge_pictures: int = 24_000
+    judge_pictures: int = 20_000
     """Drawn for the probe, CLIP and the aesthetic predictor alone: all styles, a third of them spoilt."""
     vae_steps: int = 8_000
     vae_batch: int = 16
-    unet_steps: int = 11_000
+    unet_steps: int = 9_912
     unet_batch: int = 512
-    reading_lines: int = 40_000
-    reading_steps: int = 2_000
-    again_steps: int = 3_500
-    """After its first lesson the text encoder is taught to read; then it and the U-Net go on together, gently."""
+    reading_lines: int = 60_000
+    reading_steps: int = 3_000
+    """The text encoder is taught to read before the U-Net listens to it."""
     clip_steps: int = 3_000
     clip_batch: int = 768
     aesthetics_steps: int = 4_500
@@ -84,7 +83,6 @@ def tiny() -> Recipe:
         unet_batch=4,
         reading_lines=16,
         reading_steps=2,
-        again_steps=2,
         clip_steps=2,
         clip_batch=8,
         aesthetics_steps=2,

@@ -11,7 +11,6 @@ import json
 import logging
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from runner.models.schedule import NoiseSchedule
 from runner.pocket.data import Drawn, Studio
 from runner.pocket.judge import judge
 from runner.pocket.probe import save_probe
-from runner.pocket.recipe import Recipe, tiny
+from runner.pocket.recipe import TEXT_WIDTH, Recipe, tiny
 from runner.pocket.teaching import aesthetics, clip
 from runner.pocket.teaching.course import half, in_parts, log, to_unit
 from runner.pocket.teaching.probe import right_shares, teach_probe
-from runner.pocket.teaching.reading import joined, teach_reading
+from runner.pocket.teaching.reading import Lesson, joined, teach_reading
 from runner.pocket.teaching.unet import TAIL, Texts, new_text_encoder, new_unet, teach_unet
 from runner.pocket.teaching.vae import encode_all, teach_vae
 from runner.pocket.world import VERSION
@@ -42,8 +41,8 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
     started = time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    studio = Studio(count=recipe.pictures, seed=recipe.seed, spoilt_share=recipe.spoilt_share, judged=False)
-    judges_studio = Studio(count=recipe.judge_pictures, seed=recipe.seed, spoilt_share=0.33, judged=True)
+    studio = Studio(count=recipe.pictures, seed=recipe.seed, spoilt_share=recipe.spoilt_share, judged=False, share=0.6)
+    judges_studio = Studio(count=recipe.judge_pictures, seed=recipe.seed, spoilt_share=0.33, judged=True, share=0.25)
     said = studio.lines(recipe.reading_lines)
     begun = studio.start(0, recipe.first_pictures)
     rest = studio.start(recipe.first_pictures, recipe.pictures)
@@ -57,8 +56,14 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
     )
     del seen
     figures: dict[str, Any] = {"vae_psnr": round(decibels, 2)}
+    text_encoder = new_text_encoder(recipe.text_encoder, device=device)
+    lines = joined(said.get())
+    lesson = Lesson(lines, width=TEXT_WIDTH, device=torch.device(device), seed=recipe.seed)
+    shares = teach_reading(text_encoder, lesson, steps=recipe.reading_steps, batch=512)
+    figures["reading"] = {part: round(share, 4) for part, share in shares.items()}
     drawn = studio.drawn(first + rest.get())
     judged_on = judges_studio.drawn(for_judges.get())
+    studio.close()
     judges_studio.close()
     log.info("all pictures drawn after %.0f s", time.monotonic() - started)
     figures |= _teach_judges(recipe, drawn, judged_on, encoder, decoder, out, device=device)
@@ -80,14 +85,19 @@ def train_pocket(recipe: Recipe, out: Path, *, device: str, judged: int = 256) -
 
     log.info("latents of %d pictures after %.0f s", len(latents), time.monotonic() - started)
     schedule = NoiseSchedule.from_config(KOLORS["scheduler"])
-    text_encoder = new_text_encoder(recipe.text_encoder, device=device)
     unet = new_unet(recipe.unet, device=device)
-    learn = partial(teach_unet, text_encoder, unet, latents, texts, schedule, batch=recipe.unet_batch, keep=write)
-    learn(steps=recipe.unet_steps, seed=recipe.seed)
-    shares = teach_reading(text_encoder, joined(said.get()), steps=recipe.reading_steps, batch=512, seed=recipe.seed)
-    studio.close()
-    figures["reading"] = {part: round(share, 4) for part, share in shares.items()}
-    learn(steps=recipe.again_steps, seed=recipe.seed + 1, peak=4e-4, decay=0.998)
+    teach_unet(
+        text_encoder,
+        unet,
+        latents,
+        texts,
+        schedule,
+        lesson,
+        steps=recipe.unet_steps,
+        batch=recipe.unet_batch,
+        seed=recipe.seed,
+        keep=write,
+    )
     write(text_encoder, unet)
     trained = round(time.monotonic() - started)
     log.info("trained after %d s", trained)
@@ -128,6 +138,8 @@ def _teach_judges(
     """Teach and write probe, CLIP and aesthetic predictor; returns how well the probe reads drawn pictures."""
     pictures = _on(device, judged_on)
     shown = _through_vae(encoder, decoder, pictures)
+    noisy = ["noisy" in dict(d.spoilt) for d in judged_on.drawings]
+    shown[noisy] = pictures[noisy]  # the VAE takes noise away: what it shows would be called noisy and is not
     truth = torch.tensor([d.labels for d in judged_on.drawings], device=device)
     kept = len(pictures) - min(HELD_BACK, len(pictures) // 4)
     probe = teach_probe(pictures[:kept], shown[:kept], truth[:kept], steps=recipe.probe_steps, seed=recipe.seed)

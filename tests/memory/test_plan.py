@@ -47,7 +47,7 @@ NOTHING = {"condition": "", "encode": "", "train": "", "render": ""}
 )
 def test_the_default_story(memory: float, given_up: dict[str, str]) -> None:
     assert chosen(memory) == NOTHING | given_up
-    for name in LADDERS:
+    for name in plan(memory).ladders:
         assert 0 < plan(memory).way(name).bytes <= memory * GIB
 
 

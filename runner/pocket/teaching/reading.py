@@ -1,7 +1,8 @@
 """Teaches the text encoder to read: which colour belongs to the hair, which to the clothes, who does what where.
 
 The U-Net's loss alone teaches this late, because a picture with the two colours swapped is hardly further off. Here
-linear heads, thrown away afterwards, read a scene's parts off the states that the U-Net hears.
+linear heads, thrown away afterwards, read a scene's parts off the states that the U-Net hears: first by themselves,
+then beside the U-Net's own lesson.
 """
 
 from __future__ import annotations
@@ -107,38 +108,47 @@ def joined(parts: Sequence[Lines]) -> Lines:
     return Lines(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def teach_reading(encoder: Any, taught: Lines, *, steps: int, batch: int, seed: int) -> dict[str, float]:
-    """Teach the encoder in place; returns the share of parts read right over the last steps, from the pooled state."""
-    table = encoder.embedding.word_embeddings.weight
-    device = table.device
-    truth = torch.from_numpy(taught.truth).to(device)
-    inputs = {
-        name: torch.from_numpy(getattr(taught, name)).to(device)
-        for name in ("input_ids", "attention_mask", "position_ids")
-    }
-    torch.manual_seed(seed)
-    width = table.shape[1]
-    sizes = [len(classes) for classes in PARTS.values()]
-    heads = nn.ModuleList([nn.Linear(width, sum(sizes)), nn.Linear(width, sum(sizes))]).to(device)
-    weights = [*encoder.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.0, fused=device.type == "cuda")
-    chance = torch.Generator(device).manual_seed(seed)
-    hits = torch.zeros(len(sizes), 2)
-    encoder.train()
-    for step in range(steps):
-        set_rate(optimizer, rate(step, steps, peak=1.5e-3, warm=100))
-        rows = torch.randint(len(truth), (batch,), generator=chance, device=device)
-        mask = inputs["attention_mask"][rows]
-        states = encoder(**{name: t[rows] for name, t in inputs.items()}, output_hidden_states=True).hidden_states
+class Lesson(nn.Module):
+    """Lines to read and the linear heads that read them, which pocket does not keep."""
+
+    def __init__(self, taught: Lines, *, width: int, device: torch.device, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self._chance = torch.Generator(device).manual_seed(seed)
+        self._truth = torch.from_numpy(taught.truth).to(device)
+        self._inputs = {
+            name: torch.from_numpy(getattr(taught, name)).to(device)
+            for name in ("input_ids", "attention_mask", "position_ids")
+        }
+        self.sizes = [len(classes) for classes in PARTS.values()]
+        self.of_last = nn.Linear(width, sum(self.sizes)).to(device)
+        self.of_mean = nn.Linear(width, sum(self.sizes)).to(device)
+
+    def forward(self, encoder: Any, *, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the loss on lines drawn by lot, the answers (B, all classes) off the last token, and the truth."""
+        rows = torch.randint(len(self._truth), (batch,), generator=self._chance, device=self._truth.device)
+        truth, mask = self._truth[rows], self._inputs["attention_mask"][rows]
+        states = encoder(**{name: t[rows] for name, t in self._inputs.items()}, output_hidden_states=True).hidden_states
         heard = states[-2].permute(1, 0, 2)
         mean = (heard * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        answers = heads[0](states[-1][-1]), heads[1](mean)
-        loss = sum((_loss(answer, truth[rows], sizes) for answer in answers), torch.zeros((), device=device))
+        answer = self.of_last(states[-1][-1])
+        return _loss(answer, truth, self.sizes) + _loss(self.of_mean(mean), truth, self.sizes), answer, truth
+
+
+def teach_reading(encoder: Any, lesson: Lesson, *, steps: int, batch: int) -> dict[str, float]:
+    """Teach the encoder in place; returns the share of parts read right over the last steps, off the last token."""
+    weights = [*encoder.parameters(), *lesson.parameters()]
+    optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.0, fused=weights[0].is_cuda)
+    hits = torch.zeros(len(lesson.sizes), 2)
+    encoder.train()
+    for step in range(steps):
+        set_rate(optimizer, rate(step, steps, peak=2e-3, warm=100))
+        loss, answer, truth = lesson(encoder, batch=batch)
         step_down(loss, optimizer, weights)
         if step >= steps - 50:
-            hits += _hits(answers[0].detach(), truth[rows], sizes)
+            hits += _hits(answer.detach(), truth, lesson.sizes)
         if (step + 1) % 250 == 0 or step + 1 == steps:
-            log.info("reading %d of %d: loss %.3f", step + 1, steps, float(loss))
+            log.info("reading %d of %d: loss %.3f", step + 1, steps, float(loss.detach()))
     return {part: float(hits[k, 0] / hits[k, 1].clamp_min(1)) for k, part in enumerate(PARTS)}
 
 

@@ -14,11 +14,14 @@ from runner.models.parts import size_ids
 from runner.models.schedule import NoiseSchedule
 from runner.models.tokenizer import Tokenizer
 from runner.pocket.teaching.course import Average, channels_last, compiled, half, log, rate, set_rate, step_down
+from runner.pocket.teaching.reading import Lesson
 from runner.tokens import TOKEN_LIMIT
 
 TAIL = 112
 """Captions are shorter than this; the padding to the left of it is put back for every batch."""
 UNCONDITIONAL = 0.1
+READ_LINES, READ_WEIGHT = 128, 0.01
+"""The lines that are read beside every batch of pictures, and what misreading them costs."""
 SNR_LIMIT = 5.0
 """Steps with more signal than this are weighted down: Hang et al., Efficient Diffusion Training via Min-SNR."""
 
@@ -86,26 +89,25 @@ def teach_unet(
     latents: torch.Tensor,
     texts: Texts,
     schedule: NoiseSchedule,
+    lesson: Lesson,
     *,
     steps: int,
     batch: int,
     seed: int,
-    peak: float = 8e-4,
-    decay: float = 0.9995,
     keep: Callable[[nn.Module, nn.Module], None],
 ) -> None:
     """Teach text encoder and U-Net in place; both end as averages over the course.
 
-    latents: (N, 4, 32, 32), with texts on the device that trains. peak, decay: highest learning rate, and how slow the
-    average is. keep: called now and then with the averages so far.
+    latents: (N, 4, 32, 32), with texts on the device that trains. lesson: what the encoder reads meanwhile.
+    keep: called now and then with the averages so far.
     """
     device = latents.device.type
     torch.manual_seed(seed)
     unet = channels_last(unet).train()
     encoder.train()
     run = compiled(unet, device)
-    average = Average([encoder, unet], decay=decay)
-    weights = [*encoder.parameters(), *unet.parameters()]
+    average = Average([encoder, unet])
+    weights = [*encoder.parameters(), *unet.parameters(), *lesson.parameters()]
     optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.99), weight_decay=0.01, fused=device == "cuda")
     chance = torch.Generator(device).manual_seed(seed)
     shares = schedule.alphas_cumprod.to(device)
@@ -114,7 +116,7 @@ def teach_unet(
     ids = size_ids(side, side).repeat(batch).to(device)
     total = torch.zeros((), device=device)
     for step in range(steps):
-        set_rate(optimizer, rate(step, steps, peak=peak, warm=500))
+        set_rate(optimizer, rate(step, steps, peak=8e-4, warm=500))
         rows = torch.randint(len(latents), (batch,), generator=chance, device=device)
         columns = torch.randint(texts.ids.shape[1], (batch,), generator=chance, device=device)
         mute = torch.rand(batch, generator=chance, device=device) < UNCONDITIONAL
@@ -131,7 +133,8 @@ def teach_unet(
         ratio = shares[times] / (1 - shares[times])
         weight = ratio.clamp_max(SNR_LIMIT) / ratio
         loss = (weight * (predicted - noise).square().mean((1, 2, 3))).mean()
-        step_down(loss, optimizer, weights)
+        misread = lesson(encoder, batch=min(batch, READ_LINES))[0]
+        step_down(loss + READ_WEIGHT * misread, optimizer, weights)
         average.update(step)
         total += loss.detach()
         if (step + 1) % 500 == 0 or step + 1 == steps:

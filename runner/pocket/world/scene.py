@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-STYLES = ("anime", "watercolor", "crayon", "papercut", "pixel", "neon")
+STYLES = ("anime", "watercolor", "crayon", "papercut", "pixel", "neon", "pencil", "vintage")
 HELD_OUT = ("ink", "porcelain")
 """Styles that base training never sees, so that a LoRA has something to teach."""
 

@@ -49,6 +49,29 @@ def _neon_edge(colour: Colour) -> Colour:
     return int(r * 255), int(g * 255), int(b * 255)
 
 
+def _luma(colour: Colour) -> float:
+    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+
+
+def _pencilled(colour: Colour) -> Colour:
+    return mixed(_graphite(colour), colour, 0.62)
+
+
+def _graphite(colour: Colour) -> Colour:
+    """Turn a colour to the grey of a pencil on white paper."""
+    grey = int(92 + 0.64 * _luma(colour))
+    return grey, grey, grey
+
+
+def _aged(colour: Colour) -> Colour:
+    return mixed(_sepia(colour), colour, 0.55)
+
+
+def _sepia(colour: Colour) -> Colour:
+    """Turn a colour to brown on cream, with a little of itself."""
+    return mixed(mixed((58, 36, 18), (250, 232, 196), _luma(colour) / 255), colour, 0.16)
+
+
 def _inked(colour: Colour) -> Colour:
     """Turn a colour to ink grey with mineral pigment where it was vivid."""
     return mixed(_far_ink(colour), colour, min(0.8, max(0.0, (max(colour) - min(colour)) / 255 - 0.14) * 1.9))
@@ -56,15 +79,13 @@ def _inked(colour: Colour) -> Colour:
 
 def _far_ink(colour: Colour) -> Colour:
     """Turn a colour to ink grey with a breath of itself."""
-    grey = int(0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2])
-    grey = min(255, int(58 + grey * 0.82))
+    grey = min(255, int(58 + int(_luma(colour)) * 0.82))
     return mixed((grey, grey, max(0, grey - 4)), colour, 0.13)
 
 
 def _glazed(colour: Colour) -> Colour:
     """Turn a colour to cobalt on white glaze, by its lightness alone."""
-    grey = (0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]) / 255
-    return mixed((26, 52, 140), (250, 252, 255), min(1.0, grey**1.15 * 1.08))
+    return mixed((26, 52, 140), (250, 252, 255), min(1.0, (_luma(colour) / 255) ** 1.15 * 1.08))
 
 
 LOOKS: dict[str, Look] = {
@@ -74,6 +95,8 @@ LOOKS: dict[str, Look] = {
     "papercut": Look(_same, None, width=1.7, border=(255, 252, 244), shadow=2.0),
     "pixel": Look(_same, _outline, width=1.5),
     "neon": Look(_glowing, _neon_edge, width=1.1),
+    "pencil": Look(_pencilled, lambda c: mixed((66, 66, 70), c, 0.12), width=1.0, far=_graphite),
+    "vintage": Look(_aged, lambda c: mixed((74, 48, 30), c, 0.2), width=0.9, far=_sepia),
     "ink": Look(_inked, lambda c: mixed((34, 32, 36), c, 0.08), width=1.5, far=_far_ink),
     "porcelain": Look(_glazed, lambda _: (22, 44, 128), width=1.3),
 }
@@ -136,6 +159,24 @@ def _neon(image: Image.Image, rng: random.Random) -> Image.Image:
     return ImageChops.multiply(lit, Image.fromarray(scan))
 
 
+def _pencil(image: Image.Image, rng: random.Random) -> Image.Image:
+    size = image.width
+    hatching = grain(rng, size, 170, stretch=5) * 0.5 + grain(rng, size, 128) * 0.35
+    pixels = np.asarray(image, dtype=np.float32)
+    tooth = np.clip(hatching * 0.5 + 0.08, -0.08, 0.32)[..., None]
+    return _image(pixels + (np.array((252, 251, 247), np.float32) - pixels) * tooth)
+
+
+def _vintage(image: Image.Image, rng: random.Random) -> Image.Image:
+    size = image.width
+    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(1.1)), dtype=np.float32)
+    reach = np.linspace(-1, 1, size, dtype=np.float32)
+    rim = np.sqrt(reach[None, :] ** 2 + reach[:, None] ** 2) + grain(rng, size, 5) * 0.1
+    faded = np.clip((rim - 0.8) / 0.6, 0, 0.85)[..., None]
+    pixels = pixels + grain(rng, size, 128)[..., None] * 5
+    return _image(pixels + (np.array((240, 222, 188), np.float32) - pixels) * faded)
+
+
 def _ink(image: Image.Image, rng: random.Random) -> Image.Image:
     size = image.width
     bled = np.asarray(image.filter(ImageFilter.GaussianBlur(2.6)), dtype=np.float32)
@@ -185,6 +226,8 @@ FINISHES: dict[str, Finish] = {
     "papercut": _papercut,
     "pixel": _pixel,
     "neon": _neon,
+    "pencil": _pencil,
+    "vintage": _vintage,
     "ink": _ink,
     "porcelain": _porcelain,
 }

@@ -310,6 +310,7 @@ def main() -> None:
     print("small checks", flush=True)
     check_small()
     check_full(options.steps)
+    options.folder.mkdir(parents=True, exist_ok=True)
     profiles(options.folder)
 
 

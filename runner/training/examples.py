@@ -75,7 +75,7 @@ def encode_examples(
     untold: bool = False,
     tick: Callable[[int, int], None],
 ) -> tuple[Examples, tuple[Shown, ...]]:
-    """Encode ``folder`` (pictures and ``metadata.csv``); returns the examples, on the CPU, and what each is shown with.
+    """Encode ``folder`` (pictures and ``metadata.csv``); returns examples on the CPU, and what each is shown with.
 
     untold: whether the empty text is encoded too, for pictures that are shown without theirs.
     """
@@ -100,7 +100,8 @@ def encode_examples(
         sizes.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
         tick(done, total)
     conditioning = Conditioning(
-        torch.cat([each.hidden.cpu() for each in conditionings]), torch.cat([each.pooled.cpu() for each in conditionings])
+        torch.cat([each.hidden.cpu() for each in conditionings]),
+        torch.cat([each.pooled.cpu() for each in conditionings]),
     )
     buckets = (zip(*sizes[size], strict=True) for size in sorted(sizes))
     return Examples(

@@ -151,7 +151,9 @@ class Parts:
 
     def _part(self, name: str, load: Callable[[], T]) -> T:
         if name not in self._loaded:
-            self._loaded[name] = load()
+            # Weights made in inference mode could never be changed outside it, as a LoRA does.
+            with torch.inference_mode(False):
+                self._loaded[name] = load()
         return cast(T, self._loaded[name])
 
     def _load_wearer(self) -> Wearer:

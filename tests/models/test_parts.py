@@ -97,6 +97,13 @@ def test_a_lora_is_taken_off_before_another_goes_on(
     assert not same(weights(parts, lora=lora), direct)
 
 
+def test_a_lora_goes_on_whoever_asked_for_the_unet_first(parts: Parts, lora: Path) -> None:
+    with torch.inference_mode():
+        parts.unet()
+    plain = weights(parts)
+    assert not same(weights(parts, lora=lora), plain)
+
+
 def test_a_released_part_is_gone_and_the_others_stay(parts: Parts, lora: Path) -> None:
     unet = weakref.ref(parts.unet(lora=lora))
     tokenizer, schedule = parts.tokenizer(), parts.schedule()

@@ -1,7 +1,9 @@
 """Job files: each by the target's own schema where one can be installed, the others as they were read and approved.
 
 The approved files in ``golden/`` were read line by line against the documentation of Slurm (sbatch, scontrol) and of
-SkyPilot (task YAML, managed jobs). ``python -m tests.batch.test_jobs`` writes them anew, to be read again.
+SkyPilot (task YAML, managed jobs), and SkyPilot's were taken by its own reader, ``sky.Task.from_yaml_config`` of 0.14.1,
+in an environment apart: it wants a click older than 8.2, kolora one not older than 8.5.
+``python -m tests.batch.test_jobs`` writes the approved files anew, to be read again.
 """
 
 import json

@@ -52,12 +52,14 @@ CMD ["story.yaml"]
 ARG BASE
 ARG BASE_DIGEST=unknown
 ARG VERSION=unknown
-ARG REVISION=unknown
+ARG REVISION=
+# What locks name the image by, where nobody tells its digest: docker/build knows it, a plain docker build does not.
+ENV KOLORA_IMAGE_SOURCE="${REVISION:+revision ${REVISION}, base ${BASE_DIGEST}}"
 LABEL org.opencontainers.image.title="kolora" \
       org.opencontainers.image.description="One story file in, one finished and checkable picture story out." \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.revision="${REVISION:-unknown}" \
       org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       kolora.story.schema="1"

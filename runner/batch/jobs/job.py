@@ -40,6 +40,12 @@ class Job:
     cache: str
 
     @property
+    def variables(self) -> dict[str, str]:
+        """What to tell a task by its environment: the image's digest, where the image is named by it."""
+        _, _, digest = self.image.partition("@")
+        return {"KOLORA_IMAGE_DIGEST": digest} if digest else {}
+
+    @property
     def texts(self) -> dict[str, str]:
         """The stories that have to be brought along."""
         return {name: text for name, text in self.stories.items() if text is not None}

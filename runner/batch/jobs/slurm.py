@@ -22,7 +22,7 @@ SCRIPT = """\
 #SBATCH --output=%x-%j.log
 {array}
 apptainer run --nv --bind {binds} \\
-    {image} {arguments} &
+    {variables}{image} {arguments} &
 kolora=$!
 
 # The signal comes to this script alone; the first wait ends with it, the second with kolora.
@@ -57,6 +57,7 @@ def emit(job: Job) -> Files:
         warning=WARNING_SECONDS,
         array=f"#SBATCH --array=0-{job.tasks - 1}\n" if job.tasks > 1 else "",
         binds=binds,
+        variables="".join(f"--env {name}={value} " for name, value in job.variables.items()),
         image=f"docker://{job.image}",
         arguments=job.line().removeprefix("kolora "),
         codes=" | ".join(map(str, RETRIED)),

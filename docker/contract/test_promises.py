@@ -11,6 +11,7 @@ import yaml
 from tests.report.page import html_page
 
 SMALL = (Path(__file__).parent / "small.yaml").read_text(encoding="utf-8")
+STRANGER = 4321
 FILES = (
     *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
     *("lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors", "lora/kohya.safetensors"),
@@ -115,12 +116,22 @@ def test_no_compiler_and_no_cache_is_left_and_chinese_can_be_drawn(engine):
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_the_story_in_out_is_told_with_no_flags_at_all(engine, folder, same):
+def test_the_story_in_out_is_told_with_no_flags_at_all_and_results_belong_to_who_owns_out(engine, folder, same):
     out = folder()
     (out / "story.yaml").write_text(SMALL, encoding="utf-8")
+    script = f"chown {STRANGER} /out && chmod 755 /out"
+    engine.plain("-c", script, flags=["-v", f"{out}:/out", "--user", "0:0", "--entrypoint", "/bin/sh"])
     ended = engine.plain("story.yaml", flags=["-v", f"{out}:/out"])
     assert ended.code == 0, ended
     assert same(out)
+    assert {path.stat().st_uid for path in (out / "report.html", out / "images" / "01.png")} == {STRANGER}
+
+
+def test_a_folder_that_the_engine_has_to_make_can_be_written(engine, folder, specs):
+    out = folder() / "out"
+    ended = engine.plain("/specs/small.yaml", "--until", "fetch", flags=["-v", f"{out}:/out", *specs])
+    assert ended.code == 0, ended
+    assert (out / "report.html").is_file()
 
 
 DIGEST = "sha256:" + "0a" * 32

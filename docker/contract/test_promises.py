@@ -156,7 +156,7 @@ def test_a_story_from_standard_input_has_the_same_bytes_at_another_time_and_plac
     places = [part for name, value in ELSEWHERE.items() for part in ("-e", f"{name}={value}")]
     ended = engine.run("-", flags=["-i", "-v", f"{out}:/out", *places, *shifted], given=SMALL)
     assert ended.code == 0, ended
-    assert {line["time"][:10] for line in ended.lines} == {"2038-02-01"}
+    assert {line["time"][:4] for line in ended.lines} == {"2038"}
     assert same(out)
     assert yaml.safe_load((out / "story.lock.yaml").read_text(encoding="utf-8"))["image"] == DIGEST
     # Times of files mean nothing: a volume that was copied or restored is as good.

@@ -251,37 +251,42 @@ def _aesthetics(checkpoint: Path, generated: Sequence[Image.Image], out: Path, *
     }
 
 
-def _lora(
-    parts: Parts, probe: torch.nn.Module, out: Path, *, count: int, lora: Lora = LORA, name: str = "ink"
-) -> dict[str, Any]:
-    """Teach the held-out ink style and read how far it took, at strengths 0, 0.5 and 1."""
-    folder = out / "ink"
+def teach_ink(parts: Parts, lora: Lora, folder: Path) -> Path:
+    """Train a LoRA on drawings in ink, which the checkpoint was never shown; returns its file, in ``folder``."""
+    pictures = folder / "ink"
+    pictures.mkdir(parents=True, exist_ok=True)
     texts = []
-    folder.mkdir(parents=True, exist_ok=True)
     for number, (picture, text) in enumerate(draw_set(style="ink", count=LORA_PICTURES, seed=0, language="zh")):
-        picture.save(folder / f"{number:02d}.png")
+        picture.save(pictures / f"{number:02d}.png")
         texts.append((f"{number:02d}.png", text))
-    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+    with (pictures / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("file_name", "text"), *texts])
     examples, _ = encode_examples(
-        parts, folder, resolution=SIDE, crop="center", flip=False, seed=0, tick=lambda done, total: None
+        parts, pictures, resolution=SIDE, crop="center", flip=False, seed=0, tick=lambda done, total: None
     )
+    state = folder / "state"
+    trained = train(parts.training_unet(), parts.schedule(), examples, lora, state=state, tick=lambda done, total: None)
+    path = folder / "lora.safetensors"
+    path.write_bytes(lora_bytes(trained.weights, metadata={"checkpoint": "pocket"}))
+    return path
+
+
+def _lora(parts: Parts, probe: torch.nn.Module, out: Path, *, count: int) -> dict[str, Any]:
+    """Teach the held-out ink style and read how far it took, at strengths 0, 0.5 and 1."""
     started = time.monotonic()
-    unet = parts.training_unet()
-    trained = train(unet, parts.schedule(), examples, lora, state=out / f"{name}-state", tick=lambda done, total: None)
-    weights = out / f"{name}.safetensors"
-    weights.write_bytes(lora_bytes(trained.weights, metadata={"checkpoint": "pocket"}))
+    weights = teach_ink(parts, LORA, out / "lora")
     prompts = held_out_prompts(count, style="ink", seed=992)
     ink = CLASSES["style"].index("ink")
     figures: dict[str, Any] = {
+        "prompts": count,
         "pictures": LORA_PICTURES,
-        "steps": lora.steps,
+        "steps": LORA.steps,
         "seconds": round(time.monotonic() - started, 1),
     }
     for strength in (0.0, 0.5, 1.0):
         pictures = render(parts, prompts, lora=weights, strength=strength)
         answers = read(probe, pictures)
-        sheet(pictures[:32], out / f"{name}-{strength:g}.jpg")
+        sheet(pictures[:32], out / f"ink-{strength:g}.jpg")
         shares = attributes_right(answers, prompts)
         figures[f"strength_{strength:g}"] = {
             "style_read": round(fmean(a["style"] == ink for a in answers), 4),
@@ -304,7 +309,7 @@ def main() -> None:
     print(text)
 
 
-__all__ = ["STYLES", "Scene", "held_out_prompts", "judge", "render"]
+__all__ = ["STYLES", "Scene", "held_out_prompts", "judge", "render", "teach_ink"]
 
 if __name__ == "__main__":
     main()

@@ -48,14 +48,19 @@ def by_attribute(scores: torch.Tensor) -> dict[str, torch.Tensor]:
 @torch.inference_mode()
 def read(probe: nn.Module, pictures: Sequence[Image.Image]) -> list[dict[str, int]]:
     """Return the class the probe reads for every attribute of every picture; ``degraded`` is 0 or 1."""
+    best = {name: shares.argmax(dim=1).tolist() for name, shares in chances(probe, pictures).items()}
+    return [{name: best[name][row] for name in best} for row in range(len(pictures))]
+
+
+@torch.inference_mode()
+def chances(probe: nn.Module, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+    """Return how likely the probe holds each class of every attribute to be: (pictures, classes), rows sum to 1."""
     device = next(probe.parameters()).device
-    answers: list[dict[str, int]] = []
+    found = []
     for start in range(0, len(pictures), 64):
         levels = np.stack([np.asarray(p.convert("RGB"), dtype=np.float32) for p in pictures[start : start + 64]])
-        pixels = torch.from_numpy(levels / 127.5 - 1.0).permute(0, 3, 1, 2).to(device)
-        best = {name: scores.argmax(dim=1).tolist() for name, scores in by_attribute(probe(pixels)).items()}
-        answers += [{name: best[name][row] for name in best} for row in range(len(levels))]
-    return answers
+        found.append(probe(torch.from_numpy(levels / 127.5 - 1.0).permute(0, 3, 1, 2).to(device)))
+    return {name: scores.softmax(dim=1) for name, scores in by_attribute(torch.cat(found)).items()}
 
 
 def save_probe(probe: nn.Module, path: Path) -> None:

@@ -12,12 +12,14 @@ from runner.hubs.checkpoints import POCKET
 from runner.models.layout import KOLORS
 from runner.models.parts import Parts
 from runner.models.pixels import to_pixels
-from runner.pocket.judge import Prompt, attributes_right, held_out_prompts, render
-from runner.pocket.probe import load_probe, read
+from runner.pocket.attributes import CLASSES
+from runner.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts, render, teach_ink
+from runner.pocket.probe import chances, load_probe, read
 from runner.pocket.recipe import Recipe
 from runner.pocket.world import draw, sample_scene
 from runner.scoring.judges import Aesthetics, Similarity, similarities
 from tests.pocket.test_world import SINGER, dice
+from tests.tensors import lora_for, write_lora
 
 MIB = 2**20
 
@@ -121,3 +123,26 @@ def test_guidance_pulls_towards_the_prompt(parts):
     prompt = Prompt(held_out_prompts(1)[0].text, {}, 3, person=True)
     free, pulled = (render(parts, [prompt], guidance=g, steps=6)[0] for g in (1.0, 8.0))
     assert free.tobytes() != pulled.tobytes()
+
+
+def test_a_lora_moves_the_style_and_leaves_what_is_shown(parts, tmp_path):
+    """Judged on ink, which the checkpoint was never shown, after a third of the steps that a story takes."""
+    lora = teach_ink(parts, LORA.model_copy(update={"steps": 40}), tmp_path)
+    prompts = held_out_prompts(4, style="ink", seed=992)
+    probe = load_probe(POCKET / "probe" / "model.safetensors")
+    ink = CLASSES["style"].index("ink")
+    likely, right = [], []
+    for strength in (0.0, 1.0):
+        pictures = render(parts, prompts, lora=lora, strength=strength, batch=4, steps=10)
+        likely.append(chances(probe, pictures)["style"][:, ink].mean())
+        right.append(attributes_right(read(probe, pictures), prompts)["place"])
+    assert likely[1] > likely[0] + 0.2
+    assert right == [1.0, 1.0]
+
+
+def test_a_lora_at_strength_0_draws_what_none_does(parts, tmp_path):
+    lora = write_lora(tmp_path / "lora.safetensors", lora_for(parts.unet()))
+    prompts = held_out_prompts(1)
+    without = render(parts, prompts, steps=2)[0].tobytes()
+    drawn = [render(parts, prompts, lora=lora, strength=strength, steps=2)[0].tobytes() for strength in (0.0, 1.0)]
+    assert drawn[0] == without != drawn[1]

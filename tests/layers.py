@@ -9,7 +9,7 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("device", "service", "tokens"),
+    ("device", "rules", "service", "tokens"),
     ("spec", "configs"),
     ("memory",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),

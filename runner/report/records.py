@@ -107,6 +107,7 @@ class ThresholdRead(Read):
 class StoryRead(Read):
     """The story with every default filled in."""
 
+    team: str = ""
     render: SettingsRead = SettingsRead()
     scores: ThresholdRead = ThresholdRead()
     report: TitleRead = TitleRead()

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from runner.exporting.finished import read_finished
-from runner.exporting.rules import submission_name
 from runner.models.lora import read_lora
 from runner.spec import load_story
 from tests.exporting.conftest import left
@@ -80,7 +79,6 @@ def test_the_same_run_is_the_same_zip(packed: Path, finished: Path, tmp_path: Pa
 def test_the_team_may_be_told_on_the_command_line(finished: Path, tmp_path: Path) -> None:
     assert left("export", finished, "--to", "submission", "-o", tmp_path, "--team", "另一队") == 0
     assert (tmp_path / "另一队-可图Kolors训练-小猫的一天.zip").is_file()
-    assert submission_name(read_finished(finished), team=None) == NAME
 
 
 def test_everything_that_is_wrong_is_told_at_once(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

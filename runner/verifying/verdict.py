@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.verifying.words import Finding
+
 ORDER = ("identical", "equivalent", "different")
 
 
@@ -52,19 +54,19 @@ def tolerance_of(*dtypes: str | None) -> tuple[str, Tolerance]:
     return coarsest, TOLERANCES[coarsest]
 
 
-def judge_picture(facts: Mapping[str, Any], tolerance: Tolerance) -> tuple[str, list[str]]:
+def judge_picture(facts: Mapping[str, Any], tolerance: Tolerance) -> tuple[str, list[Finding]]:
     """Give the verdict on one picture and what is against a better one."""
     if facts["identical"]:
         return "identical", []
     beyond = []
     if facts["psnr"] < tolerance.psnr:
-        beyond.append(f"PSNR is {facts['psnr']} dB, below {tolerance.psnr}")
+        beyond.append(Finding("psnr", (str(facts["psnr"]), str(tolerance.psnr))))
     if facts["worst_block"] > tolerance.worst_block:
-        beyond.append(f"the worst block is off by {facts['worst_block']}, above {tolerance.worst_block}")
+        beyond.append(Finding("worst_block", (str(facts["worst_block"]), str(tolerance.worst_block))))
     for kind in ("aesthetics", "clip"):
         apart = score_difference(facts[kind])
         if apart is not None and apart > getattr(tolerance, kind):
-            beyond.append(f"{kind} differ by {apart:.3f}, more than {getattr(tolerance, kind)}")
+            beyond.append(Finding("scores_apart", (kind, f"{apart:.3f}", str(getattr(tolerance, kind)))))
     return ("different" if beyond else "equivalent"), beyond
 
 

@@ -107,7 +107,7 @@ def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done
     assert facts["findings"] == []
     assert facts["scenes"][0]["psnr"] is None
     page = (pack.parent / "verified" / "verify.html").read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg") == 3
+    assert page.count("data:image/jpeg") == 6
     assert "<script" not in page
     with zipfile.ZipFile(pack.parent / "pack.zip", "w") as archive:
         for path in sorted(path for path in pack.rglob("*") if path.is_file()):
@@ -137,7 +137,7 @@ def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
     forge(pack)
     code, facts = verified(pack, done)
     assert code == 76
-    assert any("worst block" in why for why in facts["scenes"][0]["beyond"])
+    assert any("worst block" in why["what"] for why in facts["scenes"][0]["beyond"])
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed", 2), ("prompt", "一只黑色小狗")])
@@ -259,5 +259,6 @@ def test_tolerances_follow_the_coarser_format_and_worse_scores_count() -> None:
     fewer_steps = near | {"psnr": 53.9, "worst_block": 2.9}
     assert judge_picture(fewer_steps, TOLERANCES["float32"])[0] == "different"
     other = near | {"aesthetics": {"submitted": 6.2, "again": 5.9}}
-    assert judge_picture(other, TOLERANCES["bfloat16"])[1] == ["aesthetics differ by 0.300, more than 0.25"]
+    (beyond,) = judge_picture(other, TOLERANCES["bfloat16"])[1]
+    assert beyond.what == "aesthetics differ by 0.300, more than 0.25"
     assert worst(["identical", "different", "equivalent"]) == "different"

@@ -82,7 +82,8 @@ def ask_rules(entry: Entry) -> tuple[Rule, ...]:
             entry.lora is None,
             problems=() if entry.lora is None else (Problem(entry.lora.error, entry.lora.hint),),
         ),
-        Rule("name", not naming, problems=naming),
+        # The team may still be told when the work is handed in.
+        Rule("name", not naming if entry.team.strip() else None, problems=naming),
         Rule("kolors", None if entry.checkpoint is None else entry.checkpoint != "pocket"),
         Rule(
             "complete",

@@ -19,8 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("artifacts",),
     ("lock",),
-    ("execute", "report", "exporting"),
-    ("batch", "verifying"),
+    ("execute", "report"),
+    ("batch", "exporting", "verifying"),
     ("cli",),
     ("__main__",),
 )

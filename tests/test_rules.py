@@ -26,7 +26,7 @@ def test_an_entry_that_meets_every_rule_is_named_by_it() -> None:
         ({"aesthetics": 5.994}, "aesthetics", False, "5.994 in the mean"),
         ({"aesthetics": None}, "aesthetics", None, "were not scored"),
         ({"lora": InputAbsent("it is torn")}, "lora", False, "it is torn"),
-        ({"team": " "}, "name", False, "the team has no name"),
+        ({"team": " "}, "name", None, "the team has no name"),
         ({"title": "a/b"}, "name", False, "the title 'a/b' is not fit"),
         ({"title": ".hidden"}, "name", False, "is not fit for a file name"),
         ({"title": "长" * 90}, "name", False, "too long"),

@@ -14,10 +14,12 @@ from runner.artifacts import MANIFEST, write_manifest, write_text
 from runner.errors import KoloraError, OutputUnwritable, StoryInvalid
 from runner.exporting.card import model_card
 from runner.exporting.finished import FinishedRun
+from runner.report import ReportData
 from runner.rules import Entry, Problem, ask_rules
 from runner.spec import load_story
 
-PACKED = ("story.lock.yaml", "grid.png", "report.html", "report.md", "report.json", "data/ledger.jsonl")
+REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")
+PACKED = ("story.lock.yaml", "grid.png", *REPORTS, "data/ledger.jsonl")
 PACKED_FOLDERS = ("images/", "lora/")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time that every file of a zip is given: the earliest one it can tell."""
@@ -63,7 +65,7 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Cal
             (partial / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.root / path, partial / target)
     write_text(partial / "story.yaml", _story_as_run(run))
-    report = (run.root / "report.md").read_text(encoding="utf-8")
+    report = ReportData.model_validate_json((run.root / "report.json").read_bytes())
     write_text(partial / "README.md", model_card(run, name=name, report=report))
     write_manifest(partial)
     if folder.exists():

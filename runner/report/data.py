@@ -172,6 +172,10 @@ class Dropped(Fact):
     kind: str | None = None
     """What was wrong with a file that is no picture, in one of a few fixed words."""
     reason: str | None
+    measured: dict[str, Scalar] = Field(default_factory=dict)
+    """What the filter found, by the names of its statistics."""
+    asked: dict[str, Scalar] = Field(default_factory=dict)
+    """What the filter asks for, by the keys of the story."""
     thumbnail: str | None = None
     """Path of the picture, small, relative to the run folder; the first that each filter dropped have one."""
 

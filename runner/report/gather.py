@@ -324,7 +324,20 @@ class _Folder:
             told[line.by] += 1
             path = line.thumbnail if has_pictures else None
             path = path and self.recorded_path("filter", path, f"{DROPPED}/{Path(path).name}")
-            losses.append(Dropped(source=line.source, by=line.by, kind=line.kind, reason=line.reason, thumbnail=path))
+            against = next((each for each in line.operators if each.verdict == "dropped"), None)
+            losses.append(
+                Dropped(
+                    source=line.source,
+                    by=line.by,
+                    kind=line.kind,
+                    reason=line.reason,
+                    measured=against.values if against else {},
+                    asked={key: value for key, value in against.thresholds.items() if value is not None}
+                    if against
+                    else {},
+                    thumbnail=path,
+                )
+            )
         return tuple(losses)
 
     def examples(self, ledger: tuple[LedgerLineRead, ...]) -> tuple[Example, ...]:

@@ -159,6 +159,13 @@ class FetchRead(Read):
     dropped: int = 0
 
 
+class OperatorRead(Read):
+    name: str
+    verdict: Literal["kept", "dropped"]
+    values: dict[str, Scalar] = Field(default_factory=dict)
+    thresholds: dict[str, Scalar] = Field(default_factory=dict)
+
+
 class LedgerLineRead(Read):
     source: str
     verdict: Literal["kept", "dropped"]
@@ -168,6 +175,7 @@ class LedgerLineRead(Read):
     train: str | None = None
     thumbnail: str | None = None
     text: str = ""
+    operators: tuple[OperatorRead, ...] = ()
 
 
 class SampleRead(Read):

@@ -85,6 +85,10 @@ def _pages(pack: Pack, report: ReportData) -> Iterator[Finding]:
                 yield _unlike(name, report)
     if "report.md" in pack.sizes and _text(pack, "report.md") != render_markdown(report):
         yield _unlike("report.md", report)
+    # A model card has a head of its own, and tells how to use the LoRA.
+    told = render_markdown(report).split("---\n", 2)[2].strip()
+    if "README.md" in pack.sizes and told not in _text(pack, "README.md"):
+        yield _unlike("README.md", report)
 
 
 def _other(language: Language) -> Language:

@@ -30,7 +30,16 @@ def test_a_pack_holds_what_the_contest_asks_for(packed: Path, finished: Path) ->
     folder = packed / NAME
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files >= {
-        *("story.yaml", "story.lock.yaml", "grid.png", "report.html", "report.md", "report.json", "README.md"),
+        *(
+            "story.yaml",
+            "story.lock.yaml",
+            "grid.png",
+            "report.html",
+            "report.md",
+            "report.json",
+            "report.en.html",
+            "README.md",
+        ),
         *(f"images/{number:02d}.png" for number in range(1, 9)),
         *(f"lora/{NAME}.safetensors", "lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors"),
         "manifest.sha256",
@@ -59,6 +68,7 @@ def test_the_card_is_read_by_hubs_and_people(packed: Path) -> None:
     assert "lora" in told["tags"]
     assert told["widget"][1] == {"text": "一只小猫，{第2幕|?}", "output": {"url": "images/02.png"}}
     assert "base_model" not in told, "the tiny checkpoint is not Kolors"
+    assert "widget:" not in body, "one head is enough"
     for word in ("images/08.png", "grid.png", f"lora/{NAME}.safetensors", "load_lora_weights", "kolora verify"):
         assert word in body
 

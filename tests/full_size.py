@@ -68,7 +68,7 @@ def _save(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def _save_pickles(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     names = sorted(tensors)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number in range(SHARDS):
         file = f"pytorch_model-{number + 1:05d}-of-{SHARDS:05d}.bin"
         shard = {name: tensors[name] for name in names[number::SHARDS]}

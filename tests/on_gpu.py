@@ -90,7 +90,7 @@ def learned(
     **settings: Any,
 ) -> Trained:
     """Train the tiny U-Net on the GPU, or on ``devices`` of them; with ``stop_at``, in two runs."""
-    step.captured = graphs.captured if recorded else called  # type: ignore[assignment]
+    setattr(step, "captured", graphs.captured if recorded else called)  # noqa: B010 - no name that it exports
     lora = Lora(**{"rank": 2, "alpha": 4.0, "steps": 12, "batch_size": 2, "learning_rate": 0.01} | settings)
 
     def tick(done: int, _total: int) -> None:
@@ -248,10 +248,10 @@ def profiles(folder: Path) -> None:
         unet.train()
         work = step.ready_step(unet, master, batch, way=Way())
         given = [tensor.cuda() for tensor in batch.tensors()]
-        write_profile(folder / f"step-{batch_size}.txt", lambda work=work, given=given: work(*given))
+        write_profile(folder / f"step-{batch_size}.txt", partial(work, *given))
         use_channels_last(unet)
         work = step.ready_step(unet, master, batch, way=Way())
-        write_profile(folder / f"step-{batch_size}-channels-last.txt", lambda work=work, given=given: work(*given))
+        write_profile(folder / f"step-{batch_size}-channels-last.txt", partial(work, *given))
         del unet, master, work, given
         torch.cuda.empty_cache()
     texts = known.conditioning

@@ -13,19 +13,26 @@ from functools import cache
 from multiprocessing.pool import AsyncResult, Pool
 
 import numpy as np
+from PIL import Image
 
 from runner.models.tokenizer import Tokenizer
 from runner.pocket.attributes import CLASSES, labels
 from runner.pocket.teaching.reading import Lines, lines
 from runner.pocket.world import HELD_OUT, STYLES, caption, draw, sample_scene
 from runner.pocket.world.places import SIZE
+from runner.pocket.world.scene import sample_spoiling
+from runner.pocket.world.spoil import spoil
 
 CAPTIONS = ("zh", "zh", "en", "zh", "en")
 """Languages of a picture's captions: three in Chinese, two in English, each worded anew."""
 
 PIXELS = SIZE * SIZE * 3
+Faults = tuple[tuple[str, float], ...]
+"""A picture's faults and their amounts."""
 _shared: list[mmap.mmap] = []
 """The memory that pool workers write pictures to; set once in each worker."""
+_given: list[np.ndarray] = []
+"""The pictures that pool workers spoil; likewise."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Drawing:
     tokens: tuple[np.ndarray, ...]
     """Each caption's token ids, unpadded, int32."""
     labels: tuple[int, ...]
-    spoilt: tuple[tuple[str, float], ...]
+    spoilt: Faults
     sha256: str
 
 
@@ -82,6 +89,37 @@ class Studio:
         """Let the workers go; the pictures stay."""
         self._pool.close()
         self._pool.join()
+
+
+def spoil_anew(
+    drawn: Drawn, rows: Sequence[int], *, each: int, seed: int, share: float
+) -> tuple[np.ndarray, list[Faults]]:
+    """Spoil the named pictures ``each`` times over, one after another: their pixels as in ``drawn``, and the faults.
+
+    A grader learns more from one scene with several faults than from a new scene a fault, and drawing costs more.
+    """
+    shape = (len(rows) * each, SIZE, SIZE, 3)
+    memory = mmap.mmap(-1, shape[0] * PIXELS)
+    tasks = [(number, row, seed) for number, row in enumerate(row for row in rows for _ in range(each))]
+    context = multiprocessing.get_context("fork")
+    workers = max(1, int(share * (os.cpu_count() or 1)))
+    with context.Pool(workers, initializer=_share, initargs=(memory, drawn.pictures)) as pool:
+        faults = pool.starmap(_spoil_one, tasks, chunksize=64)
+    return np.frombuffer(memory, dtype=np.uint8).reshape(shape), faults
+
+
+def _share(memory: mmap.mmap, pictures: np.ndarray) -> None:
+    _shared.append(memory)
+    _given.append(pictures)
+
+
+def _spoil_one(number: int, row: int, seed: int) -> Faults:
+    rng = random.Random(f"{seed} spoilt {number}")  # noqa: S311
+    picture, faults = Image.fromarray(_given[-1][row]), sample_spoiling(rng)
+    for fault, amount in faults:
+        picture = spoil(picture, fault, amount, rng)
+    _shared[-1][number * PIXELS : (number + 1) * PIXELS] = picture.tobytes()
+    return faults
 
 
 def _draw_one(number: int, seed: int, spoilt_share: float, judged: bool) -> Drawing:

@@ -40,7 +40,7 @@ NEGATIVE = "丑陋、变形、嘈杂、模糊、低对比度"
 SIDE = 256
 STEPS = 25
 GUIDANCE = 4.0
-LORA = Lora(rank=16, alpha=16.0, steps=150, batch_size=2, learning_rate=3e-3, min_snr_gamma=0.1, resolution=SIDE)
+LORA = Lora(rank=16, alpha=16.0, steps=150, batch_size=2, learning_rate=2e-3, min_snr_gamma=0.1, resolution=SIDE)
 LORA_PICTURES = 32
 
 

@@ -60,7 +60,9 @@ class Recipe:
     """The text encoder is taught to read before the U-Net listens to it."""
     clip_steps: int = 3_000
     clip_batch: int = 768
-    aesthetics_steps: int = 4_500
+    aesthetics_steps: int = 6_000
+    spoilt_each: int = 3
+    """How often the aesthetic predictor sees each clean picture of the judges spoilt, each time in other ways."""
     probe_steps: int = 3_000
     text_encoder: dict[str, Any] = field(default_factory=_text_encoder)
     unet: dict[str, Any] = field(default_factory=_unet)

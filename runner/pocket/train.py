@@ -20,7 +20,7 @@ from torch import nn
 
 from runner.models.layout import KOLORS, save_checkpoint
 from runner.models.schedule import NoiseSchedule
-from runner.pocket.data import Drawn, Studio
+from runner.pocket.data import Drawn, Studio, spoil_anew
 from runner.pocket.judge import judge
 from runner.pocket.probe import save_probe
 from runner.pocket.recipe import TEXT_WIDTH, Recipe, tiny
@@ -149,12 +149,7 @@ def _teach_judges(
 
     small, small_shown = clip.shrunk(pictures), clip.shrunk(shown)
     del pictures, shown
-    grades = torch.tensor([aesthetics.grade(d.spoilt) for d in judged_on.drawings], device=device)
-    grader = aesthetics.teach_aesthetics(
-        small[:kept], small_shown[:kept], grades[:kept], steps=recipe.aesthetics_steps, seed=recipe.seed
-    )
-    clip.write_processor(out / "aesthetics")
-    clip.save_scorer(grader, out / "aesthetics")
+    _teach_grader(recipe, judged_on, kept, small, small_shown, encoder, decoder, out)
 
     also = drawn.pictures[: recipe.first_pictures * 2]
     texts = [d.captions for d in (*judged_on.drawings[:kept], *drawn.drawings[: len(also)])]
@@ -170,6 +165,34 @@ def _teach_judges(
     clip.write_processor(out / "clip")
     clip.save_scorer(model, out / "clip")
     return {"probe_right_on_drawn": {name: round(share, 4) for name, share in read.items()}}
+
+
+def _teach_grader(
+    recipe: Recipe,
+    judged_on: Drawn,
+    kept: int,
+    small: torch.Tensor,
+    shown: torch.Tensor,
+    encoder: nn.Module,
+    decoder: nn.Module,
+    out: Path,
+) -> None:
+    """Teach and write the aesthetic predictor: on the judges' pictures, and on their clean ones spoilt anew."""
+    clean = [row for row in range(kept) if not judged_on.drawings[row].spoilt]
+    spoilt, faults = spoil_anew(judged_on, clean, each=recipe.spoilt_each, seed=recipe.seed, share=0.9)
+    smalls, showns = [small[:kept]], [shown[:kept]]
+    for part in in_parts(torch.from_numpy(spoilt), 4096):
+        part = part.to(small.device)
+        smalls.append(clip.shrunk(part))
+        showns.append(clip.shrunk(_through_vae(encoder, decoder, part)))
+    noisy = [kept + row for row, each in enumerate(faults) if "noisy" in dict(each)]
+    pictures, decoded = torch.cat(smalls), torch.cat(showns)
+    decoded[noisy] = pictures[noisy]
+    truth = [aesthetics.grade(each) for each in (*(d.spoilt for d in judged_on.drawings[:kept]), *faults)]
+    grades = torch.tensor(truth, device=small.device)
+    grader = aesthetics.teach_aesthetics(pictures, decoded, grades, steps=recipe.aesthetics_steps, seed=recipe.seed)
+    clip.write_processor(out / "aesthetics")
+    clip.save_scorer(grader, out / "aesthetics")
 
 
 @torch.no_grad()

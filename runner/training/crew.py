@@ -96,7 +96,7 @@ class Crew(SingleDeviceStrategy):  # type: ignore[misc]
 
 
 @contextmanager
-def gather(size: int, follow: Callable[[Crew], None], *, device: str) -> Iterator[Crew | None]:
+def gather(size: int, follow: Callable[[Crew], object], *, device: str) -> Iterator[Crew | None]:
     """Start the other processes of a crew of ``size`` and lead it while the block runs; one needs no crew.
 
     follow: what the others do, a function that can be pickled. device: "cuda", one for each process, or "cpu". Raises
@@ -132,7 +132,7 @@ def gather(size: int, follow: Callable[[Crew], None], *, device: str) -> Iterato
             distributed.destroy_process_group()
 
 
-def _start(rank: int, size: int, port: int, follow: Callable[[Crew], None], device: str) -> Member:
+def _start(rank: int, size: int, port: int, follow: Callable[[Crew], object], device: str) -> Member:
     context = multiprocessing.get_context("spawn")
     hear, say = context.Pipe(duplex=False)
     process = context.Process(target=_follow, args=(rank, size, port, follow, device, say), daemon=True)
@@ -141,7 +141,7 @@ def _start(rank: int, size: int, port: int, follow: Callable[[Crew], None], devi
     return Member(process, hear)
 
 
-def _follow(rank: int, size: int, port: int, follow: Callable[[Crew], None], device: str, say: Connection) -> None:
+def _follow(rank: int, size: int, port: int, follow: Callable[[Crew], object], device: str, say: Connection) -> None:
     """Be one of the others: do as the leader does, deaf to signals, and end with it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     threading.Thread(target=_end_with_leader, daemon=True).start()

@@ -20,7 +20,7 @@ from runner.models.parts import Parts
 from runner.models.pixels import to_picture, to_pixels
 from runner.rendering.denoise import denoise
 from runner.spec.story import Story
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import train
 from tests.full.meter import Meter, psnr
 from tests.full.story import Size, photo, quiet
@@ -51,7 +51,7 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
         latents = torch.stack([parts.encode(to_pixels(photo(n, size.pixels))).cpu() for n in range(PICTURES)])
     parts.release()
     heard = Conditioning(conditioning.hidden[:1].cpu(), conditioning.pooled[:1].cpu())
-    known = Examples(latents, heard, torch.zeros(PICTURES, dtype=torch.long))
+    known = Examples(heard, (Bucket(latents, torch.zeros(PICTURES, dtype=torch.long)),))
     with tempfile.TemporaryDirectory() as state, meter(f"train, {story.lora.steps} steps"):
         trained = train(
             parts.training_unet(),

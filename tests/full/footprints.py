@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from runner.models.pixels import to_pixels
 from runner.models.predictor import Predictor
 from runner.models.schedule import NoiseSchedule
 from runner.models.strips import decode_in_strips, encode_in_strips
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import train
 from tests.full.meter import Meter, psnr, told
 from tests.full.story import Size, photo, quiet
@@ -36,7 +37,7 @@ def measure(size: Size) -> dict[str, Any]:
             network = made_up(part, known, device=device, dtype=torch.float32)
             given = latents if part == "vae_decoder" else to_pixels(photo(0, pixels)).to(device)
             results = []
-            for name, work in (("whole", network), ("in strips", lambda x, n=network, s=strips: s(n, x))):
+            for name, work in (("whole", network), ("in strips", partial(strips, network))):
                 with meter(f"{part} {name}, first"):
                     result = work(given)
                 results.append(result.cpu())
@@ -82,4 +83,5 @@ def examples(known: Any, *, pixels: int) -> Examples:
     chance = torch.Generator().manual_seed(0)
     width = known["unet"]["encoder_hid_dim"]
     conditioning = Conditioning(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
-    return Examples(torch.randn(4, 1, 4, pixels // 8, pixels // 8, generator=chance), conditioning, torch.arange(4) % 2)
+    latents = torch.randn(4, 1, 4, pixels // 8, pixels // 8, generator=chance)
+    return Examples(conditioning, (Bucket(latents, torch.arange(4) % 2),))

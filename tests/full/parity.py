@@ -14,7 +14,7 @@ from runner.models.parts import Parts, size_ids
 from runner.models.pixels import to_picture, to_pixels
 from runner.rendering.denoise import denoise
 from runner.training.draws import draw
-from runner.training.examples import Examples
+from runner.training.examples import Bucket, Examples
 from runner.training.loop import train
 from tests.full.meter import psnr
 from tests.full.story import Size, photo, quiet
@@ -74,7 +74,7 @@ def compare(size: Size) -> dict[str, Any]:
     parts.release()
     lora = story.lora.model_copy(update={"steps": 1, "batch_size": 1})
     known = Conditioning(conditioning.hidden[:1].cpu().clone(), conditioning.pooled[:1].cpu().clone())
-    only = Examples(latents.cpu().clone()[None], known, torch.tensor([0]))
+    only = Examples(known, (Bucket(latents.cpu().clone()[None], torch.tensor([0])),))
     with tempfile.TemporaryDirectory() as state:
         ours = train(parts.training_unet(), parts.schedule(), only, lora, state=Path(state), tick=quiet).losses[0]
     chance = draw(

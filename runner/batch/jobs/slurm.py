@@ -21,12 +21,11 @@ SCRIPT = """\
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 {array}
+# The signal comes to this script alone; the first wait ends with it, the second with kolora.
+trap '[ -z "$!" ] || kill -TERM "$!"' TERM
 apptainer run --nv --bind {binds} \\
     {image} {arguments} &
 kolora=$!
-
-# The signal comes to this script alone; the first wait ends with it, the second with kolora.
-trap 'kill -TERM "$kolora"' TERM
 wait "$kolora"
 code=$?
 if kill -0 "$kolora" 2> /dev/null; then

@@ -60,7 +60,9 @@ def verify_command(
         tell.close()
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=1))
-    tell.say(f"{facts['verdict']}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
+    again = facts["retrained"]
+    trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
+    tell.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
     if facts["verdict"] == "different":
         reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
         reasons += [f"scene {each['number']}: {why['what']}" for each in facts["scenes"] for why in each["beyond"]]

@@ -73,10 +73,11 @@ def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done
     assert (code, facts["verdict"]) == (0, "identical")
 
 
-def test_training_again_gives_the_same_lora(pack: Path, done: Path) -> None:
+def test_training_again_gives_the_same_lora(pack: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, facts = verified(pack, done, "--retrain")
     assert code == 0
     assert facts["retrained"]["same_lora"]
+    assert "trained again: the same LoRA" in capsys.readouterr().out
 
 
 def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:

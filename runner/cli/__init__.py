@@ -316,10 +316,21 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with the code that the contract promises."""
     given = sys.argv[1:] if arguments is None else arguments
     _quieten()
+    _give_way()
     code = _exit_code(given)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)
+
+
+def _give_way() -> None:
+    """Have torch's threads sleep when they wait for one another, unless the user says otherwise.
+
+    By default they spin for a third of a million rounds first, which on a processor with other work to do keeps the
+    very thread away that they wait for. Read when torch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _exit_code(given: list[str]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import runner
 from runner.errors import InputAbsent, KoloraError
 
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "SYSTEMROOT")
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "SYSTEMROOT")
 """All that filters see of the environment: no tokens, no proxies, nobody's caches."""
 
 LAST_LINES = 3

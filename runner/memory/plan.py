@@ -1,8 +1,8 @@
 """Chooses how each stage of a story fits into a GPU's memory: the fastest way that does.
 
 A stage has a ladder of ways, fastest first. What weights take is counted from the checkpoint's configs; what a
-computation takes on the way is that of Kolors' size at 1024 x 1024 pixels, as ``python -m tests.on_gpu_memory`` measured
-it on an H200 with torch 2.11, rounded up; it grows with pixels and widths.
+computation takes on the way is that of Kolors' size at 1024 x 1024 pixels, as ``python -m tests.on_gpu_memory``
+measured it on an H200 with torch 2.11, rounded up; it grows with pixels and widths.
 """
 
 from __future__ import annotations

@@ -20,11 +20,8 @@ LORA = "lora/pytorch_lora_weights.safetensors"
 def forge(pack: Path) -> None:
     """Make lock and manifest agree with the files again, as somebody who knows the formats would."""
     lock = yaml.safe_load((pack / "story.lock.yaml").read_text(encoding="utf-8"))
-    lock["results"] = {
-        name: hashlib.sha256((pack / name).read_bytes()).hexdigest()
-        for name in lock["results"]
-        if (pack / name).is_file()
-    }
+    there = [name for name in lock["results"] if (pack / name).is_file()]
+    lock["results"] |= {name: hashlib.sha256((pack / name).read_bytes()).hexdigest() for name in there}
     lock["overrides"] = []
     (pack / "story.lock.yaml").write_text(yaml.safe_dump(lock, allow_unicode=True), encoding="utf-8")
     write_manifest(pack)

@@ -28,9 +28,8 @@ COPY pyproject.toml README.md LICENSE /opt/kolora/
 COPY runner /opt/kolora/runner
 COPY specs /opt/kolora/specs
 COPY templates /opt/kolora/templates
-RUN printf '%s\n' '#!/bin/sh' 'exec /opt/venv/bin/python -m runner "$@"' > /usr/local/bin/kolora && \
-    chmod 755 /usr/local/bin/kolora && \
-    PYTHONPATH=/opt/kolora /opt/venv/bin/python -m compileall -q /opt/kolora/runner && \
+COPY --chmod=755 docker/kolora /usr/local/bin/kolora
+RUN PYTHONPATH=/opt/kolora /opt/venv/bin/python -m compileall -q /opt/kolora/runner && \
     install -d -m 2775 -g 0 /out /cache /home/kolora
 
 ENV PYTHONPATH=/opt/kolora \
@@ -44,7 +43,6 @@ ENV PYTHONPATH=/opt/kolora \
     KOLORA_CACHE=/cache \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-USER 1000:0
 WORKDIR /out
 VOLUME ["/out", "/cache"]
 ENTRYPOINT ["/usr/bin/tini", "-g", "--", "kolora"]
@@ -52,12 +50,14 @@ CMD ["story.yaml"]
 ARG BASE
 ARG BASE_DIGEST=unknown
 ARG VERSION=unknown
-ARG REVISION=unknown
+ARG REVISION=
+# What locks name the image by, where nobody tells its digest: docker/build knows it, a plain docker build does not.
+ENV KOLORA_IMAGE_SOURCE="${REVISION:+revision ${REVISION}, base ${BASE_DIGEST}}"
 LABEL org.opencontainers.image.title="kolora" \
       org.opencontainers.image.description="One story file in, one finished and checkable picture story out." \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.revision="${REVISION:-unknown}" \
       org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       kolora.story.schema="1"

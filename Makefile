@@ -27,7 +27,7 @@ ENGINE ?= $(firstword $(wildcard ../shared/tools/docker-engine) docker)
 
 image: .venv/ready
 	docker/build $(ENGINE) kolora
-	$(BIN)/python -m pytest docker/contract --image kolora
+	$(BIN)/python -m pytest docker/contract -n 2 --dist worksteal --image kolora
 
 check: .venv/ready
 	$(BIN)/ruff check .

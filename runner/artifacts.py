@@ -279,7 +279,7 @@ def as_unwritable(problem: OSError, root: Path) -> KoloraError | None:
     if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
         return OutputUnwritable(
             f"{problem.filename or root} cannot be written: {problem.strerror}",
-            hint="choose a folder that this user may write with -o",
+            hint="choose a folder that this user may write with -o; for a container, add --user $(id -u):0",
         )
     return None
 

@@ -523,13 +523,17 @@ def _environment(device: str) -> dict[str, Any]:
         "gpu": gpu,
         "gpus": gpu_count(),
         "service": service and dataclasses.asdict(service),
+        "image": image_digest(),
         "packages": packages(),
     }
 
 
 def image_digest() -> str | None:
-    """Give the digest of the image that this runs in, as far as whoever started it told."""
-    return os.environ.get("KOLORA_IMAGE_DIGEST") or None
+    """Name the image that this runs in; None outside of one.
+
+    An image cannot hold its own digest: whoever starts it may tell it, else it is named by what it was built from.
+    """
+    return os.environ.get("KOLORA_IMAGE_DIGEST") or os.environ.get("KOLORA_IMAGE_SOURCE") or None
 
 
 def packages() -> dict[str, str]:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from runner.artifacts import RunFolder
 from runner.cli import main
 from runner.errors import Stopped
-from runner.execute import Halt
+from runner.execute import Halt, image_digest
 from runner.memory.story import plan_story
 from runner.training import loop
 from tests.stories import results, write_story
@@ -281,6 +281,23 @@ def test_a_signal_saves_and_leaves_75_and_the_next_run_goes_on(tiny_checkpoint, 
     assert results(tmp_path / "out") == results(done / "out")
     if stage == "train":
         assert json.loads((tmp_path / "out" / "records" / "train.json").read_text())["facts"]["resumed_at"] == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({}, None),
+        ({"KOLORA_IMAGE_SOURCE": ""}, None),
+        ({"KOLORA_IMAGE_SOURCE": "revision 1, base sha256:2"}, "revision 1, base sha256:2"),
+        ({"KOLORA_IMAGE_SOURCE": "revision 1, base sha256:2", "KOLORA_IMAGE_DIGEST": "sha256:3"}, "sha256:3"),
+    ],
+)
+def test_an_image_is_named_by_its_digest_where_told_else_by_what_it_was_built_from(monkeypatch, told, named):
+    for name in ("KOLORA_IMAGE_SOURCE", "KOLORA_IMAGE_DIGEST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert image_digest() == named
 
 
 def test_handlers_are_put_back_and_a_flag_is_all_they_set():

@@ -1,7 +1,7 @@
 """Tries the built image through the engine alone, as a batch service would: ``pytest docker/contract --image kolora``.
 
-Every run is without network, without rights, with a read-only root, a small /dev/shm and a user that nobody knows,
-unless a test says otherwise.
+``-n 2`` halves the time on two cores, as each run computes on one. Every run is without network, without rights, with a
+read-only root, a small /dev/shm and a user that nobody knows, unless a test says otherwise.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ STRICT = (
 QUIET = ("-e", "OMP_NUM_THREADS=1")
 """Two threads on a machine with other work wait for one another, ten times longer than they compute."""
 SMALL = "/specs/small.yaml"
+LORAS = tuple(f"lora/{name}.safetensors" for name in ("diffsynth", "pytorch_lora_weights", "kohya"))
 TOKENS = {"HF_TOKEN": "hf_CONTRACTsecretONE", "MODELSCOPE_API_TOKEN": "ms-CONTRACTsecretTWO"}
 FIGURES: list[str] = []
 """What the tests measured, printed at the end."""
@@ -36,9 +37,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image", default="kolora", help="the image to try")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, which else one core would end with while the other has nothing left to do."""
+    items.sort(key=lambda item: "quickstart" not in item.name)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for line in FIGURES:
         terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what was measured from a worker of ``-n`` to where it is printed."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = FIGURES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    FIGURES.extend(getattr(node, "workeroutput", {}).get("figures", ()))
 
 
 @dataclass(frozen=True)
@@ -148,6 +165,19 @@ def folder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     )
 
 
+@pytest.fixture(scope="session")
+def shifted(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Let a container begin in 2038, when seconds no longer fit in 31 bits: by Debian's libfaketime, lent to it."""
+    folder = tmp_path_factory.mktemp("faketime")
+    script = "cd /tmp; apt-get update -qq; apt-get download -qq libfaketime; dpkg -x libfaketime_*.deb /faketime"
+    root = ["--network", "host", "--user", "0:0", "--entrypoint", "/bin/sh", "-v", f"{folder}:/faketime"]
+    fetched = engine.plain("-ec", script, flags=root)
+    (library,) = folder.rglob("libfaketimeMT.so.1")
+    assert fetched.code == 0, fetched
+    preload = f"LD_PRELOAD=/faketime/{library.relative_to(folder)}"
+    return ["-v", f"{folder}:/faketime:ro", "-e", preload, "-e", "FAKETIME=@2038-06-01 00:00:00"]
+
+
 @dataclass(frozen=True)
 class Undisturbed:
     """The small story as it comes out when nothing disturbs it, and the heartbeats seen on the way."""
@@ -185,8 +215,7 @@ def undisturbed(engine: Engine, specs: list[str], folder: Callable[[], Path]) ->
 
 def results(out: Path) -> dict[str, str]:
     """Digest the LoRA and every picture of a run folder."""
-    lora = out / "lora" / "pytorch_lora_weights.safetensors"
-    paths = [lora, out / "grid.png", *sorted((out / "images").glob("*.png"))]
+    paths = [*(out / name for name in LORAS), out / "grid.png", *sorted((out / "images").rglob("*.png"))]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 

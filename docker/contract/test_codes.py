@@ -1,6 +1,7 @@
 """Each exit code of the contract, produced once; its two lines, also where the container's keeper looks."""
 
 import json
+import shutil
 
 import pytest
 
@@ -57,6 +58,28 @@ def test_a_bug_is_70(engine, folder, undisturbed, figures):
     figures.append(f"exit 70: an image without its templates ({ended.seconds:.1f} s)")
     assert ended.code == 70, ended
     assert "this is a bug of kolora" in ended.err
+
+
+def test_verify_of_what_was_tampered_with_is_76_and_else_0(engine, folder, undisturbed, figures, tmp_path):
+    """The honest one as a folder; picture, LoRA and prompt changed in a copy, and that packed as strangers send it."""
+    forged = tmp_path / "forged"
+    shutil.copytree(undisturbed.out, forged)
+    shutil.copy(undisturbed.out / "images" / "02.png", forged / "images" / "01.png")
+    lora = forged / "lora" / "pytorch_lora_weights.safetensors"
+    weights = lora.read_bytes()
+    lora.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    story = (forged / "story.yaml").read_text(encoding="utf-8")
+    (forged / "story.yaml").write_text(story.replace("星空下", "大海边"), encoding="utf-8")
+    shutil.make_archive(str(tmp_path / "forged"), "zip", forged)
+    (tmp_path / "forged.zip").chmod(0o644)
+    sent = {undisturbed.out: "/honest", tmp_path / "forged.zip": "/forged.zip"}
+    mounts = [part for path, at in sent.items() for part in ("-v", f"{path}:{at}:ro")]
+    fared = [engine.run("verify", at, flags=["-v", f"{folder()}:/out", *mounts]) for at in sent.values()]
+    figures.append(f"exit 76: a picture, the LoRA and a prompt were changed ({fared[1].seconds:.1f} s)")
+    assert [each.code for each in fared] == [0, 76], fared
+    assert fared[0].lines[-1]["verdict"] == "identical"
+    for name in ("images/01.png", "lora/pytorch_lora_weights.safetensors", "story.yaml"):
+        assert f"{name} has another sha256" in fared[1].err
 
 
 def test_a_batch_tells_of_a_failure_and_goes_on(engine, folder, specs, same):

@@ -5,14 +5,27 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+import yaml
+
 from tests.report.page import html_page
 
 SMALL = (Path(__file__).parent / "small.yaml").read_text(encoding="utf-8")
+STRANGER = 4321
 FILES = (
     *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/02.png", "story.yaml"),
-    "lora/pytorch_lora_weights.safetensors",
+    *("lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors", "lora/kohya.safetensors"),
     *("story.lock.yaml", "data/ledger.jsonl", "records/run.json", "logs/filter.log"),
 )
+
+
+@pytest.fixture(scope="session")
+def config(engine):
+    """The image's own description of itself, and its size."""
+    told = subprocess.run(["docker", "image", "inspect", engine.image], check=True, capture_output=True)
+    (image,) = json.loads(told.stdout)
+    variables = dict(each.split("=", 1) for each in image["Config"]["Env"])
+    return image["Config"] | {"Env": variables, "Size": image["Size"]}
 
 
 def test_a_run_leaves_every_file_and_its_manifest_verifies(undisturbed):
@@ -23,6 +36,12 @@ def test_a_run_leaves_every_file_and_its_manifest_verifies(undisturbed):
     for line in lines:
         digest, name = line.split("  ")
         assert hashlib.sha256((undisturbed.out / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_lock_and_records_name_the_image_by_what_it_was_built_from(undisturbed, config):
+    lock = yaml.safe_load((undisturbed.out / "story.lock.yaml").read_text(encoding="utf-8"))
+    run = json.loads((undisturbed.out / "records" / "run.json").read_text())
+    assert lock["image"] == run["environment"]["image"] == config["Env"]["KOLORA_IMAGE_SOURCE"] != ""
 
 
 def test_the_report_opens_and_loads_nothing_from_elsewhere(undisturbed):
@@ -69,20 +88,19 @@ def test_help_and_version_need_no_volume(engine, figures):
     assert "STORY" in engine.run("--help").out
 
 
-def test_labels_say_what_it_is_made_of(engine):
-    told = subprocess.run(["docker", "image", "inspect", engine.image], check=True, capture_output=True)
-    (image,) = json.loads(told.stdout)
-    labels = image["Config"]["Labels"]
+def test_labels_say_what_it_is_made_of(engine, config):
+    labels, environment = config["Labels"], config["Env"]
     schema = json.loads(engine.run("schema").out)
     assert labels["kolora.story.schema"] == str(schema["properties"]["kolora"]["const"])
     assert engine.run("--version").out.split()[-1] == labels["org.opencontainers.image.version"]
     assert labels["org.opencontainers.image.licenses"] == "MIT"
-    assert "sha256:" in labels["org.opencontainers.image.base.digest"]
-    environment = dict(each.split("=", 1) for each in image["Config"]["Env"])
+    base, revision = (labels[f"org.opencontainers.image.{name}"] for name in ("base.digest", "revision"))
+    assert base.startswith("sha256:")
     assert environment["NVIDIA_VISIBLE_DEVICES"] == "all"
     assert environment["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
-    assert image["Config"]["Entrypoint"][:2] == ["/usr/bin/tini", "-g"]
-    assert image["Size"] < 7e9
+    assert environment["KOLORA_IMAGE_SOURCE"] == f"revision {revision}, base {base}"
+    assert config["Entrypoint"][:2] == ["/usr/bin/tini", "-g"]
+    assert config["Size"] < 7e9
 
 
 def test_no_compiler_and_no_cache_is_left_and_chinese_can_be_drawn(engine):
@@ -98,15 +116,28 @@ def test_no_compiler_and_no_cache_is_left_and_chinese_can_be_drawn(engine):
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_the_story_in_out_is_told_with_no_flags_at_all(engine, folder, same):
+def test_the_story_in_out_is_told_with_no_flags_at_all_and_results_belong_to_who_owns_out(engine, folder, same):
     out = folder()
     (out / "story.yaml").write_text(SMALL, encoding="utf-8")
+    script = f"chown {STRANGER} /out && chmod 755 /out"
+    engine.plain("-c", script, flags=["-v", f"{out}:/out", "--user", "0:0", "--entrypoint", "/bin/sh"])
     ended = engine.plain("story.yaml", flags=["-v", f"{out}:/out"])
     assert ended.code == 0, ended
     assert same(out)
+    assert {path.stat().st_uid for path in (out / "report.html", out / "images" / "01.png")} == {STRANGER}
 
 
+def test_a_folder_that_the_engine_has_to_make_can_be_written(engine, folder, specs):
+    out = folder() / "out"
+    ended = engine.plain("/specs/small.yaml", "--until", "fetch", flags=["-v", f"{out}:/out", *specs])
+    assert ended.code == 0, ended
+    assert (out / "report.html").is_file()
+
+
+DIGEST = "sha256:" + "0a" * 32
 ELSEWHERE = {
+    # The engine of a service knows the image's digest, and may tell.
+    "KOLORA_IMAGE_DIGEST": DIGEST,
     "TZ": "Pacific/Kiritimati",
     "LANG": "C",
     "LC_ALL": "POSIX",
@@ -120,12 +151,14 @@ ELSEWHERE = {
 }
 
 
-def test_a_story_from_standard_input_has_the_same_bytes_in_another_zone_locale_and_service(engine, folder, same):
+def test_a_story_from_standard_input_has_the_same_bytes_at_another_time_and_place(engine, folder, same, shifted):
     out = folder()
     places = [part for name, value in ELSEWHERE.items() for part in ("-e", f"{name}={value}")]
-    ended = engine.run("-", flags=["-i", "-v", f"{out}:/out", *places], given=SMALL)
+    ended = engine.run("-", flags=["-i", "-v", f"{out}:/out", *places, *shifted], given=SMALL)
     assert ended.code == 0, ended
+    assert {line["time"][:4] for line in ended.lines} == {"2038"}
     assert same(out)
+    assert yaml.safe_load((out / "story.lock.yaml").read_text(encoding="utf-8"))["image"] == DIGEST
     # Times of files mean nothing: a volume that was copied or restored is as good.
     script = "find /out -exec touch -h -d 2001-02-03 {} +"
     engine.plain("-c", script, flags=["-v", f"{out}:/out", "--user", "12345:0", "--entrypoint", "/bin/sh"])

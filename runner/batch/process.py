@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import runner
@@ -36,15 +37,16 @@ def run_process(
     halt: Halt,
     told: Callable[[dict[str, Any]], None],
     complained: Callable[[str], None],
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Ended:
     """Run ``kolora ARGUMENTS`` until it ends.
 
     halt: when a stop is asked for, the process is told so, once: it saves and leaves. told: hears each of its JSON
-    lines. complained: hears each line of its stderr.
+    lines. complained: hears each line of its stderr. environment: variables for it, besides this process's.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "runner", *arguments],
-        env=os.environ | {"PYTHONPATH": _path()},
+        env={**os.environ, **environment, "PYTHONPATH": _path()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,23 +6,26 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
+from runner.batch.cluster import Errand, connect, run_on_cluster
 from runner.batch.process import Ended, run_process
 from runner.batch.summary import Outcome, State, write_outcome, write_summary
 from runner.batch.work import Task, find_tasks, share
 from runner.cli.console import Teller, teller
 from runner.cli.downloads import bring_one, is_offline
-from runner.cli.stories import Given, cache_folder, read_given
+from runner.cli.stories import SHIPPED, Given, cache_folder, read_given
 from runner.errors import KoloraError, Stopped
 from runner.execute import GRACE_SECONDS, Halt
 from runner.hubs.store import Wanted
 from runner.report.data import Service
-from runner.service import find_service, find_shard
+from runner.service import OWN, find_service, find_shard
 from runner.sources import wanted_from_hubs
 
 URGENT = (75, 69, 71, 73, 70, 66, 78, 65, 2)
@@ -50,8 +53,14 @@ class _Read:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of every story.")
 @click.option("--offline", is_flag=True, help="Use the network for nothing [KOLORA_OFFLINE].")
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+@click.option("--ray", "on_ray", is_flag=True, help="Spread the stories over the Ray cluster of RAY_ADDRESS.")
 def batch(
-    stories: tuple[str, ...], out: Path | None, overrides: tuple[str, ...], offline: bool, device: str | None
+    stories: tuple[str, ...],
+    out: Path | None,
+    overrides: tuple[str, ...],
+    offline: bool,
+    device: str | None,
+    on_ray: bool,
 ) -> None:
     """Run many STORIES: files, folders, globs, each into a folder of its own.
 
@@ -67,21 +76,113 @@ def batch(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
     )
     options = [f"--set={each}" for each in overrides] + ([f"--device={device}"] if device else [])
-    ended: dict[Task, Ended] = {}
+    # Before anybody listens for signals: Ray puts handlers of its own in place.
+    ray = connect() if on_ray else None
+    board = _Board(root.resolve() if on_ray else root, tasks, tell)
     try:
         with halt.listening():
             absent = {} if is_offline(offline) else _bring([reads[task] for task in mine], tell, halt)
-            for task in mine:
-                halt.check()
-                _note(task, root, "running")
-                write_summary(root, tasks)
-                ended[task] = _run(reads[task], absent, root, tell, halt, options)
+            sound = list(board.without_problems([reads[task] for task in mine], absent))
+            if ray is None:
+                _run_here(sound, board, options, halt)
+            else:
+                _run_on_ray(ray, sound, board, options, device, halt)
             halt.check()
     finally:
         tell.close()
         write_summary(root, tasks)
     tell.say(f"the summary is {root / 'batch.html'}", out=str(root))
-    _complain(ended)
+    _complain(board.fared)
+
+
+class _Board:
+    """What is told of the stories: on stdout, in an outcome each, and on the summary page."""
+
+    def __init__(self, root: Path, tasks: Sequence[Task], tell: Teller) -> None:
+        self.root = root
+        self.fared: dict[str, Ended] = {}
+        self._tasks = tasks
+        self._tell = tell
+        self._by_label = {task.label: task for task in tasks}
+        self._clocks: dict[str, float] = {}
+
+    def without_problems(self, reads: Iterable[_Read], absent: Mapping[Wanted, KoloraError]) -> Iterator[_Read]:
+        """Yield the stories that can begin; what is wrong with the others is how they ended."""
+        for read in reads:
+            problem = read.problem
+            if problem is None and read.given is not None and absent:
+                problem = next((absent[each] for each in _wanted(read.given) if each in absent), None)
+            if problem is None:
+                yield read
+            else:
+                self.ended(read.task.label, Ended(problem.code, problem.error, problem.hint))
+
+    def began(self, label: str, node: str = "") -> None:
+        self._clocks[label] = time.monotonic()
+        self._tell.say(f"{label} begins" + (f" on {node}" if node else ""), story=label)
+        _note(self._by_label[label], self.root, "running")
+        write_summary(self.root, self._tasks)
+
+    def told(self, label: str, line: Mapping[str, Any]) -> None:
+        self._tell.say(**{**line, "story": label})
+
+    def complained(self, label: str, line: str) -> None:
+        click.echo(f"{label}: {line}", err=True)
+
+    def ended(self, label: str, ended: Ended) -> None:
+        now = time.monotonic()
+        seconds = round(now - self._clocks.get(label, now), 1)
+        self.fared[label] = ended
+        _note(self._by_label[label], self.root, _state(ended), ended, seconds)
+        write_summary(self.root, self._tasks)
+        self._tell.say(
+            f"{label} is {_state(ended)}" + (f": {ended.error}" if ended.error else ""),
+            story=label,
+            code=ended.code,
+            seconds=seconds,
+        )
+
+
+def _run_here(reads: Iterable[_Read], board: _Board, options: Sequence[str], halt: Halt) -> None:
+    """Run story after story on this machine."""
+    for read in reads:
+        halt.check()
+        label = read.task.label
+        board.began(label)
+        ended = run_process(
+            _arguments(label, read.task.story, board.root, options),
+            halt=halt,
+            told=partial(board.told, label),
+            complained=partial(board.complained, label),
+        )
+        board.ended(label, ended)
+
+
+def _run_on_ray(
+    ray: Any, reads: Iterable[_Read], board: _Board, options: Sequence[str], device: str | None, halt: Halt
+) -> None:
+    """Run the stories wherever the cluster has room, which knows neither this process's folder nor its variables."""
+    environment = {
+        "KOLORA_CACHE": str(cache_folder().resolve()),
+        "KOLORA_ROOTS": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("KOLORA_ROOTS")])]),
+        **{name: value for name in (OWN.run, OWN.attempt) if (value := os.environ.get(name))},
+    }
+    errands = []
+    for read in reads:
+        given = read.given
+        assert given is not None
+        assert given.path is not None
+        story = given.path.name if given.base == SHIPPED else str(given.path.resolve())
+        arguments = _arguments(read.task.label, story, board.root, options)
+        errands.append(Errand(read.task.label, tuple(arguments), environment, given.story.lora.devices))
+    for label, ended in run_on_cluster(
+        ray, errands, device=device, halt=halt, began=board.began, told=board.told, complained=board.complained
+    ):
+        board.ended(label, ended)
+
+
+def _arguments(label: str, story: str, root: Path, options: Sequence[str]) -> list[str]:
+    return ["run", f"--out={root / label}", "--offline", *options, "--", story]
 
 
 def _read(task: Task, overrides: Sequence[str]) -> _Read:
@@ -111,34 +212,6 @@ def _wanted(given: Given) -> tuple[Wanted, ...]:
     return wanted_from_hubs(given.story, base=given.base, cache=cache_folder())
 
 
-def _run(
-    read: _Read, absent: Mapping[Wanted, KoloraError], root: Path, tell: Teller, halt: Halt, options: Sequence[str]
-) -> Ended:
-    problem = read.problem
-    if problem is None and read.given is not None and absent:
-        problem = next((absent[each] for each in _wanted(read.given) if each in absent), None)
-    began = time.monotonic()
-    if problem is not None:
-        ended = Ended(problem.code, problem.error, problem.hint)
-    else:
-        tell.say(f"{read.task.label} begins", story=read.task.label)
-        ended = run_process(
-            ["run", f"--out={root / read.task.label}", "--offline", *options, "--", read.task.story],
-            halt=halt,
-            told=lambda line: tell.say(**line | {"story": read.task.label}),
-            complained=lambda line: click.echo(f"{read.task.label}: {line}", err=True),
-        )
-    seconds = round(time.monotonic() - began, 1)
-    _note(read.task, root, _state(ended), ended, seconds)
-    tell.say(
-        f"{read.task.label} is {_state(ended)}" + (f": {ended.error}" if ended.error else ""),
-        story=read.task.label,
-        code=ended.code,
-        seconds=seconds,
-    )
-    return ended
-
-
 def _state(ended: Ended) -> State:
     return {0: "complete", Stopped.code: "stopped"}.get(ended.code, "failed")  # type: ignore[return-value]
 
@@ -160,15 +233,15 @@ def _note(task: Task, root: Path, state: State, ended: Ended | None = None, seco
     )
 
 
-def _complain(ended: Mapping[Task, Ended]) -> None:
+def _complain(fared: Mapping[str, Ended]) -> None:
     """Raise for the stories that failed: the code that stands for all of them, and each one's own."""
-    failed = {task.label: each for task, each in ended.items() if each.code}
+    failed = {label: each for label, each in fared.items() if each.code}
     if not failed:
         return
     codes = {each.code for each in failed.values()}
     told = ", ".join(f"{label} ({each.code}: {each.error})" for label, each in failed.items())
     problem = KoloraError(
-        f"{len(failed)} of {len(ended)} stories failed: {told}", hint="the same command tries them again"
+        f"{len(failed)} of {len(fared)} stories failed: {told}", hint="the same command tries them again"
     )
     problem.code = next((code for code in URGENT if code in codes), KoloraError.code)
     raise problem

@@ -1,7 +1,9 @@
 """Job files: each by the target's own schema where one can be installed, the others as they were read and approved.
 
 The approved files in ``golden/`` were read line by line against the documentation of Slurm (sbatch, scontrol) and of
-SkyPilot (task YAML, managed jobs). ``python -m tests.batch.test_jobs`` writes them anew, to be read again.
+SkyPilot (task YAML, managed jobs); SkyPilot's were taken by its own reader, ``sky.Task.from_yaml_config`` of 0.14.1,
+in an environment apart: it wants a click older than 8.2, kolora one not older than 8.5.
+``python -m tests.batch.test_jobs`` writes the approved files anew, to be read again.
 """
 
 import json
@@ -23,6 +25,7 @@ from runner.errors import KoloraError
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = "kolora: 1\ntitle: 渡灯\nscenes:\n  - prompt: 一只小猫\n"
+PINNED = "registry.example/kolora@sha256:" + "0a" * 32
 MODULES = (kubernetes, aws, gcp, skypilot, slurm, dlc)
 
 
@@ -32,7 +35,7 @@ def one(module):
 
 def many(module):
     stories = {"ferry.yaml": TEXT, "quickstart.yaml": None, "cat.yaml": TEXT}
-    return module.emit(Job("kolora", "registry.example/kolora:1", stories, 3, module.OUT, module.CACHE))
+    return module.emit(Job("kolora", PINNED, stories, 3, module.OUT, module.CACHE))
 
 
 def test_what_a_retry_cures_is_what_the_contract_says():
@@ -49,6 +52,14 @@ def test_every_target_runs_the_stories_and_brings_them(module):
     assert "quickstart.yaml" in everything
     assert everything.count("一只小猫") == 2
     assert "run" in "\n".join(one(module).values())
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_a_digest_that_names_the_image_reaches_the_run(module):
+    told = "\n".join(many(module).values())
+    assert told.count("KOLORA_IMAGE_DIGEST") == 1
+    assert told.count(PINNED.partition("@")[2]) == 2
+    assert "KOLORA_IMAGE_DIGEST" not in "\n".join(one(module).values())
 
 
 @pytest.mark.parametrize("emit", [one, many])

@@ -30,6 +30,7 @@ def emit(job: Job) -> Files:
         "containerProperties": {
             "image": job.image,
             "command": job.arguments("/out/stories"),
+            "environment": [{"name": name, "value": value} for name, value in job.variables.items()],
             "user": f"{UID}:{GID}",
             "readonlyRootFilesystem": True,
             "resourceRequirements": [

@@ -36,6 +36,7 @@ def emit(job: Job) -> Files:
             {"Uri": job.out, "MountPath": "/out", "MountAccess": "RW"},
             {"Uri": job.cache, "MountPath": "/cache", "MountAccess": "RW"},
         ],
+        "Envs": job.variables,
         "UserCommand": command,
         "Settings": {"TerminationGracePeriodSeconds": GRACE_SECONDS},
     }

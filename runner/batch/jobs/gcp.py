@@ -21,7 +21,7 @@ def emit(job: Job) -> Files:
         "options": f"--gpus all --user {UID}:{GID} --read-only --tmpfs /tmp --cap-drop ALL",
     }
     spec = {
-        "runnables": [{"container": container}],
+        "runnables": [{"container": container, "environment": {"variables": job.variables}}],
         "computeResource": {"cpuMilli": CPUS * 1000, "memoryMib": (MEMORY_GIB - 4) * 1024},
         "maxRunDuration": f"{HOURS * 3600}s",
         "maxRetryCount": RETRIES,

@@ -19,7 +19,7 @@ HOURS = 24
 CPUS, MEMORY_GIB, DISK_GIB = 4, 32, 200
 """Of a task. Kolors' text encoder is read by way of the processor's memory: 12.5 GB."""
 UID, GID = 1000, 0
-"""The image's user, and the group that its folders are open to."""
+"""A user without rights, and the group that the image's folders are open to."""
 STORIES = "/stories"
 """Where a task finds the stories."""
 
@@ -38,6 +38,12 @@ class Job:
     tasks: int
     out: str
     cache: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What to tell a task by its environment: the image's digest, where the image is named by it."""
+        _, _, digest = self.image.partition("@")
+        return {"KOLORA_IMAGE_DIGEST": digest} if digest else {}
 
     @property
     def texts(self) -> dict[str, str]:

@@ -47,6 +47,7 @@ def emit(job: Job) -> Files:
         "env": [
             {"name": "KOLORA_RUN_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "KOLORA_SHARD_COUNT", "value": str(job.tasks)},
+            *({"name": name, "value": value} for name, value in job.variables.items()),
         ],
         "envFrom": [{"secretRef": {"name": "kolora-tokens", "optional": True}}],
         "resources": {

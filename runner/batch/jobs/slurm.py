@@ -24,7 +24,7 @@ SCRIPT = """\
 # The signal comes to this script alone; the first wait ends with it, the second with kolora.
 trap '[ -z "$!" ] || kill -TERM "$!"' TERM
 apptainer run --nv --bind {binds} \\
-    {image} {arguments} &
+    {variables}{image} {arguments} &
 kolora=$!
 wait "$kolora"
 code=$?
@@ -56,6 +56,7 @@ def emit(job: Job) -> Files:
         warning=WARNING_SECONDS,
         array=f"#SBATCH --array=0-{job.tasks - 1}\n" if job.tasks > 1 else "",
         binds=binds,
+        variables="".join(f"--env {name}={value} " for name, value in job.variables.items()),
         image=f"docker://{job.image}",
         arguments=job.line().removeprefix("kolora "),
         codes=" | ".join(map(str, RETRIED)),

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runner import __version__
-from runner.artifacts import Record
+from runner.artifacts import Record, picture_path
 from runner.device import device_class
 from runner.errors import InputAbsent, SchemaTooNew
 from runner.hubs.store import Pins
@@ -224,11 +224,14 @@ def drift_of(lock: Lock, found: Found, *, device: str, packages: Mapping[str, st
         for kind, pinned, digest, pins in inputs
         if pinned != digest
     ]
-    return drifted + [Drift(what, "environment") for what in environment_drift(lock, device, packages, image)]
+    drifts = environment_drift(lock, device, packages, image)
+    return drifted + [Drift(f"{what} is {now}, the lock has {then}", "environment") for what, now, then in drifts]
 
 
-def environment_drift(lock: Lock, device: str, packages: Mapping[str, str], image: str | None) -> list[str]:
-    """List in words where this machine is another than the lock's."""
+def environment_drift(
+    lock: Lock, device: str, packages: Mapping[str, str], image: str | None
+) -> list[tuple[str, str, str]]:
+    """List where this machine is another than the lock's: of what, what it is here, what the lock has."""
     trained = lock.numerics_of("train") or lock.numerics_of("render")
     pairs = [("kolora", lock.kolora, __version__)]
     pairs += [(name, version, packages.get(name, "absent")) for name, version in lock.packages.items()]
@@ -236,7 +239,7 @@ def environment_drift(lock: Lock, device: str, packages: Mapping[str, str], imag
         pairs.append(("the device", trained.device_class, device_class(device)))
     if lock.image is not None:
         pairs.append(("the image", lock.image, image or "none"))
-    return [f"{what} is {now}, the lock has {then}" for what, then, now in pairs if then != now]
+    return [(what, now, then) for what, then, now in pairs if then != now]
 
 
 def refuse_drift(drifted: Sequence[Drift], *, lock: str, accept_environment: bool) -> None:
@@ -293,9 +296,9 @@ def _computes(record: Record) -> bool:
 
 def _results(records: Mapping[str, Record]) -> dict[str, str]:
     pictures = {
-        f"images/{name.removeprefix('render-')}.png": record.files["image.png"].sha256
+        picture_path(name): record.files["image.png"].sha256
         for name, record in records.items()
-        if name.startswith("render-")
+        if record.stage == "render"
     }
     grid = {"grid.png": records["grid"].files["grid.png"].sha256} if "grid" in records else {}
     converted = records["convert"].files if "convert" in records else {}

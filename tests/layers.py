@@ -9,7 +9,7 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("device", "service", "tokens"),
+    ("device", "rules", "service", "tokens"),
     ("spec", "configs"),
     ("memory",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
@@ -19,8 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("artifacts",),
     ("lock",),
-    ("execute", "report", "exporting"),
-    ("batch", "verifying"),
+    ("execute", "report"),
+    ("batch", "exporting", "verifying"),
     ("cli",),
     ("__main__",),
 )

@@ -53,7 +53,11 @@ def copy_tree(source: Path, target: Path) -> None:
             (target / path.relative_to(source)).hardlink_to(path)
 
 
+REPEATS = ("data/**/*", "images/**/*.png", "lora/**/*", "grid.png", "story.lock.yaml")
+"""Files that must come out the same, however often a run is killed; reports and records tell times, and so do not."""
+
+
 def results(out: Path) -> dict[str, str]:
-    """Digest the LoRA's files and every picture: what must come out the same, however often a run is killed."""
-    paths = [*out.glob("lora/*.safetensors"), out / "grid.png", *sorted((out / "images").glob("*.png"))]
+    """Digest every published file that must repeat: pictures with and without the LoRA, LoRA, curves, data, lock."""
+    paths = sorted({path for pattern in REPEATS for path in out.glob(pattern) if path.is_file()})
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -60,10 +60,13 @@ def verify_command(
         tell.close()
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=1))
-    tell.say(f"{facts['verdict']}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
+    again = facts["retrained"]
+    trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
+    tell.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
     if facts["verdict"] == "different":
         reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
-        reasons += [f"scene {each['number']}: {why}" for each in facts["scenes"] for why in each["beyond"]]
+        reasons += [f"scene {each['number']}: {why['what']}" for each in facts["scenes"] for why in each["beyond"]]
+        reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("beyond", ())]
         more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         told = "".join(f"\n  {each}" for each in reasons[:SHOWN])
         raise VerifyDifferent(f"{submission} is different:{told}{more}", hint=f"open {root / 'verify.html'}")

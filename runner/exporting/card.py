@@ -1,17 +1,12 @@
-"""The model card of a submission: front matter for both hubs, how to load the LoRA, then the report's own text."""
+"""The model card of a submission: the report's own text under a head that both hubs read, and how to load the LoRA."""
 
 from __future__ import annotations
 
-import yaml
-
 from runner.exporting.finished import FinishedRun
+from runner.report import ReportData
+from runner.report.pages import render_markdown
 
-_OF_KOLORS = {
-    "base_model": "Kwai-Kolors/Kolors",
-    "base_model_relation": "adapter",
-    "license": "other",
-    "license_name": "kolors",
-}
+_LICENCE = {"license": "other", "license_name": "kolors"}
 
 _USE = {
     "zh": """## 用法
@@ -61,18 +56,9 @@ To check it: `kolora verify .`
 }
 
 
-def model_card(run: FinishedRun, *, name: str, report: str) -> str:
-    """Write README.md. name: the submission's. report: the text of report.md, whose pictures lie beside the card."""
+def model_card(run: FinishedRun, *, name: str, report: ReportData) -> str:
+    """Write README.md, whose pictures lie beside it. name: the submission's."""
     story = run.story
-    front = {
-        "language": [story.language],
-        "pipeline_tag": "text-to-image",
-        "tasks": ["text-to-image-synthesis"],
-        "frameworks": ["Pytorch"],
-        "tags": ["lora", "kolors", "text-to-image", "diffusers", "diffsynth"],
-        **(_OF_KOLORS if story.model.checkpoint == "kolors" else {}),
-        "widget": [{"text": scene.prompt, "output": {"url": f"images/{scene.number:02d}.png"}} for scene in run.scenes],
-    }
-    head = yaml.safe_dump(front, allow_unicode=True, sort_keys=False, width=120)
+    head = _LICENCE if story.model.checkpoint == "kolors" else {}
     use = _USE[story.language].format(name=name, lora=run.lora, scale=story.render.lora_scale)
-    return f"---\n{head}---\n\n{report.rstrip()}\n\n{use}"
+    return f"{render_markdown(report, head=head).rstrip()}\n\n{use}"

@@ -17,7 +17,7 @@ from runner.spec import ResolvedScene, Story
 class FinishedRun:
     """One OUT folder. files: sha256 by path; aesthetics: mean score, None where it was not scored.
 
-    lora: what the pictures call their LoRA.
+    lora: what the pictures call their LoRA. checkpoint: the name of what drew them.
     """
 
     root: Path
@@ -26,6 +26,7 @@ class FinishedRun:
     files: Mapping[str, str]
     aesthetics: float | None
     lora: str | None
+    checkpoint: str | None
 
     def changed(self) -> tuple[str, ...]:
         """List the files that are gone or no longer what the run wrote."""
@@ -57,6 +58,7 @@ def read_finished(root: Path) -> FinishedRun:
         files={name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)},
         aesthetics=scores.get("facts", {}).get("aesthetics_mean"),
         lora=drawn.get("facts", {}).get("lora"),
+        checkpoint=(run.get("checkpoint") or {}).get("name"),
     )
 
 

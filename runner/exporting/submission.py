@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from runner.artifacts import MANIFEST, write_manifest, write_text
-from runner.errors import OutputUnwritable, StoryInvalid
+from runner.errors import KoloraError, OutputUnwritable, StoryInvalid
 from runner.exporting.card import model_card
 from runner.exporting.finished import FinishedRun
-from runner.exporting.rules import check_submission, submission_name
+from runner.report import ReportData
+from runner.rules import Entry, Problem, ask_rules
 from runner.spec import load_story
 
-PACKED = ("story.lock.yaml", "grid.png", "report.html", "report.md", "report.json", "data/ledger.jsonl")
+REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")
+PACKED = ("story.lock.yaml", "grid.png", *REPORTS, "data/ledger.jsonl")
 PACKED_FOLDERS = ("images/", "lora/")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time that every file of a zip is given: the earliest one it can tell."""
+
+
+class SubmissionInvalid(StoryInvalid):
+    """A run that breaks the contest's rules."""
+
+    def __init__(self, root: Path, problems: Sequence[Problem]) -> None:
+        count = "one thing keeps" if len(problems) == 1 else f"{len(problems)} things keep"
+        told = [f"{count} {root} from being a submission:", *(problem.told for problem in problems)]
+        super().__init__("\n  ".join(told), hint=problems[0].hint)
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,14 @@ class Submission:
 def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Callable[[Path], None]) -> Submission:
     """Check a run by the contest's rules and pack it; returns the folder and the zip, both named by the rule.
 
-    An earlier pack of this name is replaced. Raises SubmissionInvalid, and OutputUnwritable where the folder holds
-    something else.
+    load: reads a LoRA file and raises a KoloraError where it is none. An earlier pack of this name is replaced. Raises
+    SubmissionInvalid with everything that is wrong, and OutputUnwritable where the folder holds something else.
     """
-    check_submission(run, team=team, load=load)
-    name = submission_name(run, team=team)
+    entry = _entry(run, team, load)
+    problems = [*(problem for rule in ask_rules(entry) for problem in rule.problems), *_changed(run)]
+    if problems:
+        raise SubmissionInvalid(run.root, problems)
+    name = entry.name
     folder, partial = into / name, into / f".{name}.partial"
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise OutputUnwritable(f"{folder} is there already and is no submission", hint="choose another folder with -o")
@@ -51,13 +65,37 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Cal
             (partial / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.root / path, partial / target)
     write_text(partial / "story.yaml", _story_as_run(run))
-    report = (run.root / "report.md").read_text(encoding="utf-8")
+    report = ReportData.model_validate_json((run.root / "report.json").read_bytes())
     write_text(partial / "README.md", model_card(run, name=name, report=report))
     write_manifest(partial)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
     return Submission(name, folder, _zipped(folder))
+
+
+def _entry(run: FinishedRun, team: str | None, load: Callable[[Path], None]) -> Entry:
+    fault = None
+    try:
+        load(run.root / "lora" / "kohya.safetensors")
+    except KoloraError as problem:
+        fault = KoloraError(f"its LoRA does not load: {problem.error}", hint=problem.hint)
+    return Entry(
+        team=team or run.story.team,
+        title=run.story.title or run.story.name,
+        pictures=len(run.scenes),
+        aesthetics=run.aesthetics,
+        lora=fault,
+        checkpoint=run.checkpoint,
+        is_complete=True,
+    )
+
+
+def _changed(run: FinishedRun) -> Iterator[Problem]:
+    changed = run.changed()
+    if changed:
+        told = f"{', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''} changed after the run"
+        yield Problem(told, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
 
 
 def _story_as_run(run: FinishedRun) -> str:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from runner.rules import RuleName
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Language = Literal["zh", "en"]
 Scalar = str | bool | int | float | None
@@ -56,9 +58,7 @@ class Grid(Fact):
 class Rule(Fact):
     """One rule of a submission, and whether the run meets it."""
 
-    name: Literal["pictures", "aesthetics", "lora", "kolors", "complete"]
-    """pictures: eight or more. aesthetics: their mean reaches the threshold. lora: there is a LoRA file. kolors: a
-    checkpoint other than the small practice one drew them. complete: the run came to its end."""
+    name: RuleName
     met: bool | None
     """Null where nobody has measured it."""
     found: Scalar = None
@@ -172,6 +172,10 @@ class Dropped(Fact):
     kind: str | None = None
     """What was wrong with a file that is no picture, in one of a few fixed words."""
     reason: str | None
+    measured: dict[str, Scalar] = Field(default_factory=dict)
+    """What the filter found, by the names of its statistics."""
+    asked: dict[str, Scalar] = Field(default_factory=dict)
+    """What the filter asks for, by the keys of the story."""
     thumbnail: str | None = None
     """Path of the picture, small, relative to the run folder; the first that each filter dropped have one."""
 

@@ -52,6 +52,7 @@ from runner.report.records import (
     read_json,
 )
 from runner.report.settings import read_settings
+from runner.rules import Entry, ask_rules
 
 RUN = "records/run.json"
 LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
@@ -67,8 +68,6 @@ LOCK = "story.lock.yaml"
 DROPPED_SHOWN = 24
 """Of each filter."""
 EXAMPLES_SHOWN = 24
-PICTURES_NEEDED = 8
-"""Of a submission."""
 STORY_BYTES = 256 * 1024
 
 
@@ -190,20 +189,18 @@ class _Folder:
 
     def rules(self, scenes: tuple[Scene, ...], score: ScoreRead | None) -> tuple[Rule, ...]:
         """Say which rules of a submission the run meets, so far as it can tell from inside."""
-        shown = sum(scene.image is not None for scene in scenes)
-        checkpoint = self.checkpoint()
-        status = self.run.status if self.run else None
-        return (
-            Rule(name="pictures", met=shown >= PICTURES_NEEDED, found=shown, needed=PICTURES_NEEDED),
-            Rule(
-                name="aesthetics",
-                met=score.valid if score else None,
-                found=score.aesthetics_mean if score else None,
-                needed=score.threshold if score else self.run.story.scores.threshold if self.run else None,
-            ),
-            Rule(name="lora", met=self.lora() is not None),
-            Rule(name="kolors", met=checkpoint.name != "pocket" if checkpoint else None),
-            Rule(name="complete", met=status == "complete"),
+        run, checkpoint = self.run, self.checkpoint()
+        entry = Entry(
+            team=run.story.team if run else "",
+            title=(run.title or run.name) if run else "",
+            pictures=sum(scene.image is not None for scene in scenes),
+            aesthetics=score.aesthetics_mean if score else None,
+            lora=None if self.lora() else InputAbsent("there is no LoRA file"),
+            checkpoint=checkpoint.name if checkpoint else None,
+            is_complete=bool(run and run.status == "complete"),
+        )
+        return tuple(
+            Rule(name=rule.name, met=rule.met, found=rule.found, needed=rule.needed) for rule in ask_rules(entry)
         )
 
     def lora(self) -> str | None:
@@ -327,7 +324,20 @@ class _Folder:
             told[line.by] += 1
             path = line.thumbnail if has_pictures else None
             path = path and self.recorded_path("filter", path, f"{DROPPED}/{Path(path).name}")
-            losses.append(Dropped(source=line.source, by=line.by, kind=line.kind, reason=line.reason, thumbnail=path))
+            against = next((each for each in line.operators if each.verdict == "dropped"), None)
+            losses.append(
+                Dropped(
+                    source=line.source,
+                    by=line.by,
+                    kind=line.kind,
+                    reason=line.reason,
+                    measured=against.values if against else {},
+                    asked={key: value for key, value in against.thresholds.items() if value is not None}
+                    if against
+                    else {},
+                    thumbnail=path,
+                )
+            )
         return tuple(losses)
 
     def examples(self, ledger: tuple[LedgerLineRead, ...]) -> tuple[Example, ...]:

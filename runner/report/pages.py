@@ -71,9 +71,9 @@ def html_page(template: str, language: Language, **scope: Any) -> str:
     return _environment(language, _visible).get_template(template).render(**own, **scope)
 
 
-def render_markdown(data: ReportData) -> str:
-    """Return report.md: pictures by relative path, for pages that show Markdown."""
-    scope = _scope(data) | {"card": card_metadata(data), "usage": usage(data)}
+def render_markdown(data: ReportData, *, head: Mapping[str, Any] | None = None) -> str:
+    """Return report.md: pictures by relative path, for pages that show Markdown. head: more for its front matter."""
+    scope = _scope(data) | {"card": card_metadata(data) | dict(head or {}), "usage": usage(data)}
     return _environment(data.language, markdown_text).get_template("report.md.j2").render(**scope)
 
 

@@ -107,6 +107,7 @@ class ThresholdRead(Read):
 class StoryRead(Read):
     """The story with every default filled in."""
 
+    team: str = ""
     render: SettingsRead = SettingsRead()
     scores: ThresholdRead = ThresholdRead()
     report: TitleRead = TitleRead()
@@ -158,6 +159,13 @@ class FetchRead(Read):
     dropped: int = 0
 
 
+class OperatorRead(Read):
+    name: str
+    verdict: Literal["kept", "dropped"]
+    values: dict[str, Scalar] = Field(default_factory=dict)
+    thresholds: dict[str, Scalar] = Field(default_factory=dict)
+
+
 class LedgerLineRead(Read):
     source: str
     verdict: Literal["kept", "dropped"]
@@ -167,6 +175,7 @@ class LedgerLineRead(Read):
     train: str | None = None
     thumbnail: str | None = None
     text: str = ""
+    operators: tuple[OperatorRead, ...] = ()
 
 
 class SampleRead(Read):

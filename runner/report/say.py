@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from runner.report.data import Dropped, Language, Step
-from runner.report.words import KINDS, REASONS
+from runner.report.data import Dropped, Language, Scalar, Step
+from runner.report.words import KINDS, REASONS, STATISTICS
 
 _UNITS: dict[Language, tuple[str, str, str]] = {
     "en": ("\u00a0h", "\u00a0min", "\u00a0s"),
@@ -39,8 +39,17 @@ def reason(step: Step, language: Language) -> str:
 
 
 def loss_reason(loss: Dropped, language: Language) -> str:
-    """Say why a picture was dropped; what a filter measured is said in the filter's own names."""
-    return KINDS.get(language, {}).get(loss.kind or "", loss.reason or "–")
+    """Say why a picture was dropped; in English as it was recorded, and what was asked for by the story's keys."""
+    names = STATISTICS.get(language, {})
+    if not loss.measured or any(name not in names for name in loss.measured):
+        return KINDS.get(language, {}).get(loss.kind or "", loss.reason or "–")
+    found = "，".join(f"{names[name]} {_spoken(value)}" for name, value in loss.measured.items())
+    asked = "，".join(f"{key} {_spoken(value)}" for key, value in loss.asked.items())
+    return f"{found}；设定 {asked}" if asked else found
+
+
+def _spoken(value: Scalar) -> str:
+    return number(value, 4) if isinstance(value, float) else str(value)
 
 
 def number(value: float, digits: int = 3) -> str:

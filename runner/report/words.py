@@ -125,6 +125,14 @@ ENGLISH: Mapping[str, str] = {
     "attempt": "Attempt",
     "shard": "Shard",
     "numerics": "Numerics in force",
+    "num_device": "device",
+    "num_device_class": "class of device",
+    "num_device_name": "model",
+    "num_dtype": "number format",
+    "num_deterministic": "repeatable",
+    "num_threads": "threads",
+    "yes": "yes",
+    "no": "no",
     "packages": "Packages",
     "again": "Run it again",
     "story_given": "The story as given",
@@ -138,6 +146,7 @@ ENGLISH: Mapping[str, str] = {
     "rule_pictures": "At least {} pictures",
     "rule_aesthetics": "Mean aesthetic score of {} or more",
     "rule_lora": "A LoRA to hand in",
+    "rule_name": "Named by the rule: team and title",
     "rule_kolors": "Drawn by a Kolors checkpoint",
     "rule_complete": "The run came to its end",
     "met": "met",
@@ -317,6 +326,14 @@ CHINESE: Mapping[str, str] = {
     "attempt": "第几次尝试",
     "shard": "分片",
     "numerics": "所用数值设置",
+    "num_device": "设备",
+    "num_device_class": "设备类别",
+    "num_device_name": "型号",
+    "num_dtype": "数值格式",
+    "num_deterministic": "结果可重复",
+    "num_threads": "线程数",
+    "yes": "是",
+    "no": "否",
     "packages": "软件包",
     "again": "重新运行",
     "story_given": "原始故事文件",
@@ -330,6 +347,7 @@ CHINESE: Mapping[str, str] = {
     "rule_pictures": "至少 {} 张图片",
     "rule_aesthetics": "平均美学分不低于 {}",
     "rule_lora": "有可提交的 LoRA",
+    "rule_name": "按规则命名：队伍名称与作品名",
     "rule_kolors": "由可图 Kolors 模型绘制",
     "rule_complete": "运行完整结束",
     "met": "符合",
@@ -421,5 +439,23 @@ KINDS: Mapping[Language, Mapping[str, str]] = {
     }
 }
 """What was wrong with a file that is no picture; in English the ledger's own words are shown."""
+
+STATISTICS: Mapping[Language, Mapping[str, str]] = {
+    "zh": {
+        "image_width": "宽",
+        "image_height": "高",
+        "aspect_ratios": "宽高比",
+        "image_sizes": "字节数",
+        "text_len": "字数",
+        "num_words": "词数",
+        "alnum_ratio": "字母与数字占比",
+        "special_char_ratio": "特殊字符占比",
+        "avg_line_length": "平均行长",
+        "max_line_length": "最长行",
+        "char_rep_ratio": "字符重复率",
+        "word_rep_ratio": "词语重复率",
+    }
+}
+"""What a filter measured; in English the ledger's own words are shown."""
 
 WORDS: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}

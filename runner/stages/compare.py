@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.errors import InputAbsent
 from runner.stages import Facts
 from runner.stages.score import Scorer
 
@@ -45,3 +46,41 @@ def compare(
         }
         for index, each in enumerate(compared)
     ]
+
+
+def compare_grids(submitted: Path, again: Path) -> Facts:
+    """Compare two grids of one size, by their pixels alone."""
+    from runner.scoring.difference import picture_difference
+
+    unjudged = {"submitted": None, "again": None}
+    return picture_difference(submitted, again) | {"aesthetics": unjudged, "clip": unjudged}
+
+
+def unlike_loras(paths: Sequence[Path]) -> dict[Path, str]:
+    """Name the LoRA files that do not hold the first one's weights, each with why it does not load, or nothing."""
+    import torch
+
+    from runner.models.lora import LoraWeights, read_lora
+
+    def weights_of(path: Path) -> LoraWeights | str:
+        try:
+            return read_lora(path)
+        except InputAbsent as problem:
+            return problem.error
+
+    unlike: dict[Path, str] = {}
+    first, *others = paths
+    wanted = weights_of(first)
+    if isinstance(wanted, str):
+        return {first: wanted}
+    for path in others:
+        found = weights_of(path)
+        if isinstance(found, str):
+            unlike[path] = found
+        elif found.pairs.keys() != wanted.pairs.keys() or not all(
+            torch.equal(mine, theirs)
+            for module, pair in wanted.pairs.items()
+            for mine, theirs in zip(pair, found.pairs[module], strict=True)
+        ):
+            unlike[path] = ""
+    return unlike

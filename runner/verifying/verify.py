@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from runner.sources import Found, find_sources
 from runner.spec import Story, load_story
 from runner.spec.document import MOST_BYTES as LARGEST_STORY
 from runner.spec.story import FolderDataset
-from runner.stages.compare import compare
-from runner.verifying.claims import Finding, digests, picture_claims, reported_scores, story_against_lock
+from runner.stages.compare import compare, compare_grids, unlike_loras
+from runner.verifying.claims import digests, picture_claims, story_against_lock, unfit
 from runner.verifying.pack import Pack, open_pack
 from runner.verifying.page import write_page
-from runner.verifying.verdict import judge_picture, tolerance_of, worst
+from runner.verifying.reports import report_claims
+from runner.verifying.verdict import Tolerance, judge_picture, tolerance_of, worst
+from runner.verifying.words import Finding
 
 LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors", "lora/lora.safetensors")
 
@@ -58,22 +60,22 @@ def verify(
     with writing(out):
         for name in ("submission", "again", "retrained", "difference"):
             shutil.rmtree(out / name, ignore_errors=True)
+        names = _lora_names(pack, lock)
         lora = out / "submission" / "lora.safetensors"
-        pack.copy(_lora_name(pack, lock), lora)
-    findings = [*digests(pack, lock), *story_against_lock(story, lock)]
+        pack.copy(names[0], lora)
+    findings = [*digests(pack, lock), *story_against_lock(story, lock), *_other_loras(pack, names, out)]
     mine = _own(story, folders, lora=lora)
     found = _found(mine, lock, out=out, cache=cache, folders=folders)
     readable = {}
     for scene in story.resolved_scenes():
         name = f"images/{scene.number:02d}.png"
-        if name not in pack.sizes:
-            findings.append(Finding(f"{name} is not there"))
+        picture = _copied(pack, name, out)
+        fault = unfit(picture, (scene.width, scene.height), name=name) if picture else Finding("absent", (name,))
+        if fault is not None:
+            findings.append(fault)
             continue
-        pack.copy(name, out / "submission" / name)
-        told = list(picture_claims(out / "submission" / name, scene, checkpoint=lock.checkpoint.sha256, name=name))
-        findings += told
-        if not any(each.what.startswith(f"{name} is ") for each in told):
-            readable[scene.number] = scene
+        readable[scene.number] = scene
+        findings += picture_claims(out / "submission" / name, scene, checkpoint=lock.checkpoint.sha256, name=name)
     again = _run(found, source, out / "again", device, listener)
     dtype, tolerance = tolerance_of(_dtype(lock), _dtype(again))
     judged = compare(
@@ -87,12 +89,16 @@ def verify(
     for number, facts in zip(readable, judged, strict=True):
         verdict, beyond = judge_picture(facts, tolerance)
         same = sha256_of(out / f"submission/images/{number:02d}.png") == again.results[f"images/{number:02d}.png"]
-        scenes.append({"number": number, "verdict": verdict, "same_file": same, "beyond": beyond} | facts)
-    findings += reported_scores(pack, scenes, tolerance)
+        told = {"verdict": verdict, "same_file": same, "beyond": [each.facts for each in beyond]}
+        scenes.append({"number": number} | told | facts)
+    grid = _grid(pack, story, out, tolerance)
+    if isinstance(grid, Finding):
+        findings, grid = [*findings, grid], None
+    findings += report_claims(pack, story.resolved_scenes(), scenes, tolerance)
     trained = _retrained(story, source, lock, again, out=out, cache=cache, folders=folders, device=device,
                          listener=listener) if retrain else None  # fmt: skip
     verdicts = [each.verdict for each in findings if each.verdict != "note"]
-    verdicts += [str(each["verdict"]) for each in [*scenes, *([trained] if trained else [])]]
+    verdicts += [str(each["verdict"]) for each in (*scenes, grid, trained) if each]
     facts = {
         "verdict": worst(verdicts),
         "name": story.name,
@@ -100,8 +106,9 @@ def verify(
         "language": story.report.language or story.language,
         "checkpoint": {"name": lock.checkpoint.name, "sha256": lock.checkpoint.sha256},
         "tolerance": {"dtype": dtype} | dataclasses.asdict(tolerance),
-        "findings": [dataclasses.asdict(each) for each in findings],
+        "findings": [each.facts for each in findings],
         "scenes": scenes,
+        "grid": grid,
         "retrained": trained,
         "environment": environment_drift(lock, device, packages(), image_digest()),
     }
@@ -111,14 +118,45 @@ def verify(
     return facts
 
 
-def _lora_name(pack: Pack, lock: Lock) -> str:
-    """Choose the LoRA: by its usual names, else the one safetensors that the lock or nothing else names."""
+def _lora_names(pack: Pack, lock: Lock) -> list[str]:
+    """List the LoRA's files, first the one to draw with: by its usual names, else by the lock, else by its ending."""
     found = [name for name in LORAS if name in pack.sizes]
     found += sorted(name for name in pack.sizes if name.endswith(".safetensors") and name in lock.results)
     found += sorted(name for name in pack.sizes if name.endswith(".safetensors"))
     if not found:
         raise InputAbsent("the submission has no LoRA, no *.safetensors", hint="ask for one that has lora/")
-    return found[0]
+    return list(dict.fromkeys(found))
+
+
+def _other_loras(pack: Pack, names: Sequence[str], out: Path) -> Iterator[Finding]:
+    """Hold the LoRA's files against each other: other tools load another one than that which draws here."""
+    places = {out / "submission" / "loras" / f"{number}.safetensors": name for number, name in enumerate(names)}
+    for path, name in places.items():
+        pack.copy(name, path)
+    for path, fault in unlike_loras(list(places)).items():
+        values = (places[path], fault or names[0])
+        yield Finding("lora_unreadable" if fault else "lora_other", values)
+    shutil.rmtree(out / "submission" / "loras")
+
+
+def _copied(pack: Pack, name: str, out: Path) -> Path | None:
+    if name not in pack.sizes:
+        return None
+    pack.copy(name, out / "submission" / name)
+    return out / "submission" / name
+
+
+def _grid(pack: Pack, story: Story, out: Path, tolerance: Tolerance) -> dict[str, Any] | Finding | None:
+    """Compare the grid, where the submission has one, or say why it cannot be compared."""
+    picture, size = _copied(pack, "grid.png", out), story.resolved_grid()
+    if picture is None:
+        return None
+    fault = unfit(picture, (size.width, size.height), name="grid.png")
+    if fault is not None:
+        return fault
+    facts = compare_grids(picture, out / "again" / "grid.png")
+    verdict, beyond = judge_picture(facts, tolerance)
+    return {"verdict": verdict, "beyond": [each.facts for each in beyond]} | facts
 
 
 def _own(story: Story, folders: Folders, *, lora: Path) -> Story:

@@ -230,11 +230,15 @@ def met(out: Path) -> dict[str, bool | None]:
 
 
 def test_rules_of_a_submission(tmp_path: Path) -> None:
-    good = {"pictures": True, "aesthetics": True, "lora": False, "kolors": True, "complete": True}
+    good = {"pictures": True, "aesthetics": True, "lora": False, "name": None, "kolors": True, "complete": True}
     out = make_run_folder(tmp_path / "kolors", checkpoint="kolors")
     assert met(out) == good, "the fixture has no LoRA"
     (out / "lora/lora.safetensors").write_bytes(b"x")
-    assert met(out) == good | {"lora": True}
+    run = out / "records/run.json"
+    run.write_text(
+        run.read_text(encoding="utf-8").replace('"story": {', '"story": {"team": "墨韵", '), encoding="utf-8"
+    )
+    assert met(out) == good | {"lora": True, "name": True}
     assert met(make_run_folder(tmp_path / "pocket"))["kolors"] is False
     assert met(make_run_folder(tmp_path / "few", scenes=[("a", "b")]))["pictures"] is False
     failed = met(make_run_folder(tmp_path / "failed", rendered=3, status="failed", failure=OUT_OF_MEMORY))

@@ -55,7 +55,7 @@ def test_golden_facts_are_shown(whole: Path, read: type[Page]) -> None:
         assert re.search(rf"\b{11 * number}\b", text)
     for fact in ("356,352", "5.13", "image_shape_filter", "素材/picture-3.png", "image_width 200; min_width 256"):
         assert fact in text
-    for fact in ("丑陋，变形", "步数 50", "0.913", "0.487", "1 分 04 秒", "3.11.2", "deterministic True", "diffsynth"):
+    for fact in ("丑陋，变形", "步数 50", "0.913", "0.487", "1 分 04 秒", "3.11.2", "结果可重复 是", "diffsynth"):
         assert fact in text
     assert "kolora run story.yaml -o again" in text
 
@@ -327,8 +327,10 @@ def test_samples_and_dropped_pictures_are_shown(tmp_path: Path) -> None:
     page = html_page(tmp_path / "out")
     shown = [path for path, _ in page.pictured]
     assert [path for path in shown if "samples" in path] == ["lora/samples/0050-01.png", "lora/samples/0100-01.png"]
-    assert [path for path in shown if "dropped" in path] == ["data/dropped/0002.jpg", "data/dropped/0003.jpg"]
-    assert sum(path.startswith("data/train/") for path in shown) == 24
+    assert not [path for path in shown if path.startswith("data/")], "a submission leaves them out: no link to them"
+    alts = [image["alt"] for image in page.all("img")]
+    assert [alt for alt in alts if alt and alt.startswith("素材/")] == ["素材/picture-2.png", "素材/picture-3.png"]
+    assert sum(path.startswith("data:") for path in shown) == 2 + 24
 
 
 def test_every_key_of_the_story_is_told_and_changes_are_marked(tmp_path: Path) -> None:

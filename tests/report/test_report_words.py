@@ -9,11 +9,13 @@ from typing import get_args
 import pytest
 
 from runner.errors import KoloraError
+from runner.lock import Numerics
 from runner.plan import REASONS as PLANNED
 from runner.plan import STAGES
 from runner.report.data import Gap, ReportData, Rule, Step, Verdict
 from runner.report.pages import TEMPLATES
-from runner.report.words import CHINESE, ENGLISH, KINDS, REASONS
+from runner.report.words import CHINESE, ENGLISH, KINDS, REASONS, STATISTICS
+from runner.spec.operators import OPERATORS
 
 RUNNER = Path(__file__).parents[2] / "runner"
 SOURCE = "".join(
@@ -36,6 +38,7 @@ CHOSEN = {
     *(f"code_{error.code}" for error in KoloraError.__subclasses__() if error.code in REPORTED),
     f"code_{KoloraError.code}",
     *(f"diff_{state}" for state in ("identical", "different", "one_sided")),
+    *(f"num_{name}" for name in Numerics.model_fields if name not in ("steps", "torch")),
     *("memory_cpu", "memory_gpu", "waiting", "running", "scene_pending", "scene_failed"),
 }
 """Words that the templates choose by a value."""
@@ -47,6 +50,10 @@ def test_every_reason_and_every_fault_of_a_file_is_known_in_chinese() -> None:
     assert REASONS["zh"].keys() == PLANNED.keys()
     for key, said in PLANNED.items():
         assert said.count("{}") == REASONS["zh"][key].count("{}")
+
+
+def test_everything_that_a_filter_measures_has_a_chinese_name() -> None:
+    assert STATISTICS["zh"].keys() == {name for operator in OPERATORS.values() for name in operator.stats}
 
 
 def test_both_languages_have_the_same_words() -> None:

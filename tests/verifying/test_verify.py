@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import shutil
-import struct
 import subprocess
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from runner.artifacts import write_manifest
 from runner.cli import main
 from runner.verifying.verdict import TOLERANCES, judge_picture, tolerance_of, worst
 from tests.stories import write_story
-
-LORA = "lora/pytorch_lora_weights.safetensors"
+from tests.tampering import LORA, change_weight, forge, in_yaml, set_pixel
 
 
 def left(*arguments: object) -> Any:
@@ -64,42 +57,6 @@ def different(facts: dict[str, Any]) -> str:
     return "\n".join(each["what"] for each in facts["findings"] if each["verdict"] == "different")
 
 
-def forge(pack: Path) -> None:
-    """Make lock and manifest agree with the files again, as somebody who knows the formats would."""
-    lock = yaml.safe_load((pack / "story.lock.yaml").read_text(encoding="utf-8"))
-    lock["results"] = {name: hashlib.sha256((pack / name).read_bytes()).hexdigest() for name in lock["results"]}
-    lock["overrides"] = []
-    (pack / "story.lock.yaml").write_text(yaml.safe_dump(lock, allow_unicode=True), encoding="utf-8")
-    write_manifest(pack)
-
-
-def set_pixel(pack: Path, change: Callable[[int], int]) -> None:
-    path = pack / "images" / "01.png"
-    with Image.open(path) as opened:
-        picture, texts = opened.convert("RGB"), dict(opened.text)
-    red, *others = picture.getpixel((20, 20))
-    picture.putpixel((20, 20), (change(red), *others))
-    info = PngInfo()
-    for key, value in texts.items():
-        info.add_itxt(key, value)
-    picture.save(path, pnginfo=info)
-
-
-def in_yaml(path: Path, change: Callable[[Any], None]) -> None:
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    change(values)
-    path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
-
-
-def change_weight(pack: Path, *, by: float) -> None:
-    """Change the first weights of the LoRA's last tensor."""
-    path = pack / LORA
-    content = bytearray(path.read_bytes())
-    for at in range(len(content) - 64, len(content), 4):
-        struct.pack_into("<f", content, at, struct.unpack_from("<f", content, at)[0] + by)
-    path.write_bytes(content)
-
-
 def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done: Path) -> None:
     code, facts = verified(pack, done)
     assert code == 0
@@ -107,7 +64,7 @@ def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done
     assert facts["findings"] == []
     assert facts["scenes"][0]["psnr"] is None
     page = (pack.parent / "verified" / "verify.html").read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg") == 3
+    assert page.count("data:image/jpeg") == 4
     assert "<script" not in page
     with zipfile.ZipFile(pack.parent / "pack.zip", "w") as archive:
         for path in sorted(path for path in pack.rglob("*") if path.is_file()):
@@ -116,10 +73,11 @@ def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done
     assert (code, facts["verdict"]) == (0, "identical")
 
 
-def test_training_again_gives_the_same_lora(pack: Path, done: Path) -> None:
+def test_training_again_gives_the_same_lora(pack: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, facts = verified(pack, done, "--retrain")
     assert code == 0
     assert facts["retrained"]["same_lora"]
+    assert "trained again: the same LoRA" in capsys.readouterr().out
 
 
 def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
@@ -137,7 +95,7 @@ def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
     forge(pack)
     code, facts = verified(pack, done)
     assert code == 76
-    assert any("worst block" in why for why in facts["scenes"][0]["beyond"])
+    assert any("worst block" in why["what"] for why in facts["scenes"][0]["beyond"])
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed", 2), ("prompt", "一只黑色小狗")])
@@ -259,5 +217,6 @@ def test_tolerances_follow_the_coarser_format_and_worse_scores_count() -> None:
     fewer_steps = near | {"psnr": 53.9, "worst_block": 2.9}
     assert judge_picture(fewer_steps, TOLERANCES["float32"])[0] == "different"
     other = near | {"aesthetics": {"submitted": 6.2, "again": 5.9}}
-    assert judge_picture(other, TOLERANCES["bfloat16"])[1] == ["aesthetics differ by 0.300, more than 0.25"]
+    (beyond,) = judge_picture(other, TOLERANCES["bfloat16"])[1]
+    assert beyond.what == "aesthetics differ by 0.300, more than 0.25"
     assert worst(["identical", "different", "equivalent"]) == "different"

@@ -242,6 +242,8 @@ class Environment(Fact):
     platform: str | None = None
     cpu: str | None = None
     gpu: str | None = None
+    image: str | None = None
+    """The image it ran in: its digest, or what it was built from."""
     service: Service | None = None
     packages: dict[str, str] = Field(default_factory=dict)
 

@@ -68,6 +68,7 @@ class EnvironmentRead(Read):
     platform: str | None = None
     cpu: str | None = None
     gpu: str | None = None
+    image: str | None = None
     service: ServiceRead | None = None
     packages: dict[str, str] = Field(default_factory=dict)
 

@@ -250,6 +250,7 @@ def make_run_folder(
                 "cpu": "Ordinary CPU @ 2.6 GHz",
                 "cores": 2,
                 "gpu": None,
+                "image": "sha256:0123abcd",
                 "service": {"name": "AWS Batch", "run": "a1b2c3", "attempt": 2, "index": 3, "count": 10},
                 "packages": {"torch": "2.3.1", "diffsynth": "1.1.9", "pillow": "13.0.0"},
             },

@@ -57,6 +57,8 @@ def test_golden_facts_are_shown(whole: Path, read: type[Page]) -> None:
         assert fact in text
     for fact in ("丑陋，变形", "步数 50", "0.913", "0.487", "1 分 04 秒", "3.11.2", "结果可重复 是", "diffsynth"):
         assert fact in text
+    for fact in ("sha256:0123abcd", "AWS Batch", "a1b2c3", "4 / 10"):
+        assert fact in text
     assert "kolora run story.yaml -o again" in text
 
 

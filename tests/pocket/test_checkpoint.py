@@ -17,8 +17,9 @@ from runner.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts
 from runner.pocket.probe import chances, load_probe, read
 from runner.pocket.recipe import Recipe
 from runner.pocket.world import draw, sample_scene
+from runner.pocket.world.scene import DEGRADATIONS
 from runner.scoring.judges import Aesthetics, Similarity, similarities
-from tests.pocket.test_world import SINGER, dice
+from tests.pocket.test_world import dice
 from tests.tensors import lora_for, write_lora
 
 MIB = 2**20
@@ -114,9 +115,13 @@ def test_its_grades_pass_clean_drawings_and_fail_spoilt_ones(drawn, tmp_path):
     clean = [draw(sample_scene(dice(k)), seed=k) for k in range(8)]
     assert sum(grader.grade(_saved(clean, tmp_path))) / 8 > 6
     assert sum(grader.grade(_saved(drawn[1], tmp_path))) / 8 > 6
-    for fault in ("ugly", "blurry", "low_contrast", "deformed"):
-        spoilt = [draw(replace(SINGER, spoilt=((fault, 1.0),)), seed=k) for k in range(6)]
-        assert sum(grader.grade(_saved(spoilt, tmp_path))) / 6 < 6, fault
+    for fault in DEGRADATIONS:
+        means = []
+        for amount in (0.4, 0.7, 1.0):
+            spoilt = [draw(replace(sample_scene(dice(k)), spoilt=((fault, amount),)), seed=k) for k in range(12)]
+            means.append(sum(grader.grade(_saved(spoilt, tmp_path))) / 12)
+        assert means == sorted(means, reverse=True), fault
+        assert means[0] < 6, fault
 
 
 def test_guidance_pulls_towards_the_prompt(parts):

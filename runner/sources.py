@@ -15,8 +15,18 @@ from runner.plan import Sources
 from runner.pocket import WORLD_VERSION
 from runner.spec import Story
 from runner.spec.story import FolderDataset, HubDataset, PocketDataset
+from runner.spec.words import listed, nearest
 from runner.stages.convert import GivenLora
 from runner.stages.score import Scorer
+
+NAMES: Mapping[str, Sequence[str]] = {
+    "dataset.path": (),
+    "render.lora": (),
+    "model.checkpoint": ("kolors", "pocket"),
+    "scores.aesthetics": ("auto", "off"),
+    "scores.clip": ("auto", "off"),
+}
+"""The keys of a story that may hold a path, each with the names that it may hold instead."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ def wanted_from_hubs(
     if isinstance(story.training_set, HubDataset):
         wanted.append(_wanted_pictures(story.training_set, pins))
     name = story.model.checkpoint
-    checkpoint = name if name in ("kolors", "pocket") else str(base / name)
+    checkpoint = name if name in NAMES["model.checkpoint"] else str(base / name)
     scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
     for published in used(checkpoint, scorers):
         asked = published.wanted(preferred_hub()).pinned(pins)
@@ -73,6 +83,34 @@ def _wanted_pictures(dataset: HubDataset, pins: Pins) -> Wanted:
         split=dataset.split,
     )
     return wanted.pinned(pins)
+
+
+def paths_of(story: Story) -> Mapping[str, str]:
+    """Return the paths that a story uses by their keys; names such as ``kolors``, ``auto`` and ``off`` are none."""
+    named = {
+        "dataset.path": story.training_set.path if isinstance(story.training_set, FolderDataset) else None,
+        "render.lora": story.render.lora,
+        "model.checkpoint": story.model.checkpoint,
+        "scores.aesthetics": story.scores.aesthetics,
+        "scores.clip": story.scores.clip,
+    }
+    return {key: path for key, path in named.items() if path is not None and path not in NAMES[key]}
+
+
+def check_paths(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]) -> None:
+    """Raise StoryInvalid for a path that leads out, InputAbsent for one that leads nowhere; before any download."""
+    _check_there(_confined(story, base, [base, cache, *roots]))
+
+
+def _check_there(story: Story) -> None:
+    for key, path in paths_of(story).items():
+        if not Path(path).exists():
+            near = nearest(Path(path).name, NAMES[key]) or listed(NAMES[key])
+            raise InputAbsent(
+                f"{key} leads to '{path}', and nothing is there",
+                hint=(f"write {near}, or " if near else "")
+                + "check the path, and that it is mounted into the container",
+            )
 
 
 def find_sources(
@@ -101,6 +139,7 @@ def find_sources(
     aesthetics = clip = lora = None
     dataset, pictures = "", None
     try:
+        _check_there(story)
         if story.render.lora is not None:
             path = Path(story.render.lora)
             lora = GivenLora(digest=identify_file(path, memo=_writable(memo)), path=path)
@@ -146,13 +185,13 @@ def _confined(story: Story, base: Path, roots: Sequence[Path]) -> Story:
     if story.render.lora is not None:
         path = _confine("render.lora", story.render.lora, base, roots)
         changes["render"] = story.render.model_copy(update={"lora": path})
-    if story.model.checkpoint not in ("kolors", "pocket"):
+    if story.model.checkpoint not in NAMES["model.checkpoint"]:
         path = _confine("model.checkpoint", story.model.checkpoint, base, roots)
         changes["model"] = story.model.model_copy(update={"checkpoint": path})
     scores = {
         kind: _confine(f"scores.{kind}", getattr(story.scores, kind), base, roots)
         for kind in ("aesthetics", "clip")
-        if getattr(story.scores, kind) not in ("auto", "off")
+        if getattr(story.scores, kind) not in NAMES[f"scores.{kind}"]
     }
     if scores:
         changes["scores"] = story.scores.model_copy(update=scores)

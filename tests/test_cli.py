@@ -42,6 +42,8 @@ def outside(tmp_path, monkeypatch):
         (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
         (["validate", "quickstart", "--set", "lora.rnk=4"], 65, "lora.rnk", "rank"),
         (["validate", "quickstart", "--set", "kolora=9"], 78, "9", ""),
+        (["quickstart", "--set", "model.checkpoint=pokcet"], 66, "nothing is there", "write pocket"),
+        (["story", "--set", "dataset={source: folder, path: gone}"], 66, "dataset.path leads to", "check the path"),
         (["story"], 71, "Kolors needs an NVIDIA GPU", "kolora quickstart.yaml"),
         (["story", "--until", "fetch"], 66, "AI-ModelScope/lowres_anime is not in the cache", "kolora fetch"),
     ],

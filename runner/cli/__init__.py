@@ -30,7 +30,7 @@ from runner.cli.export import export
 from runner.cli.locks import held_lock, lock_options
 from runner.cli.memory import MEMORY, memory_lines
 from runner.cli.publish import publish
-from runner.cli.stories import Given, cache_folder, out_folder, read_given, sources_of
+from runner.cli.stories import Given, cache_folder, check_paths_of, out_folder, read_given, sources_of
 from runner.cli.verify import verify_command
 from runner.device import find_device
 from runner.errors import KoloraError, UsageError
@@ -107,6 +107,7 @@ def run(
     if is_offline(offline):
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     try:
+        check_paths_of(given, out=root)
         check_before_download(given.story, cache=cache_folder(), device=device, until=until)
         if not is_offline(offline):
             _bring(given, tell, pins=held.pins)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.errors import InputAbsent, UsageError
 from runner.hubs.store import NO_PINS, Pins
-from runner.sources import Found, find_sources
+from runner.sources import Found, check_paths, find_sources, paths_of
 from runner.spec import Story, load_story
 
 SHIPPED = Path(__file__).parents[2] / "specs"
@@ -48,30 +48,32 @@ def read_given(name: str, overrides: Sequence[str]) -> Given:
 
 
 def sources_of(given: Given, *, out: Path, strict: bool = True, pins: Pins = NO_PINS) -> Found:
-    """Find what a story stands on; a path from ``--set`` is the user's own and may lead anywhere."""
-    overridden = tuple(each.partition("=")[0].strip() for each in given.overrides)
-    story = given.story
-    paths = {
-        "dataset.path": getattr(story.dataset, "path", None),
-        "model.checkpoint": story.model.checkpoint,
-        "render.lora": story.render.lora,
-        "scores.aesthetics": story.scores.aesthetics,
-        "scores.clip": story.scores.clip,
-    }
-    named = [
-        given.base / path
-        for key, path in paths.items()
-        if path is not None and any(f"{key}.".startswith(f"{each}.") for each in overridden)
-    ]
-    roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
+    """Find what a story stands on."""
     return find_sources(
         given.story,
         base=given.base,
         cache=cache_folder(),
-        roots=[Path.cwd(), out, *roots, *named],
+        roots=_roots(given, out),
         strict=strict,
         pins=pins,
     )
+
+
+def check_paths_of(given: Given, *, out: Path) -> None:
+    """Refuse a path that a story may not use or that leads nowhere, before anything is downloaded for it."""
+    check_paths(given.story, base=given.base, cache=cache_folder(), roots=_roots(given, out))
+
+
+def _roots(given: Given, out: Path) -> Sequence[Path]:
+    """List the folders that a story's paths may lead into; one from ``--set`` may lead anywhere."""
+    overridden = tuple(each.partition("=")[0].strip() for each in given.overrides)
+    named = [
+        given.base / path
+        for key, path in paths_of(given.story).items()
+        if any(f"{key}.".startswith(f"{each}.") for each in overridden)
+    ]
+    roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
+    return [Path.cwd(), out, *roots, *named]
 
 
 def out_folder(given: Story, chosen: Path | None) -> Path:

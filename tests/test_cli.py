@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
+from runner.cli.console import Lines
 from runner.cli.stories import SHIPPED
 from runner.errors import KoloraError
 from runner.hubs.store import Store, Wanted
@@ -37,6 +39,7 @@ def outside(tmp_path, monkeypatch):
         (["run", "quickstart", "--speed"], 2, "No such option", "kolora --help"),
         (["quickstart", "--force", "rendre"], 2, "--force rendre is no step of this story", "give a stage"),
         (["report", "."], 2, ". is no run folder", "kolora report"),
+        (["rport", "out"], 2, "'rport' is no command of kolora", "kolora report"),
         (["nothing"], 66, "there is no story 'nothing' here", "kolora new"),
         (["nothing.yaml"], 66, "there is no story 'nothing.yaml' here", "kolora new"),
         (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
@@ -132,6 +135,28 @@ def test_output_that_is_no_terminal_is_json_lines(outside, tiny_checkpoint, caps
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"time", "severity", "message"} <= set.intersection(*(set(line) for line in lines))
     assert any(line.get("stage") == "fetch" for line in lines)
+
+
+def test_a_listener_that_leaves_does_not_end_the_work():
+    heard, told = os.pipe()
+    with os.fdopen(told, "w") as stream:
+        os.close(heard)
+        lines = Lines(stream)
+        lines.say("to nobody")
+        lines.say("nor this")
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(outside):
+    command = [sys.executable, "-c", "from runner.cli import main; main()", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
+
+
+def test_no_command_at_all_shows_the_commands(outside, capsys):
+    assert left() == 2
+    assert capsys.readouterr().err.startswith("Usage: kolora")
 
 
 def test_the_cache_is_verified_and_pruned(outside, capsys):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +39,7 @@ from runner.hubs.store import NO_PINS, Pins
 from runner.plan import STAGES, scene_step
 from runner.report import report_json_schema, write_report
 from runner.spec import new_story, story_json_schema
+from runner.spec.words import nearest
 from runner.stages.bench import run_bench
 from runner.tokens import TOKEN_LIMIT, count_tokens
 
@@ -58,8 +58,17 @@ class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = next((index for index, each in enumerate(args) if each == "-" or not each.startswith("-")), None)
         if first is not None and args[first] not in self.commands:
+            _refuse_misspelt(args[first:])
             args = [*args[:first], "run", *args[first:]]
         return super().parse_args(ctx, args)
+
+
+def _refuse_misspelt(words: Sequence[str]) -> None:
+    """Raise UsageError where the first word can only be meant as a command, as another follows it."""
+    if len(words) > 1 and not words[1].startswith("-"):
+        raise UsageError(
+            f"{words[0]!r} is no command of kolora", hint=f"kolora {nearest(words[0], kolora.commands) or '--help'}"
+        )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -341,14 +350,16 @@ def _exit_code(given: list[str]) -> int:
         _trace(given)
         complain(problem)
         return problem.code
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message(), err=True)
+        return UsageError.code
     except click.ClickException as problem:
         complain(UsageError(problem.format_message(), hint="kolora --help"))
         return UsageError.code
     except click.Abort:
         return 75
-    except BrokenPipeError:
-        # Who read our output has gone; nothing is wrong here, and nothing more can be told.
-        sys.stdout = io.StringIO()
+    except SystemExit:
+        # click's way of leaving where who read our output has gone, as `head` does; nothing is wrong here.
         return 0
     except Exception as problem:
         _trace(given, always=True)

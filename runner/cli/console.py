@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -85,8 +86,13 @@ class Lines:
     def say(self, message: str, **fields: Any) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"time": now, "severity": "INFO", "message": message} | fields
-        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            # Who listened has left, as `head` does. The work goes on unheard; its records and status.json tell of it.
+            with Path(os.devnull).open("w") as nobody:
+                os.dup2(nobody.fileno(), self._stream.fileno())
 
     def planned(self, decisions: Sequence[Decision]) -> None:
         for name, runs, reason in plan_lines(decisions):

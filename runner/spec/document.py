@@ -284,6 +284,18 @@ def _slip(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, 
     around = lines[max(0, at - 1) : at + 1]
     if any(re.match(r"^\s*(- +)?\w+：", text) for text in around):
         return "a full-width colon ：", "an ASCII colon and a space after the key"
+    if re.search(r"[{,].*，\s*\w+:", line):
+        return "a full-width comma ，", "an ASCII comma and a space between the keys"
+    if _is_askew(lines, at):
+        return "a key set in otherwise than the one above it", "keys of one mapping in the same column"
     said = " ".join(part for part in (error.context, error.problem) if part)
     expected = "YAML; text that holds : # or starts with a mark such as @ % * goes in quotes"
     return f"broken YAML ({shown(said, most=200)})", expected
+
+
+def _is_askew(lines: list[str], at: int) -> bool:
+    """Tell whether a key begins in another column than the one above it, which has a value and so cannot hold it."""
+    if not 0 < at < len(lines):
+        return False
+    here, above = (re.match(r"^([ -]*)[\w-]+:( +\S)?", line) for line in (lines[at], lines[at - 1]))
+    return bool(here and above and above[2] and len(here[1]) != len(above[1]))

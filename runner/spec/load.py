@@ -17,6 +17,8 @@ from runner.spec.schema import Schema, choices, descend, phrase
 from runner.spec.story import SCHEMA_VERSION, Story
 from runner.spec.words import listed, nearest, shown, spoken
 
+FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
+
 
 def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
     """Return the story in the file at ``path``, ``overrides`` (each ``path=value``) written over it.
@@ -94,9 +96,7 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
     kind, given = details["type"], details["input"]
     step, node = walk[-1]
     if kind == "extra_forbidden":
-        known = choices(walk[-2][1])
-        near = nearest(str(step), known)
-        return Fault(given=f'unknown key "{shown(str(step))}"', expected=listed(known), nearest=near, key=True)
+        return _unknown(str(step), choices(walk[-2][1]))
     if kind == "missing":
         return Fault(given="nothing", expected=phrase(node))
     if kind.startswith("union_tag"):
@@ -104,6 +104,15 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
     if kind == "string_unicode":
         return Fault(given=spoken(given), expected="printable text")
     return Fault(given=spoken(given), expected=phrase(node) + _advice(kind, given))
+
+
+def _unknown(key: str, known: list[str]) -> Fault:
+    """Return the fault of a key that does not exist, the full-width marks of Chinese typing by name."""
+    mark = next((mark for mark in FULL_WIDTH if mark in key), None)
+    if mark:
+        expected = f"`key: value` with an ASCII {FULL_WIDTH[mark]}, not with a full-width {mark}"
+        return Fault(given=f'the key "{shown(key)}"', expected=expected, key=True)
+    return Fault(given=f'unknown key "{shown(key)}"', expected=listed(known), nearest=nearest(key, known), key=True)
 
 
 def _advice(kind: str, given: object) -> str:
@@ -114,6 +123,8 @@ def _advice(kind: str, given: object) -> str:
         return ", in quotes"
     if kind.startswith("model_") and isinstance(given, str) and "：" in given:
         return " written as `key: value`, not with a full-width colon ："
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        return f", written {given:.0f}"
     return ""
 
 

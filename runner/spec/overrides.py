@@ -69,7 +69,8 @@ def _value(argument: str, spelled: str, text: str) -> Any:
 def _replaced(document: Document, path: Path, value: Any, argument: str) -> Document:
     """Return the document with ``value`` at ``path``, every place below it now the argument's."""
     data = deepcopy(document.data) if document.data is not None else {}
-    holder = data
+    place = Place(argument=argument)
+    holder, keys = data, dict(document.keys)
     for depth, step in enumerate(path):
         _check_step(holder, path[:depth], step, argument)
         if depth == len(path) - 1:
@@ -77,10 +78,10 @@ def _replaced(document: Document, path: Path, value: Any, argument: str) -> Docu
         else:
             if isinstance(step, str) and holder.get(step) is None:
                 holder[step] = {}
+                keys[path[: depth + 1]] = place
             holder = holder[step]
-    place = Place(argument=argument)
     places = {at: where for at, where in document.places.items() if at[: len(path)] != path}
-    return Document(data, places | {path: place}, dict(document.keys) | {path: place})
+    return Document(data, places | {path: place}, keys | {path: place})
 
 
 def _check_step(holder: object, above: Path, step: str | int, argument: str) -> None:

@@ -15,6 +15,8 @@ from runner.spec.words import listed
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FEW = 5
+"""Keys of a mapping that a message lists."""
 
 
 def story_json_schema() -> Schema:
@@ -78,7 +80,16 @@ def phrase(node: Schema) -> str:
         return _text(node)
     if kind == "array":
         return f"a list of {node.get('minItems', 0)} to {node['maxItems']}"
-    return {"boolean": "true or false", "object": "a mapping"}.get(str(kind), "a value")
+    if kind == "object":
+        return "a mapping" + _keys(node)
+    return {"boolean": "true or false"}.get(str(kind), "a value")
+
+
+def _keys(node: Schema) -> str:
+    """Return the keys that a mapping must have; else those that it may have, where they are few."""
+    if node.get("required"):
+        return f" with {listed(node['required'], end='and')}"
+    return f" with {listed(choices(node))}" if 0 < len(choices(node)) <= FEW else ""
 
 
 def _range(node: Schema) -> str:

@@ -65,6 +65,7 @@ def test_a_filter_can_be_reached() -> None:
     ("argument", "path", "given", "expected"),
     [
         ("lora.rank=0", "lora.rank", "the number 0", "a whole number from 1 to 256"),
+        ("rendr.steps=3", "rendr", 'unknown key "rendr"', "render"),
         ("lora.rank=", "lora.rank", "empty text", "a whole number from 1 to 256"),
         ("scenes[2].seed=x", "scenes[2].seed", 'the text "x"', "a whole number from 0"),
         ("scenes[3].seed=1", "scenes", "item 3", "one of the 2 items of scenes, counted from 1"),

@@ -8,6 +8,8 @@ import platform
 from functools import cache
 from pathlib import Path
 
+from runner.errors import DeviceUnusable
+
 
 @cache
 def gpu_count() -> int:
@@ -37,7 +39,12 @@ def gpu_memory() -> int | None:
 
 
 def find_device(wanted: str | None = None) -> str:
-    """Choose "cuda" or "cpu": what was wanted, else a GPU where there is one."""
+    """Choose "cuda" or "cpu": what was wanted, else a GPU where there is one. Raises DeviceUnusable."""
+    if wanted == "cuda" and not gpu_count():
+        raise DeviceUnusable(
+            "--device cuda was asked for, and there is no NVIDIA GPU here",
+            hint="docker run --gpus all ..., or --device cpu",
+        )
     return wanted or ("cuda" if gpu_count() else "cpu")
 
 

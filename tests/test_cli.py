@@ -38,7 +38,7 @@ def outside(tmp_path, monkeypatch):
         (["run"], 2, "Missing argument 'STORY'", "kolora --help"),
         (["run", "quickstart", "--speed"], 2, "No such option", "kolora --help"),
         (["quickstart", "--force", "rendre"], 2, "--force rendre is no step of this story", "give a stage"),
-        (["report", "."], 2, ". is no run folder", "kolora report"),
+        (["report", "."], 66, ". is no run folder", "kolora report"),
         (["rport", "out"], 2, "'rport' is no command of kolora", "kolora report"),
         (["nothing"], 66, "there is no story 'nothing' here", "kolora new"),
         (["nothing.yaml"], 66, "there is no story 'nothing.yaml' here", "kolora new"),
@@ -47,6 +47,7 @@ def outside(tmp_path, monkeypatch):
         (["validate", "quickstart", "--set", "kolora=9"], 78, "9", ""),
         (["quickstart", "--set", "model.checkpoint=pokcet"], 66, "nothing is there", "write pocket"),
         (["story", "--set", "dataset={source: folder, path: gone}"], 66, "dataset.path leads to", "check the path"),
+        (["quickstart", "--device", "cuda"], 71, "there is no NVIDIA GPU here", "--device cpu"),
         (["story"], 71, "Kolors needs an NVIDIA GPU", "kolora quickstart.yaml"),
         (["story", "--until", "fetch"], 66, "AI-ModelScope/lowres_anime is not in the cache", "kolora fetch"),
     ],
@@ -121,6 +122,7 @@ def test_new_writes_a_valid_story_and_overwrites_none(outside, capsys):
     assert left("validate", "mine.yaml") == 0
     before = Path("mine.yaml").read_bytes()
     assert left("new", "mine.yaml") == 2
+    assert left("new", "a/new/folder.yaml") == 0
     assert Path("mine.yaml").read_bytes() == before
 
 

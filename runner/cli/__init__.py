@@ -32,7 +32,7 @@ from runner.cli.publish import publish
 from runner.cli.stories import Given, cache_folder, check_paths_of, out_folder, read_given, sources_of
 from runner.cli.verify import verify_command
 from runner.device import find_device
-from runner.errors import KoloraError, UsageError
+from runner.errors import InputAbsent, KoloraError, UsageError
 from runner.execute import check_before_download, decisions_of, record_unbegun, run_story
 from runner.hubs.checkpoints import POCKET
 from runner.hubs.store import NO_PINS, Pins
@@ -235,7 +235,7 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
 def report(out: Path) -> None:
     """Render the reports of the run folder OUT again, from its records."""
     if not (out / "records" / "run.json").is_file():
-        raise UsageError(f"{out} is no run folder: it has no records/run.json", hint="kolora report out/quickstart")
+        raise InputAbsent(f"{out} is no run folder: it has no records/run.json", hint="kolora report out/quickstart")
     folder = RunFolder(out)
     with writing(out):
         was_sealed = folder.is_sealed()
@@ -254,6 +254,7 @@ def new(path: Path, language: Literal["zh", "en"]) -> None:
     if path.exists():
         raise UsageError(f"{path} is there already and is not overwritten", hint="kolora new another.yaml")
     with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(new_story(language), encoding="utf-8")
     click.echo(f"{path} is written; next: kolora plan {path}")
 

@@ -39,8 +39,9 @@ def diff(one: Path, other: Path, out: Path) -> None:
     if not difference.settings:
         click.echo("both stories say the same")
     for score in difference.scores:
-        told = ["-" if each is None else number(each) for each in (score.one, score.other)]
-        change = "" if score.change is None else f" ({score.change:+.3g})"
+        unit = " s" if score.name == "total" else ""
+        told = ["-" if each is None else f"{number(each)}{unit}" for each in (score.one, score.other)]
+        change = "" if score.change is None else f" ({score.change:+.3g}{unit})"
         click.echo(f"{ENGLISH[score.name]}: {told[0]} -> {told[1]}{change}")
     states = Counter(pair.state for pair in difference.scenes)
     click.echo(

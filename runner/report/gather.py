@@ -79,7 +79,7 @@ def read_report_data(out: Path) -> ReportData:
     """
     if not (out / "records").is_dir():
         raise InputAbsent(
-            f"{out} is no run folder: it has no records.", hint="Name the folder that a run wrote: kolora report OUT"
+            f"{out} is no run folder: it has no records", hint="name the folder that a run wrote, as out/quickstart"
         )
     return _Folder(out).report()
 

@@ -178,7 +178,7 @@ def _first_drop(line: Line) -> int | None:
 
 def _too_few(facts: Facts, needed: int) -> TooFewPictures:
     taken = [(step["in"] - step["out"], step["name"]) for step in facts["funnel"]]
-    told = ", ".join(f"{name} took {count}" for count, name in taken if count) or "nothing was taken"
+    told = ", ".join(f"{name} took {count}" for count, name in taken if count) or "there were no more"
     most, name = max(taken)
     cure = "add pictures or mend those that the ledger names" if name == "fetch" else f"loosen {name}"
     return TooFewPictures(

@@ -169,7 +169,10 @@ def _check_directory(path: Path) -> None:
         tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
-        raise SubmissionUnsafe(f"{path.name} is no sound zip: it has no end record", hint=HINT)
+        raise SubmissionUnsafe(
+            f"{path.name} is no zip, or its end is missing; expected a run folder, a submission's folder or its zip",
+            hint="name one of these, or ask for another copy",
+        )
     count, directory = struct.unpack("<HI", tail[at + 10 : at + 16])
     if count > MOST_FILES or directory > MOST_DIRECTORY or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
         raise SubmissionUnsafe(f"{path.name} lists more than {MOST_FILES:,} files", hint=HINT)

@@ -184,8 +184,8 @@ def zipped(*entries: tuple[str, bytes], mode: int = 0, compressed: bool = False)
         (zipped(("story.yaml", bytes(3_000_000)), compressed=True), "unpacks to more than 200 times"),
         (zipped(*[(f"{number}", b"") for number in range(20_001)]), "lists more than 20,000 files"),
         (b"PK\x05\x06" + bytes(18), "no story.lock.yaml"),
-        (b"nothing of the kind", "no sound zip"),
-        (zipped(("story.lock.yaml", b"a"))[:-30], "no sound zip"),
+        (b"nothing of the kind", "is no zip"),
+        (zipped(("story.lock.yaml", b"a"))[:-30], "its end is missing"),
     ],
 )
 def test_a_hostile_zip_is_refused_and_writes_nothing(

@@ -9,19 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli import main
 from runner.cli.console import Lines
 from runner.cli.stories import SHIPPED
 from runner.errors import KoloraError
 from runner.hubs.store import Store, Wanted
+from tests.commands import left
 from tests.stories import write_story
-
-
-def left(*arguments):
-    """Run the command line; returns its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    return ended.value.code
 
 
 @pytest.fixture

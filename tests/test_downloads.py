@@ -8,22 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runner.cli import main
 from runner.hubs.checkpoints import KOLORS, find_checkpoint
 from runner.hubs.store import Store
+from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
 from tests.pictures import make_pictures
 from tests.stories import write_story
-
-
-def left(*arguments: object) -> Any:
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    return ended.value.code
 
 
 @pytest.fixture

@@ -14,20 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.cli import main
 from runner.cli.locks import Held
 from runner.errors import InputAbsent, SchemaTooNew
 from runner.hubs.store import Wanted
 from runner.lock import DEEPEST, read_lock
+from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
 from tests.pictures import make_pictures
 from tests.stories import copy_tree, results, write_story
-
-
-def left(*arguments: object) -> Any:
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

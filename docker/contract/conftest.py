@@ -172,8 +172,8 @@ def shifted(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[st
     script = "cd /tmp; apt-get update -qq; apt-get download -qq libfaketime; dpkg -x libfaketime_*.deb /faketime"
     root = ["--network", "host", "--user", "0:0", "--entrypoint", "/bin/sh", "-v", f"{folder}:/faketime"]
     fetched = engine.plain("-ec", script, flags=root)
-    (library,) = folder.rglob("libfaketimeMT.so.1")
     assert fetched.code == 0, fetched
+    (library,) = folder.rglob("libfaketimeMT.so.1")
     preload = f"LD_PRELOAD=/faketime/{library.relative_to(folder)}"
     return ["-v", f"{folder}:/faketime:ro", "-e", preload, "-e", "FAKETIME=@2038-06-01 00:00:00"]
 

@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runner import __version__
 from runner.artifacts import write_text, writing
 from runner.batch.work import Task
-from runner.report import say
 from runner.report.data import Language, ReportData, Service
-from runner.report.pages import TEMPLATES
+from runner.report.pages import html_page
 from runner.report.words import WORDS
 
 OUTCOMES = ".batch"
@@ -99,16 +97,7 @@ def render_summary(summary: Summary) -> str:
     """Return batch.html: a line a story, in the language of most of them."""
     languages = Counter(line.language for line in summary.stories if line.language)
     language: Language = max(languages, key=lambda each: languages[each], default="zh")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["duration"] = lambda seconds: say.duration(seconds, language)
-    return environment.get_template("batch.html.j2").render(d=summary, w=WORDS[language], language=language)
+    return html_page("batch.html.j2", language, d=summary, w=WORDS[language], language=language)
 
 
 def _line(out: Path, task: Task) -> Line:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import queue
 import shutil
 import threading
@@ -62,7 +64,7 @@ def download(
         partial = store.partial(wanted, listing.revision)
         here = {file.path: kept for file in files if (kept := _here(store, file))}
         coming = [file for file in files if file.path not in here]
-        _check_room(sum(file.bytes for file in coming) - _bytes_in(partial), wanted, cache)
+        _check_room(sum(file.bytes for file in coming) - bytes_in(partial), wanted, cache)
         came = _bring(coming, repository, listing.revision, wanted, store, partial, tick, stop)
         snapshot = store.settle(wanted, listing.revision, here | came)
         for folder in (partial, state):
@@ -125,7 +127,7 @@ def _bring(
             try:
                 file, result = ended.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                tick(min(total, done + _bytes_in(partial)), total)
+                tick(min(total, done + bytes_in(partial)), total)
                 continue
             if isinstance(result, BaseException):
                 raise result
@@ -167,7 +169,7 @@ def _bring_one(
         shutil.rmtree(into, ignore_errors=True)
         return kept
 
-    return _insist(attempt, wanted, stop, gained=lambda: _bytes_in(into))
+    return _insist(attempt, wanted, stop, gained=lambda: bytes_in(into))
 
 
 def _is_right(place: Path, sha256: str, file: Remote) -> bool:
@@ -186,11 +188,11 @@ def _insist(attempt: Callable[[], T], wanted: Wanted, stop: threading.Event, *, 
     return insist(attempt, hub=wanted.hub, failing=f"give {wanted.id}", stop=stop, gained=gained)
 
 
-def _bytes_in(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
+    """Count what has come; files and folders may be moved to their place meanwhile, and then count no more."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # it was moved to its place meanwhile
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(place) / name).stat().st_size
     return total

@@ -264,8 +264,9 @@ def _persist(path: Path) -> None:
 def _bytes_of(folder: Path) -> int:
     """Count the bytes of a folder, a file with several names once."""
     seen = {}
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            status = path.lstat()
-            seen[status.st_ino] = status.st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # which, unlike glob, lets folders go while it looks
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = (Path(place) / name).lstat()
+                seen[status.st_ino] = status.st_size
     return sum(seen.values())

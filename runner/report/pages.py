@@ -62,7 +62,7 @@ def render_html(data: ReportData, previews: Mapping[str, Preview], *, other: str
     return html_page("report.html.j2", data.language, **_scope(data), previews=previews, other=other)
 
 
-def html_page(template: str, language: Language, **scope: Any) -> str:
+def html_page(template: str, language: Language, /, **scope: Any) -> str:
     """Pour values into a page that may run our one script and load nothing."""
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -8,16 +8,9 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from runner.cli import main
+from tests.commands import left
 from tests.report.page import Page
 from tests.stories import write_story
-
-
-def left(*arguments):
-    """Run the command line; returns its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    return ended.value.code
 
 
 @pytest.fixture

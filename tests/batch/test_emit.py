@@ -5,15 +5,9 @@ import json
 import pytest
 import yaml
 
-from runner.cli import main
 from runner.cli.emit import TARGETS
 from runner.cli.stories import SHIPPED
-
-
-def left(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    return ended.value.code
+from tests.commands import left
 
 
 @pytest.fixture

@@ -9,16 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from runner.cli import main
+from tests.commands import left
 from tests.stories import STORY, write_story
-
-
-def left(*arguments: object) -> int:
-    """Run the command line; returns its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.artifacts import write_manifest
-from tests.exporting.conftest import left
+from tests.commands import left
 from tests.tampering import change_weight, forge, in_yaml, set_pixel
 
 NAME = "墨韵-可图Kolors训练-小猫的一天"

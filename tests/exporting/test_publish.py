@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.hubs.remote import TOKENS
-from tests.exporting.conftest import left
+from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
 
 NAME = "墨韵-可图Kolors训练-小猫的一天"

@@ -13,7 +13,7 @@ import yaml
 from runner.exporting.finished import read_finished
 from runner.models.lora import read_lora
 from runner.spec import load_story
-from tests.exporting.conftest import left
+from tests.commands import left
 
 NAME = "墨韵-可图Kolors训练-小猫的一天"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting.conftest import left
+from tests.commands import left
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from runner.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
+from runner.hubs.download import bytes_in
 from runner.hubs.store import Store, Wanted
 from runner.stages import download
 from tests.hubs.loopback import LoopbackHub, Repository
@@ -76,6 +79,21 @@ def test_a_cut_connection_is_continued(hub: LoopbackHub, wanted: Wanted, tmp_pat
     # Hugging Face's client loses the piece it was writing, ModelScope's nothing.
     assert len(BIG) <= hub.sent["unet/weights.safetensors"] < len(BIG) + 50_000
     assert [each for each in hub.requests if each[2]]
+
+
+def test_what_has_come_is_counted_while_folders_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("going", "staying"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"12345")
+    look = os.scandir
+
+    def late(path: str | int) -> object:
+        if str(path).endswith("going"):
+            shutil.rmtree(path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert bytes_in(tmp_path) == 5
 
 
 def test_a_download_that_was_stopped_is_continued(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_the_quickstart_is_small_and_its_heroine_keeps_her_look() -> None:
     story = read_story(SPECS / "quickstart.yaml")
     assert (story.model.checkpoint, story.language, story.dataset.source) == ("pocket", "zh", "pocket")
     assert all("紫色短发的小女孩，穿着粉色连衣裙" in scene.prompt for scene in story.scenes)
-    assert (story.lora.steps, story.lora.rank, story.lora.batch_size, story.lora.resolution) == (120, 16, 2, 256)
-    assert all((scene.width, scene.height, scene.steps) == (256, 256, 25) for scene in story.resolved_scenes())
+    assert (story.lora.steps, story.lora.rank, story.lora.batch_size, story.lora.resolution) == (100, 16, 2, 256)
+    assert all((scene.width, scene.height, scene.steps) == (256, 256, 18) for scene in story.resolved_scenes())
 
 
 def test_the_default_story_has_the_settings_that_contestants_know() -> None:

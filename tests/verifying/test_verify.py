@@ -14,16 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from runner.cli import main
 from runner.verifying.verdict import TOLERANCES, judge_picture, tolerance_of, worst
+from tests.commands import left
 from tests.stories import write_story
 from tests.tampering import LORA, change_weight, forge, in_yaml, set_pixel
-
-
-def left(*arguments: object) -> Any:
-    with pytest.raises(SystemExit) as ended:
-        main([str(each) for each in arguments])
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from runner.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
 from runner.batch.jobs.job import Job
 from runner.batch.work import find_tasks
 from runner.cli.stories import SHIPPED, Given, read_given
-from runner.spec.story import FolderDataset
+from runner.sources import paths_of
 
 TARGETS: dict[str, ModuleType] = {
     "kubernetes": kubernetes,
@@ -71,8 +71,8 @@ def emit(
     for path in files:
         click.echo(str(folder / path))
     for label, each in given.items():
-        if isinstance(each.story.dataset, FolderDataset):
-            click.echo(f"note: {label} reads {each.story.dataset.path}: bring that folder to the service", err=True)
+        for key, path in paths_of(each.story).items():
+            click.echo(f"note: {label} reads {path} ({key}): bring it to the service", err=True)
 
 
 def _files(given: dict[str, Given]) -> dict[str, str | None]:

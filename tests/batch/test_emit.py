@@ -62,3 +62,13 @@ def test_an_invalid_story_is_no_job(outside, capsys):
     (outside / "wrong.yaml").write_text("kolora: 1\nscenes: []\n")
     assert left("emit", "slurm", "wrong.yaml") == 65
     assert not (outside / "jobs").exists()
+
+
+def test_what_a_story_reads_beside_itself_is_named(outside, capsys):
+    story = yaml.safe_load((SHIPPED / "quickstart.yaml").read_text(encoding="utf-8"))
+    story |= {"model": {"checkpoint": "weights"}, "dataset": {"source": "folder", "path": "pictures"}}
+    (outside / "mine.yaml").write_text(yaml.safe_dump(story), encoding="utf-8")
+    assert left("emit", "slurm", "mine.yaml") == 0
+    told = capsys.readouterr().err
+    assert "mine reads weights (model.checkpoint)" in told
+    assert "mine reads pictures (dataset.path)" in told

@@ -81,7 +81,8 @@ class Pack:
     def _open(self, name: str) -> Iterator[IO[bytes]]:
         if name not in self.sizes:
             raise InputAbsent(
-                f"the submission has no {name}", hint="kolora export OUT --to submission makes a whole one"
+                f"the submission has no {name}",
+                hint="let its run end; kolora export OUT --to submission makes a whole one",
             )
         try:
             if self.is_zip:

@@ -345,6 +345,7 @@ def _give_way() -> None:
 
 
 def _exit_code(given: list[str]) -> int:
+    stdout = sys.stdout
     try:
         kolora.main(given, prog_name="kolora", standalone_mode=False, obj=tuple(given))
     except KoloraError as problem:
@@ -360,7 +361,9 @@ def _exit_code(given: list[str]) -> int:
     except click.Abort:
         return 75
     except SystemExit:
-        # click's way of leaving where who read our output has gone, as `head` does; nothing is wrong here.
+        # click leaves so where who read our output has gone, as `head` does, and puts a deaf stdout in its place.
+        if sys.stdout is stdout:
+            raise
         return 0
     except Exception as problem:
         _trace(given, always=True)

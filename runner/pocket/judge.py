@@ -134,8 +134,8 @@ def sheet(pictures: Sequence[Image.Image], path: Path, *, columns: int = 8) -> N
     grid.save(path, quality=90)
 
 
-def judge(checkpoint: Path, out: Path, *, device: str, count: int = 256) -> dict[str, Any]:
-    """Return the checkpoint's figures and leave contact sheets in ``out``."""
+def judge(checkpoint: Path, out: Path, *, device: str, count: int = 256, lora: Lora = LORA) -> dict[str, Any]:
+    """Return the checkpoint's figures, those of a LoRA too, and leave contact sheets in ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     parts = Parts(checkpoint, device=device, dtype="float32")
     probe = load_probe(checkpoint / "probe" / "model.safetensors", device=device)
@@ -153,7 +153,7 @@ def judge(checkpoint: Path, out: Path, *, device: str, count: int = 256) -> dict
         "negative": _negative(checkpoint, parts, probe, prompts[: count // 2], out, device=device),
         "guidance": _guidance(parts, probe, prompts[: count // 2], out),
         "aesthetics": _aesthetics(checkpoint, pictures, out, device=device),
-        "lora": _lora(parts, probe, out, count=count // 2),
+        "lora": _lora(parts, probe, out, count=count // 2, lora=lora),
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -271,16 +271,18 @@ def teach_ink(parts: Parts, lora: Lora, folder: Path) -> Path:
     return path
 
 
-def _lora(parts: Parts, probe: torch.nn.Module, out: Path, *, count: int) -> dict[str, Any]:
+def _lora(parts: Parts, probe: torch.nn.Module, out: Path, *, count: int, lora: Lora) -> dict[str, Any]:
     """Teach the held-out ink style and read how far it took, at strengths 0, 0.5 and 1."""
     started = time.monotonic()
-    weights = teach_ink(parts, LORA, out / "lora")
+    weights = teach_ink(parts, lora, out / "lora")
     prompts = held_out_prompts(count, style="ink", seed=992)
     ink = CLASSES["style"].index("ink")
     figures: dict[str, Any] = {
         "prompts": count,
         "pictures": LORA_PICTURES,
-        "steps": LORA.steps,
+        "steps": lora.steps,
+        "learning_rate": lora.learning_rate,
+        "seed": lora.seed,
         "seconds": round(time.monotonic() - started, 1),
     }
     for strength in (0.0, 0.5, 1.0):
@@ -302,8 +304,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--count", type=int, default=256)
+    parser.add_argument("--lora-rate", type=float, default=LORA.learning_rate, help="learning rate of the LoRA")
+    parser.add_argument("--lora-seed", type=int, default=LORA.seed)
     given = parser.parse_args()
-    figures = judge(given.checkpoint, given.out, device=given.device, count=given.count)
+    lora = LORA.model_copy(update={"learning_rate": given.lora_rate, "seed": given.lora_seed})
+    figures = judge(given.checkpoint, given.out, device=given.device, count=given.count, lora=lora)
     text = json.dumps(figures, indent=2, ensure_ascii=False)
     (given.out / "figures.json").write_text(text + "\n", encoding="utf-8")
     print(text)

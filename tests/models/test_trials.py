@@ -1,0 +1,98 @@
+"""Kernels are used where they compute what torch does, and nowhere else."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from runner.models import trials
+from runner.models.trials import difference, usable, works
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let there be a card with kernels; what is tried on it is computed here."""
+    monkeypatch.setattr(trials, "HAS_KERNELS", True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (9, 0))
+    works.cache_clear()
+    yield
+    works.cache_clear()
+
+
+def test_a_cpu_has_none() -> None:
+    assert not usable(torch.zeros(1, dtype=torch.float16))
+
+
+@pytest.mark.usefixtures("card")
+def test_they_are_used_where_every_one_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[torch.dtype] = []
+    monkeypatch.setattr(trials, "difference", lambda _work, _shapes, dtype, _device: tried.append(dtype) or 0.001)
+    assert works(torch.bfloat16)
+    assert works(torch.bfloat16)
+    assert tried == [torch.bfloat16] * len(trials.trials(torch.bfloat16)), "tried once, not every time"
+    assert not works(torch.float64)
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize("wrong", [0.1, float("nan")])
+def test_one_that_errs_is_told_and_none_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: float
+) -> None:
+    errors = iter([0.001, wrong] + [0.001] * 20)
+    monkeypatch.setattr(trials, "difference", lambda *_: next(errors))
+    with caplog.at_level(logging.WARNING):
+        assert not works(torch.float16)
+    assert "without Triton's kernels" in caplog.text
+
+
+@pytest.mark.usefixtures("card")
+def test_a_compiler_that_is_not_there_is_told_and_none_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> float:
+        raise RuntimeError("Failed to find C compiler.\nMore of it.")
+
+    monkeypatch.setattr(trials, "difference", fail)
+    with caplog.at_level(logging.WARNING):
+        assert not works(torch.float16)
+    assert caplog.messages == ["computing without Triton's kernels, so slower: Failed to find C compiler."]
+
+
+@pytest.mark.usefixtures("card")
+def test_older_cards_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (7, 5))
+    assert not works(torch.float16)
+
+
+@pytest.fixture
+def card_is_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.device
+    monkeypatch.setattr(trials.torch, "device", lambda *names: real("cpu") if names[0] == "cuda" else real(*names))
+
+
+@pytest.mark.usefixtures("card_is_this_cpu")
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 0.0), (torch.bfloat16, trials.TOLERANCE)])
+def test_what_is_tried_leaves_room_for_rounding_and_no_more(dtype: torch.dtype, most: float) -> None:
+    found = [difference(work, shapes, dtype, 0) for work, shapes in trials.trials(dtype)]
+    assert max(found) <= most
+    assert min(found) > most / 20 or most == 0
+
+
+class Doubled(torch.autograd.Function):
+    """A function whose gradient in bfloat16 is another one's."""
+
+    @staticmethod
+    def forward(_: object, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(_: object, slope: torch.Tensor) -> torch.Tensor:
+        return 3 * slope if slope.dtype == torch.bfloat16 else 2 * slope
+
+
+@pytest.mark.usefixtures("card_is_this_cpu")
+def test_the_difference_is_of_gradients_too() -> None:
+    assert difference(Doubled.apply, ((4, 4),), torch.bfloat16, 0) == pytest.approx(0.5, rel=0.01)
+    assert difference(Doubled.apply, ((4, 4),), torch.float32, 0) == 0.0

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from runner.benching.networks import made_up
@@ -249,9 +248,6 @@ def profiles(folder: Path) -> None:
         work = step.ready_step(unet, master, batch, way=Way())
         given = [tensor.cuda() for tensor in batch.tensors()]
         write_profile(folder / f"step-{batch_size}.txt", partial(work, *given))
-        use_channels_last(unet)
-        work = step.ready_step(unet, master, batch, way=Way())
-        write_profile(folder / f"step-{batch_size}-channels-last.txt", partial(work, *given))
         del unet, master, work, given
         torch.cuda.empty_cache()
     texts = known.conditioning
@@ -261,16 +257,6 @@ def profiles(folder: Path) -> None:
         latents = torch.randn(1, 4, 128, 128, device="cuda")
         predict = predictor.listen(heard, latents, size_ids(1024, 1024).repeat(2))
         write_profile(folder / "prediction.txt", lambda: predict(latents, 500))
-        use_channels_last(predictor._unet)
-        predict = Predictor(predictor._unet).listen(heard, latents, size_ids(1024, 1024).repeat(2))
-        write_profile(folder / "prediction-channels-last.txt", lambda: predict(latents, 500))
-
-
-def use_channels_last(unet: nn.Module) -> None:
-    """Lay the convolutions' weights out as the fastest kernels want them."""
-    for module in unet.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def write_profile(path: Path, work: Callable[[], object]) -> None:

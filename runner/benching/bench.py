@@ -15,7 +15,7 @@ from runner.benching import notebook
 from runner.benching.clock import forget, matrix_rate, moment, peak, seconds
 from runner.benching.networks import Configs, configs_of, made_up
 from runner.device import cpu_name
-from runner.models.architecture import build_unet, use_diffsynths_gate
+from runner.models.architecture import build_unet
 from runner.models.conditioning import Conditioning
 from runner.models.parts import make_deterministic, size_ids
 from runner.models.predictor import Predictor
@@ -104,9 +104,8 @@ def _notebook(
 ) -> Facts:
     forget(device)
     texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
-    unet = made_up("unet", configs, device=device, dtype=dtype)
-    use_diffsynths_gate(unet)
-    decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32)
+    unet = made_up("unet", configs, device=device, dtype=dtype, as_diffsynth=True)
+    decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32, as_diffsynth=True)
 
     def draw() -> torch.Tensor:
         return notebook.picture(texts, unet, decoder, schedule, prompts=PROMPTS, size=size, steps=steps)
@@ -115,7 +114,7 @@ def _notebook(
     rendering_peak = peak(device)
     decoder.to("meta")
     forget(device)
-    encoder = made_up("vae_encoder", configs, device=device, dtype=dtype)
+    encoder = made_up("vae_encoder", configs, device=device, dtype=dtype, as_diffsynth=True)
     pixels = torch.randn(1, 3, size, size, device=device, dtype=dtype)
     step = notebook.training_step(texts, unet, encoder, schedule, pixels, PROMPTS[0])
     step_seconds = seconds(step, device=device, repeats=max(3, repeats // 4), warm_ups=2)

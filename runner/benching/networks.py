@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from runner.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
+from runner.models.layers import lay_out, use_diffsynths
 from runner.models.layout import KOLORS
 from runner.models.weights import read_config
 
@@ -27,8 +28,11 @@ def configs_of(checkpoint: Path | None) -> Configs:
     return KOLORS if checkpoint is None else {part: read_config(checkpoint / part) for part in KOLORS}
 
 
-def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype) -> nn.Module:
-    """Build ``text_encoder``, ``unet``, ``vae_encoder`` or ``vae_decoder`` with weights of a usual size, seeded."""
+def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype, as_diffsynth: bool = False) -> nn.Module:
+    """Build ``text_encoder``, ``unet``, ``vae_encoder`` or ``vae_decoder`` with weights of a usual size, seeded.
+
+    It is laid out as it is when loaded; as_diffsynth: DiffSynth's own code computes everything instead.
+    """
     folder, build = BUILDERS[part]
     with torch.device("meta"):
         module = build(configs[folder])
@@ -45,4 +49,8 @@ def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype) -> 
     if part == "text_encoder":
         rotary = module.rotary_pos_emb
         rotary.inv_freq = 1.0 / 10000 ** (torch.arange(0, rotary.dim, 2, device=device).to(dtype) / rotary.dim)
+    if as_diffsynth:
+        use_diffsynths(module)
+    else:
+        lay_out(module)
     return module.eval().requires_grad_(False)

@@ -13,23 +13,19 @@ from torch import nn
 
 from runner.errors import InputAbsent
 from runner.models.diffsynth_blocks import (
-    GEGLU,
-    AttentionBlock,
     ChatGLMConfig,
     ChatGLMModel,
     DownSampler,
     PopBlock,
     PushBlock,
-    ResnetBlock,
     SDXLUNet,
     SDXLVAEDecoder,
     SDXLVAEEncoder,
     Timesteps,
-    UpSampler,
     VAEAttentionBlock,
 )
-from runner.models.gating import GatedUnit
 from runner.models.hearing import TextProjection
+from runner.models.layers import Doubling, Norm, Resnet, own_stack
 
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
@@ -37,7 +33,7 @@ VAE_FACTOR = 8
 
 
 class UNet(SDXLUNet):  # type: ignore[misc]
-    """DiffSynth's Kolors U-Net with other widths; ``forward`` is DiffSynth's.
+    """DiffSynth's Kolors U-Net with other widths; ``forward`` is DiffSynth's, blocks are ``runner.models.layers``'s.
 
     forward(sample (B, 4, H/8, W/8), timestep (B,), encoder_hidden_states (B, 256, D), add_time_id (6 B,),
     add_text_embeds (B, D)) -> predicted noise (B, 4, H/8, W/8).
@@ -52,16 +48,11 @@ class UNet(SDXLUNet):  # type: ignore[misc]
         embedding = 4 * low
 
         def resnet(inside: int, outside: int) -> nn.Module:
-            return ResnetBlock(inside, outside, embedding)  # type: ignore[no-any-return]
+            return Resnet(inside, outside, embedding)
 
         def attention(width: int) -> nn.Module:
             heads, depth = (middle_heads, middle_depth) if width == middle else (high_heads, high_depth)
-            stack = AttentionBlock(heads, width // heads, width, depth, context)
-            for layer in stack.transformer_blocks:
-                layer.act_fn = GatedUnit(width, 4 * width)
-                layer.attn2.to_k = TextProjection(context, width, bias=False)
-                layer.attn2.to_v = TextProjection(context, width, bias=False)
-            return stack  # type: ignore[no-any-return]
+            return own_stack(heads, width, depth, context)
 
         def down(inside: int, outside: int) -> list[nn.Module]:
             blocks: list[nn.Module] = []
@@ -90,18 +81,18 @@ class UNet(SDXLUNet):  # type: ignore[misc]
             + [*down(low, middle), DownSampler(middle), PushBlock()]
             + down(middle, high)
             + [resnet(high, high), attention(high), resnet(high, high)]
-            + [*up((2 * high, 2 * high, high + middle), high, attend=True), UpSampler(high)]
-            + [*up((high + middle, 2 * middle, middle + low), middle, attend=True), UpSampler(middle)]
+            + [*up((2 * high, 2 * high, high + middle), high, attend=True), Doubling(high)]
+            + [*up((high + middle, 2 * middle, middle + low), middle, attend=True), Doubling(middle)]
             + up((middle + low, 2 * low, 2 * low), low, attend=False)
         )
-        self.conv_norm_out = nn.GroupNorm(32, low, eps=1e-5)
+        self.conv_norm_out = Norm(32, low, eps=1e-5)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(low, LATENT_CHANNELS, 3, padding=1)
         self.is_kolors = True
 
 
 def _vae_resnet(inside: int, outside: int) -> nn.Module:
-    return ResnetBlock(inside, outside, eps=1e-6)  # type: ignore[no-any-return]
+    return Resnet(inside, outside, eps=1e-6)
 
 
 def _vae_middle(width: int) -> list[nn.Module]:
@@ -124,11 +115,11 @@ class VAEDecoder(SDXLVAEDecoder):  # type: ignore[misc]
         blocks, width = _vae_middle(last), last
         for index, outside in enumerate(reversed(widths)):
             if index:
-                blocks.append(UpSampler(width))
+                blocks.append(Doubling(width))
             blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside), _vae_resnet(outside, outside)]
             width = outside
         self.blocks = nn.ModuleList(blocks)
-        self.conv_norm_out = nn.GroupNorm(32, first, eps=1e-5)
+        self.conv_norm_out = Norm(32, first, eps=1e-5)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(first, 3, 3, padding=1)
 
@@ -150,7 +141,7 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
             blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside)]
             width = outside
         self.blocks = nn.ModuleList(blocks + _vae_middle(last))
-        self.conv_norm_out = nn.GroupNorm(32, last, eps=1e-6)
+        self.conv_norm_out = Norm(32, last, eps=1e-6)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(last, 2 * LATENT_CHANNELS, 3, padding=1)
 
@@ -158,15 +149,6 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
 def build_unet(config: Mapping[str, Any]) -> nn.Module:
     """Build the U-Net of a diffusers-style ``unet/config.json``."""
     return _built("unet", UNet, config)
-
-
-def use_diffsynths_gate(unet: nn.Module) -> None:
-    """Put DiffSynth's own gated activation in the place of ours, weights and all, for comparison."""
-    for module in list(unet.modules()):
-        if isinstance(getattr(module, "act_fn", None), GatedUnit):
-            gate = GEGLU(1, 1)
-            gate.proj = module.act_fn.proj
-            module.act_fn = gate
 
 
 def build_vae_encoder(config: Mapping[str, Any]) -> nn.Module:

@@ -53,7 +53,8 @@ def _import_tokenizer() -> type:
     return module.ChatGLMTokenizer  # type: ignore[no-any-return]
 
 
-_sd_unet, _sdxl_unet, _sd_vae_decoder, _sdxl_vae_decoder, _sdxl_vae_encoder, _chatglm = _import_alone(
+_attention, _sd_unet, _sdxl_unet, _sd_vae_decoder, _sdxl_vae_decoder, _sdxl_vae_encoder, _chatglm = _import_alone(
+    "diffsynth.models.attention",
     "diffsynth.models.sd_unet",
     "diffsynth.models.sdxl_unet",
     "diffsynth.models.sd_vae_decoder",
@@ -62,10 +63,12 @@ _sd_unet, _sdxl_unet, _sd_vae_decoder, _sdxl_vae_decoder, _sdxl_vae_encoder, _ch
     "diffsynth.models.kolors_text_encoder",
 )
 
+Attention = _attention.Attention
 Timesteps = _sd_unet.Timesteps
 GEGLU = _sd_unet.GEGLU
 ResnetBlock = _sd_unet.ResnetBlock
 AttentionBlock = _sd_unet.AttentionBlock
+BasicTransformerBlock = _sd_unet.BasicTransformerBlock
 PushBlock = _sd_unet.PushBlock
 PopBlock = _sd_unet.PopBlock
 DownSampler = _sd_unet.DownSampler

@@ -14,6 +14,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from runner.models.layers import join_projections
+
 
 def text_pieces(encoder: nn.Module) -> tuple[nn.Module, ...]:
     """List ChatGLM's layers, in the order in which they compute."""
@@ -48,6 +50,8 @@ def stream(network: nn.Module, pieces: Sequence[nn.Module], *, device: torch.dev
             tensor.data = tensor.data.to(device)
         elif pinned and device.type == "cuda":
             tensor.data = tensor.data.pin_memory()
+    for piece in staying:
+        join_projections(piece)
     turns = _Turns(travelling, device)
     network.register_forward_pre_hook(turns.begin)
     for number, traveller in enumerate(travelling):
@@ -89,6 +93,7 @@ class _Piece:
         copies.wait()
         for (owner, name, _), copy in zip(self.places, copies.tensors, strict=True):
             setattr(owner, name, nn.Parameter(copy, requires_grad=False))
+        join_projections(self.module)
 
     def take_back(self) -> None:
         """Compute with none, and let go of them: what a backward pass still needs it holds itself."""

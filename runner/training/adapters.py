@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,15 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear
 from torch import nn
 
+from runner.models.layers import JoinedAttention, attentions
 from runner.models.lora import LoraWeights
 from runner.spec.story import Lora
 from runner.training.draws import global_stream
 
 NAME = "default"
 """peft's name of an adapter that is the only one."""
+MULTIPLE = 8
+"""Ranks of layers computed together are filled up to a multiple of this: matrix products on others are slower."""
 
 
 class _LowRank(torch.autograd.Function):
@@ -64,13 +67,18 @@ class LeanLinear(Linear):  # type: ignore[misc]
             return super().forward(x)  # type: ignore[no-any-return]
         down, up = self.worn
         dropout = self.lora_dropout[NAME]
-        if isinstance(dropout, nn.Identity):
+        if self.is_plain:
             return _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, down, up)  # type: ignore[no-any-return, no-untyped-call]
         return self.base_layer(x) + F.linear(F.linear(dropout(x), down), up)  # type: ignore[no-any-return]
 
     def pair(self) -> tuple[nn.Parameter, nn.Parameter]:
         """Give A (rank, in) and B (out, rank), float32."""
         return self.lora_A[NAME].weight, self.lora_B[NAME].weight
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it drops nothing out."""
+        return isinstance(self.lora_dropout[NAME], nn.Identity)
 
     @property
     def scale(self) -> float:
@@ -98,43 +106,98 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
             parameter.data = parameter.data.float()
 
 
+class _Together:
+    """Layers that take the same tensor, computed as one, or one by itself.
+
+    Their A holds each layer's, one below the other, their B each layer's along a diagonal.
+    """
+
+    def __init__(self, layers: Sequence[LeanLinear], attention: JoinedAttention | None) -> None:
+        self._attention = attention
+        self.layers = tuple(layers)
+        rank = sum(len(layer.pair()[0]) for layer in layers)
+        if attention is not None:
+            rank += -rank % MULTIPLE
+        inside = layers[0].pair()[0].shape[1]
+        self.shapes = torch.Size((rank, inside)), torch.Size((sum(len(layer.pair()[1]) for layer in layers), rank))
+
+    def parts(self, down: torch.Tensor, up: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Give each layer's part of an A and a B."""
+        row = column = 0
+        for layer in self.layers:
+            outside, rank = layer.pair()[1].shape
+            yield down[column : column + rank], up[row : row + outside, column : column + rank]
+            row, column = row + outside, column + rank
+
+    def wear(self, down: torch.Tensor, up: torch.Tensor) -> None:
+        """Let the network compute with an A and a B."""
+        if self._attention is None:
+            self.layers[0].worn = (down, up)
+            return
+        weight = self._attention.joined_weight
+        self._attention.together = lambda x: _LowRank.apply(x, weight(), None, down, up)  # type: ignore[no-untyped-call]
+
+
+def _together(unet: nn.Module) -> Iterator[tuple[tuple[str, ...], _Together]]:
+    """Yield a U-Net's adapters with their names, in its order; those that an attention joins come together."""
+    names = {layer: name for name, layer in unet.named_modules() if isinstance(layer, LeanLinear)}
+    joined: dict[Any, JoinedAttention] = {}
+    for attention in attentions(unet):
+        layers = attention.joined()
+        if attention.joins and all(isinstance(layer, LeanLinear) and layer.is_plain for layer in layers):
+            joined |= dict.fromkeys(layers, attention)
+    for layer, name in names.items():
+        if layer not in joined:
+            yield (name,), _Together([layer], None)
+        elif layer is (layers := joined[layer].joined())[0]:
+            yield tuple(names[each] for each in layers), _Together(layers, joined[layer])
+
+
 class Master:
     """All adapters of a U-Net as one vector, float32, that an optimiser moves in one kernel.
 
     The adapters' own parameters become views of it. The network computes with a copy in its own dtype, B scaled, whose
-    parts are the leaves that gradients are taken of.
+    parts are the leaves that gradients are taken of. Where layers are computed together, what lies beside the diagonal
+    is zero and has a scale of zero, so it stays so.
     """
 
     def __init__(self, unet: nn.Module, *, dtype: torch.dtype) -> None:
-        named = {name: layer for name, layer in unet.named_modules() if isinstance(layer, LeanLinear)}
-        self._names, layers = tuple(named), list(named.values())
-        parameters = [each for layer in layers for each in layer.pair()]
-        scales = [scale for layer in layers for scale in (1.0, layer.scale)]
-        self._shapes = [each.shape for each in parameters]
-        self.vector = nn.Parameter(torch.cat([each.data.flatten() for each in parameters]))
+        names, self._groups = zip(*_together(unet), strict=True)
+        self._names = tuple(name for group in names for name in group)
+        self._shapes = [shape for group in self._groups for shape in group.shapes]
+        layers = [layer for group in self._groups for layer in group.layers]
+        like = layers[0].pair()[0].data
+        size = sum(shape.numel() for shape in self._shapes)
+        self.vector = nn.Parameter(like.new_zeros(size))
         self._gradient = torch.zeros_like(self.vector.data)
         self.vector.grad = self._gradient
-        self._scales = torch.empty_like(self.vector.data)
-        for parameter, view, part, scale in zip(
-            parameters, self.parts(self.vector.data), self.parts(self._scales), scales, strict=True
-        ):
-            parameter.data = view
-            part.fill_(scale)
+        self._scales = torch.zeros_like(self.vector.data)
+        for layer, views, scales in zip(layers, self._pairs(self.vector.data), self._pairs(self._scales), strict=True):
+            for parameter, view, part, scale in zip(layer.pair(), views, scales, (1.0, layer.scale), strict=True):
+                view.copy_(parameter.data)
+                parameter.data = view
+                part.fill_(scale)
         self._worn = torch.empty_like(self.vector.data, dtype=dtype)
         self.wear()
         self.leaves = [part.detach().requires_grad_() for part in self.parts(self._worn)]
-        for layer, down, up in zip(layers, self.leaves[::2], self.leaves[1::2], strict=True):
-            layer.worn = (down, up)
+        for group, down, up in zip(self._groups, self.leaves[::2], self.leaves[1::2], strict=True):
+            group.wear(down, up)
+        self.parameters: int = sum(parameter.numel() for layer in layers for parameter in layer.pair())
 
     def parts(self, vector: torch.Tensor) -> list[torch.Tensor]:
-        """Give a vector of this length as views of the adapters' shapes: A and B of every layer, in its order."""
+        """Give a vector of this length as views: A and B of every layer, or of layers together, in their order."""
         sizes = [shape.numel() for shape in self._shapes]
         return [part.view(shape) for part, shape in zip(torch.split(vector, sizes), self._shapes, strict=True)]
 
+    def _pairs(self, vector: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Give a vector of this length as views of the adapters' shapes: A and B of every layer, in their order."""
+        parts = self.parts(vector)
+        groups = zip(self._groups, parts[::2], parts[1::2], strict=True)
+        return [pair for group, down, up in groups for pair in group.parts(down, up)]
+
     def weights(self, vector: torch.Tensor) -> LoraWeights:
         """Give a vector of this length as the adapters' weights, alpha / rank folded into B."""
-        parts = self.parts(vector * self._scales)
-        return LoraWeights(dict(zip(self._names, zip(parts[::2], parts[1::2], strict=True), strict=True)))
+        return LoraWeights(dict(zip(self._names, self._pairs(vector * self._scales), strict=True)))
 
     def wear(self, vector: torch.Tensor | None = None) -> None:
         """Let the network compute with the vector as it is now, or with another one."""

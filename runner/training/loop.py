@@ -157,7 +157,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     @property
     def parameters_trained(self) -> int:
         """Number of weights that are trained."""
-        return self.master.vector.numel()
+        return self.master.parameters
 
     @property
     def steps_made(self) -> int:

@@ -1,14 +1,162 @@
-"""The gated activation is DiffSynth's, gradients included, and DiffSynth's own can take its place."""
+"""The blocks compute what DiffSynth's do, both as it does and as the kernels have them; here torch stands for these."""
 
+from collections.abc import Sequence
+
+import pytest
 import torch
+from torch import nn
 
-from runner.models.architecture import use_diffsynths_gate
-from runner.models.diffsynth_blocks import GEGLU
-from runner.models.gating import GatedUnit
+from runner.models import layers
+from runner.models.architecture import build_unet
+from runner.models.conditioning import Conditioning
+from runner.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransformerBlock, ResnetBlock
+from runner.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
+from runner.models.predictor import Predictor
+from runner.models.streaming import stream, unet_pieces
+from runner.spec.story import Lora
+from runner.training.adapters import Master, add_adapters
 from tests.tensors import difference
+from tests.tiny import configs
 
 
-def test_it_is_diffsynths():
+def unet() -> nn.Module:
+    """Build the tiny U-Net with weights of which none is like another, norms and biases too."""
+    network = build_unet(configs()["unet"]).requires_grad_(False)
+    chance = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=chance) / max(1, parameter[0].numel()) ** 0.5
+    return network
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the blocks take the way that they take where there are kernels."""
+    monkeypatch.setattr(layers, "usable", lambda _: True)
+
+
+def asked(network: nn.Module, sample: torch.Tensor) -> torch.Tensor:
+    chance = torch.Generator().manual_seed(1)
+    rows = len(sample)
+    return network(
+        sample,
+        torch.full((rows,), 500.0),
+        encoder_hidden_states=torch.randn(rows, 256, 32, generator=chance).to(sample),
+        add_time_id=torch.ones(6 * rows),
+        add_text_embeds=torch.randn(rows, 32, generator=chance).to(sample),
+    )
+
+
+def answers(network: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give what a network predicts and the gradient of what it was given."""
+    sample = torch.randn(2, 4, 16, 8, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    predicted = asked(network, sample)
+    (gradient,) = torch.autograd.grad(predicted.square().sum(), sample)
+    return predicted, gradient
+
+
+def apart(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> float:
+    return max(difference(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def diffsynths() -> nn.Module:
+    network = unet()
+    use_diffsynths(network)
+    return network
+
+
+def test_without_kernels_they_compute_as_diffsynth_does() -> None:
+    assert apart(answers(unet()), answers(diffsynths())) < 1e-5
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("joins", [False, True])
+def test_as_the_kernels_have_them_they_give_the_same(joins: bool) -> None:
+    ours = unet()
+    if joins:
+        join_projections(ours)
+    assert apart(answers(ours), answers(diffsynths())) < 1e-5
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_what_was_heard_before_is_used() -> None:
+    network = unet()
+    join_projections(network)
+    heard = Conditioning(torch.randn(2, 256, 32), torch.randn(2, 32))
+    latents = torch.randn(1, 4, 8, 8)
+    ids = torch.ones(12)
+    recorded, called = (Predictor(network, recorded=flag).listen(heard, latents, ids) for flag in (True, False))
+    reference = Predictor(diffsynths(), recorded=False).listen(heard, latents, ids)
+    with torch.inference_mode():
+        expected = reference(latents, 300)
+        assert difference(recorded(latents, 300), expected) < 1e-5
+        assert difference(called(latents, 300), expected) < 1e-5
+
+
+def lora_gradients(network: nn.Module) -> torch.Tensor:
+    """Give the gradients of every adapter of a network in float64, in order of their names."""
+    add_adapters(network, Lora(rank=3, alpha=5.0))
+    for name, parameter in network.named_parameters():
+        if ".lora_B." in name:
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)))
+    master = Master(network, dtype=torch.float64)
+    sample = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2)).double()
+    master.take(torch.autograd.grad(asked(network, sample).square().sum(), master.leaves))
+    assert master.parameters == sum(each.numel() for each in network.parameters() if each.requires_grad)
+    pairs = master.weights(master.vector.grad).pairs
+    assert len(pairs) == 88
+    return torch.cat([part.flatten() for _, pair in sorted(pairs.items()) for part in pair])
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_adapters_of_joined_projections_learn_what_they_learn_alone() -> None:
+    joined = unet().double()
+    join_projections(joined)
+    ours, theirs = lora_gradients(joined), lora_gradients(diffsynths().double())
+    assert all(each.together is not None for each in attentions(joined))
+    assert difference(ours, theirs) < 1e-6  # they end in float32
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_what_lies_between_joined_adapters_stays_nothing() -> None:
+    network = unet()
+    join_projections(network)
+    add_adapters(network, Lora(rank=3, alpha=5.0))
+    master = Master(network, dtype=torch.float32)
+    master.take([torch.ones_like(leaf) for leaf in master.leaves])
+    assert int((master.vector.grad != 0).sum()) == master.parameters < master.vector.numel()
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("settings", [{"dropout": 0.5}, {"target_modules": ("to_q", "to_out")}])
+def test_adapters_that_cannot_be_joined_are_computed_alone(settings: dict[str, object]) -> None:
+    network = unet()
+    join_projections(network)
+    add_adapters(network, Lora(rank=3, alpha=5.0, **settings))
+    master = Master(network, dtype=torch.float32)
+    assert master.parameters == master.vector.numel()
+    assert all(each.together is None for each in attentions(network))
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("room", [0, 200_000])
+def test_streamed_weights_are_joined_when_they_arrive(room: int) -> None:
+    resident, streamed = unet(), unet()
+    join_projections(resident)
+    stream(streamed, unet_pieces(streamed), device=torch.device("cpu"), room=room, pinned=True)
+    for _ in range(2):
+        assert apart(answers(streamed), answers(resident)) == 0
+
+
+def test_joined_weights_are_views_of_one_and_can_be_changed_in_place() -> None:
+    (attention, *_) = attentions(unet())
+    before = [each.weight.clone() for each in attention.joined()]
+    attention.join()
+    assert torch.equal(attention.joined_weight(), torch.cat(before))
+    attention.to_k.weight.add_(1.0)
+    assert torch.equal(attention.joined_weight(), torch.cat([before[0], before[1] + 1.0, before[2]]))
+
+
+def test_the_gated_unit_is_diffsynths() -> None:
     ours, theirs = GatedUnit(4, 6), GEGLU(4, 6)
     theirs.load_state_dict(ours.state_dict())
     given = torch.randn(2, 3, 4)
@@ -21,10 +169,16 @@ def test_it_is_diffsynths():
     assert difference(*gradients) < 1e-6
 
 
-def test_diffsynths_own_takes_its_place_with_its_weights(tiny_parts):
-    unet = tiny_parts.training_unet()
-    before = {name: tensor.data_ptr() for name, tensor in unet.state_dict().items()}
-    use_diffsynths_gate(unet)
-    assert {name: tensor.data_ptr() for name, tensor in unet.state_dict().items()} == before
-    kinds = [type(module) for module in unet.modules() if isinstance(module, GatedUnit | GEGLU)]
-    assert kinds == [GEGLU] * 11
+def test_diffsynths_own_take_their_place_with_their_weights() -> None:
+    network = unet()
+    before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
+    use_diffsynths(network)
+    assert {name: tensor.data_ptr() for name, tensor in network.state_dict().items()} == before
+    kinds = [type(module) for module in network.modules()]
+    assert not set(kinds) & {*DIFFSYNTHS, GatedUnit}
+    assert [kinds.count(each) for each in (ResnetBlock, AttentionBlock, BasicTransformerBlock, GEGLU)] == [
+        17,
+        11,
+        11,
+        11,
+    ]

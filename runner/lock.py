@@ -77,6 +77,7 @@ class Numerics(_Frozen):
     device_name: str | None = None
     dtype: str | None = None
     torch: str | None = None
+    kernels: str | None = None
     deterministic: bool | None = None
     threads: int | None = None
 

@@ -223,11 +223,16 @@ def own_stack(heads: int, width: int, layers: int, context: int) -> nn.Module:
     return stack
 
 
-def lay_out(network: nn.Module) -> None:
-    """Lay weights out as the kernels want them, where they will be used; those that travel later join on arrival."""
-    if works(next(network.parameters()).dtype):
-        cast(Any, network).to(memory_format=torch.channels_last)
-        join_projections(network)
+def lay_out(network: nn.Module) -> bool:
+    """Lay weights out as the kernels want them, where they will be used; those that travel later join on arrival.
+
+    Returns whether they will be.
+    """
+    if not works(next(network.parameters()).dtype):
+        return False
+    cast(Any, network).to(memory_format=torch.channels_last)
+    join_projections(network)
+    return True
 
 
 def join_projections(module: nn.Module) -> None:

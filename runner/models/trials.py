@@ -38,7 +38,10 @@ def usable(x: torch.Tensor) -> bool:
 
 @cache
 def works(dtype: torch.dtype, device: int = 0) -> bool:
-    """Try every kernel on a card; says why where they will not be used."""
+    """Try every kernel on a card; says why where they will not be used.
+
+    Nothing is trained in float16, so no gradients are tried in it, nor made ready.
+    """
     if not HAS_KERNELS or dtype not in (*HALF, torch.float32) or not torch.cuda.is_available():
         return False
     if torch.cuda.get_device_capability(device) < CAPABILITY:
@@ -90,7 +93,8 @@ def difference(work: Work, shapes: Shapes, dtype: torch.dtype, device: int) -> f
         inputs = [each.to(place, kind, copy=True).requires_grad_() for each in given]
         y = work(*inputs)
         slope = torch.randn(y.shape, generator=chance).to(dtype) if slope is None else slope
-        slopes = torch.autograd.grad(y, inputs, slope.to(y), allow_unused=True)
+        learns = dtype != torch.float16
+        slopes = torch.autograd.grad(y, inputs, slope.to(y), allow_unused=True) if learns else ()
         found.append([each.detach().double().cpu() for each in (y, *slopes) if each is not None])
     apart = [(ours - theirs).norm() / theirs.norm() for theirs, ours in zip(*found, strict=True)]
     return float(torch.stack(apart).max())

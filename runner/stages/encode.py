@@ -8,7 +8,7 @@ import logging
 from runner.spec.story import Frozen
 from runner.stages import Facts, Job
 
-VERSION = 2
+VERSION = 3
 """2: the same numbers, written by size of picture; and what each picture is shown with."""
 
 log = logging.getLogger(__name__)

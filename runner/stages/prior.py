@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.spec.story import Frozen
 from runner.stages import Facts, Job
 
-VERSION = 1
+VERSION = 2
 
 
 class Prior(Frozen):

@@ -8,7 +8,7 @@ from runner.spec.story import Frozen
 from runner.stages import Facts, Job
 from runner.stages.convert import GivenLora, lora_file, lora_name
 
-VERSION = 3
+VERSION = 4
 
 
 class Part(Frozen):

@@ -11,7 +11,7 @@ from pathlib import Path
 from runner.spec.story import Frozen, Lora, SampleScene
 from runner.stages import Facts, Job
 
-VERSION = 3
+VERSION = 4
 """3: the same LoRA, and steps that changed nothing have no loss in the history."""
 
 

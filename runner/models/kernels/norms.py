@@ -10,6 +10,8 @@ PIXELS, CHANNELS = 128, 64
 """Size of a tile that one program computes: it reads 128 bytes of half precision side by side."""
 TILES = 32
 """Tiles whose sums are added up at once."""
+SIZES = ["width", "groups", "tiles"]
+"""Arguments that the same machine code serves, whatever they can be divided by."""
 
 
 @triton.jit
@@ -39,7 +41,7 @@ def _moments(
     tl.store(squares + at, tl.sum(deviation * deviation, 0), mask=channel < channels)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _combine_moments(
     means,
     squares,
@@ -81,7 +83,7 @@ def _combine_moments(
     tl.store(scale_of + at, 1 / tl.sqrt(variance + eps))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _normalise(
     x,
     added,
@@ -152,7 +154,7 @@ def _slopes(
     return value, slope * factor, scale
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _sum_slopes(
     x,
     dy,
@@ -198,7 +200,7 @@ def _sum_slopes(
     tl.store(products + at, tl.sum(slope * value, 0), mask=channel < channels)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _combine_slopes(
     sums, products, sum_of, product_of, pixels, channels, tiles, width, TILES: tl.constexpr, WIDTH: tl.constexpr
 ):
@@ -219,7 +221,7 @@ def _combine_slopes(
     tl.store(product_of + at, tl.sum(tl.sum(other, 1), 0) / elements)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _descend(
     x,
     dy,

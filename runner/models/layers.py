@@ -157,12 +157,12 @@ class JoinedAttention(Attention):  # type: ignore[misc]
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
         """Project x (B, S, in) by all joined projections: (B, S, their number, heads, D)."""
-        if not self.joins:
-            whole = torch.stack([each(x) for each in self.joined()], dim=-2)
-        elif self.together is not None:
+        if self.together is not None:
             whole = self.together(x)
-        else:
+        elif self.joins and all(isinstance(each, nn.Linear) for each in self.joined()):
             whole = F.linear(x, self.joined_weight())
+        else:  # some have adapters of their own
+            whole = torch.stack([each(x) for each in self.joined()], dim=-2)
         return whole.view(*x.shape[:2], len(self.joined()), self.num_heads, self.head_dim)
 
 

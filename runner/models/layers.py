@@ -157,6 +157,7 @@ class JoinedAttention(Attention):  # type: ignore[misc]
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
         """Project x (B, S, in) by all joined projections: (B, S, their number, heads, D)."""
+        whole: torch.Tensor
         if self.together is not None:
             whole = self.together(x)
         elif self.joins and all(isinstance(each, nn.Linear) for each in self.joined()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,49 @@ MULTIPLE = 8
 """Ranks of layers computed together are filled up to a multiple of this: matrix products on others are slower."""
 
 
+class Beside:
+    """A second stream on a GPU, for small products that need not wait for the large ones; elsewhere there is only one.
+
+    Its work begins when all asked for before is done. ``wait`` lets what is computed from now on wait for it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = cast(Any, torch.cuda).Stream(device) if device.type == "cuda" else None
+        self._read: tuple[torch.Tensor, ...] = ()
+        self._is_ahead = False
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute in the block on the second stream."""
+        if self._stream is None:
+            yield
+            return
+        cuda = cast(Any, torch.cuda)
+        self._stream.wait_stream(cuda.current_stream())
+        self._is_ahead = True
+        with cuda.stream(self._stream):
+            yield
+
+    def mark(self) -> Any:
+        """Give the point that the second stream has come to."""
+        return self._stream.record_event() if self._stream is not None else None
+
+    def wait(self, mark: Any = None, *, reads: tuple[torch.Tensor, ...] = ()) -> None:
+        """Wait for a mark, or for all.
+
+        reads: what the second stream still reads after the mark. It is kept until the next wait: memory that is let go
+        may be written at once by the first stream.
+        """
+        if self._stream is not None and self._is_ahead:  # a recording may not wait for what it does not record
+            current = cast(Any, torch.cuda).current_stream()
+            if mark is None:
+                current.wait_stream(self._stream)
+                self._is_ahead = False
+            else:
+                current.wait_event(mark)
+        self._read = reads
+
+
 class _LowRank(torch.autograd.Function):
     """y = W x + b + B A x for frozen W and b: added where y and the input's gradient lie, without copies or sums."""
 
@@ -33,11 +77,16 @@ class _LowRank(torch.autograd.Function):
         bias: torch.Tensor | None,
         down: torch.Tensor,
         up: torch.Tensor,
+        beside: Beside,
     ) -> torch.Tensor:
         rows = x.flatten(0, -2)
-        inner = rows @ down.t()
-        given = F.linear(rows, weight, bias).addmm_(inner, up.t())
+        with beside.computing():
+            inner = rows @ down.t()
+        given = F.linear(rows, weight, bias)
+        beside.wait()
+        given.addmm_(inner, up.t())
         ctx.save_for_backward(rows, inner, weight, down, up)
+        ctx.beside = beside
         return given.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -45,11 +94,15 @@ class _LowRank(torch.autograd.Function):
         rows, inner, weight, down, up = ctx.saved_tensors
         (gradient,) = gradients
         outer = gradient.flatten(0, -2)
-        through = outer @ up
-        before = None
-        if ctx.needs_input_grad[0]:
-            before = (outer @ weight).addmm_(through, down).view(*gradient.shape[:-1], -1)
-        return before, None, None, through.t() @ rows, outer.t() @ inner
+        with ctx.beside.computing():
+            through = outer @ up
+            known = ctx.beside.mark()
+            slopes = through.t() @ rows, outer.t() @ inner
+        before = outer @ weight if ctx.needs_input_grad[0] else None
+        ctx.beside.wait(known, reads=(rows, inner, outer, through))
+        if before is not None:
+            before = before.addmm_(through, down).view(*gradient.shape[:-1], -1)
+        return before, None, None, *slopes, None
 
 
 class LeanLinear(Linear):  # type: ignore[misc]
@@ -59,16 +112,16 @@ class LeanLinear(Linear):  # type: ignore[misc]
     own forward is used.
     """
 
-    worn: tuple[torch.Tensor, torch.Tensor] | None = None
+    worn: tuple[torch.Tensor, torch.Tensor, Beside] | None = None
 
     def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Give W x + scale * B A dropout(x)."""
         if self.worn is None:
             return super().forward(x)  # type: ignore[no-any-return]
-        down, up = self.worn
+        down, up, beside = self.worn
         dropout = self.lora_dropout[NAME]
         if self.is_plain:
-            return _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, down, up)  # type: ignore[no-any-return, no-untyped-call]
+            return _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, down, up, beside)  # type: ignore[no-any-return, no-untyped-call]
         return self.base_layer(x) + F.linear(F.linear(dropout(x), down), up)  # type: ignore[no-any-return]
 
     def pair(self) -> tuple[nn.Parameter, nn.Parameter]:
@@ -129,13 +182,13 @@ class _Together:
             yield down[column : column + rank], up[row : row + outside, column : column + rank]
             row, column = row + outside, column + rank
 
-    def wear(self, down: torch.Tensor, up: torch.Tensor) -> None:
+    def wear(self, down: torch.Tensor, up: torch.Tensor, beside: Beside) -> None:
         """Let the network compute with an A and a B."""
         if self._attention is None:
-            self.layers[0].worn = (down, up)
+            self.layers[0].worn = (down, up, beside)
             return
         weight = self._attention.joined_weight
-        self._attention.together = lambda x: _LowRank.apply(x, weight(), None, down, up)  # type: ignore[no-untyped-call]
+        self._attention.together = lambda x: _LowRank.apply(x, weight(), None, down, up, beside)  # type: ignore[no-untyped-call]
 
 
 def _together(unet: nn.Module) -> Iterator[tuple[tuple[str, ...], _Together]]:
@@ -180,8 +233,9 @@ class Master:
         self._worn = torch.empty_like(self.vector.data, dtype=dtype)
         self.wear()
         self.leaves = [part.detach().requires_grad_() for part in self.parts(self._worn)]
+        self._beside = Beside(self.vector.device)
         for group, down, up in zip(self._groups, self.leaves[::2], self.leaves[1::2], strict=True):
-            group.wear(down, up)
+            group.wear(down, up, self._beside)
         self.parameters: int = sum(parameter.numel() for layer in layers for parameter in layer.pair())
 
     def parts(self, vector: torch.Tensor) -> list[torch.Tensor]:
@@ -205,4 +259,5 @@ class Master:
 
     def take(self, gradients: Sequence[torch.Tensor]) -> None:
         """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
+        self._beside.wait()
         self._gradient.copy_(torch.cat([each.flatten() for each in gradients])).mul_(self._scales)

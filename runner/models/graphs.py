@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -34,7 +36,7 @@ def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) ->
     graph = cuda.CUDAGraph()
     try:
         # Other threads may ask CUDA what they like meanwhile: several GPUs' communication has one that does.
-        with cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with _nothing_collected(), cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = work(*buffers)
     except RuntimeError as refused:
         log.warning("not recorded in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
@@ -70,6 +72,19 @@ class _Recording:
 def called(work: Work, device: torch.device) -> Work:
     """Give a function of tensors on any device that calls ``work`` with them on this one."""
     return lambda *given: work(*(tensor.to(device, non_blocking=True) for tensor in given))
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Collect no garbage in the block: to let go of an older recording's memory is what no recording can hold."""
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _warm_up(work: Work, inputs: Sequence[torch.Tensor]) -> None:

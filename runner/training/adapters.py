@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -159,40 +160,31 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
             parameter.data = parameter.data.float()
 
 
+@dataclass(frozen=True)
 class _Together:
-    """Layers that take the same tensor, computed as one, or one by itself.
+    """Layers that take the same tensor, computed as one by an attention; or a layer by itself."""
 
-    Their A holds each layer's, one below the other, their B each layer's along a diagonal.
-    """
+    names: tuple[str, ...]
+    layers: tuple[LeanLinear, ...]
+    attention: JoinedAttention | None
 
-    def __init__(self, layers: Sequence[LeanLinear], attention: JoinedAttention | None) -> None:
-        self._attention = attention
-        self.layers = tuple(layers)
-        rank = sum(len(layer.pair()[0]) for layer in layers)
-        if attention is not None:
-            rank += -rank % MULTIPLE
-        inside = layers[0].pair()[0].shape[1]
-        self.shapes = torch.Size((rank, inside)), torch.Size((sum(len(layer.pair()[1]) for layer in layers), rank))
-
-    def parts(self, down: torch.Tensor, up: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Give each layer's part of an A and a B."""
-        row = column = 0
-        for layer in self.layers:
-            outside, rank = layer.pair()[1].shape
-            yield down[column : column + rank], up[row : row + outside, column : column + rank]
-            row, column = row + outside, column + rank
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many there are, and the width into, out of, and within each."""
+        (within, inside), (outside, _) = (each.shape for each in self.layers[0].pair())
+        return len(self.layers), inside, outside, within
 
     def wear(self, down: torch.Tensor, up: torch.Tensor, beside: Beside) -> None:
-        """Let the network compute with an A and a B."""
-        if self._attention is None:
+        """Let the network compute with an A and a B, of which ``_Kind`` says how they lie."""
+        if self.attention is None:
             self.layers[0].worn = (down, up, beside)
             return
-        weight = self._attention.joined_weight
-        self._attention.together = lambda x: _LowRank.apply(x, weight(), None, down, up, beside)  # type: ignore[no-untyped-call]
+        weight = self.attention.joined_weight
+        self.attention.together = lambda x: _LowRank.apply(x, weight(), None, down, up, beside)  # type: ignore[no-untyped-call]
 
 
-def _together(unet: nn.Module) -> Iterator[tuple[tuple[str, ...], _Together]]:
-    """Yield a U-Net's adapters with their names, in its order; those that an attention joins come together."""
+def _together(unet: nn.Module) -> Iterator[_Together]:
+    """Yield a U-Net's adapters in its order; those that an attention joins come together."""
     names = {layer: name for name, layer in unet.named_modules() if isinstance(layer, LeanLinear)}
     joined: dict[Any, JoinedAttention] = {}
     for attention in attentions(unet):
@@ -201,63 +193,110 @@ def _together(unet: nn.Module) -> Iterator[tuple[tuple[str, ...], _Together]]:
             joined |= dict.fromkeys(layers, attention)
     for layer, name in names.items():
         if layer not in joined:
-            yield (name,), _Together([layer], None)
+            yield _Together((name,), (layer,), None)
         elif layer is (layers := joined[layer].joined())[0]:
-            yield tuple(names[each] for each in layers), _Together(layers, joined[layer])
+            yield _Together(tuple(names[each] for each in layers), tuple(layers), joined[layer])
+
+
+class _Kind:
+    """Adapters of one shape throughout a U-Net, and where they lie in a vector of all: from ``start`` to ``end``.
+
+    There every A (L, N, rank, in) comes before every B (L, N, out, rank), of L groups of N layers computed together.
+    The network computes with A (L, R, in), a group's one below the other, and B (L, N, out, R), a group's along a
+    diagonal, where R is N times the rank, filled up with zeros.
+    """
+
+    def __init__(self, groups: Sequence[_Together], start: int) -> None:
+        self.groups = groups
+        many, self._inside, self._outside, self._rank = groups[0].shape
+        self._sizes = len(groups), many
+        self._half = self._sizes[0] * many * self._rank * self._inside
+        self.start, self.end = start, start + self._half + self._sizes[0] * many * self._rank * self._outside
+        self.scale = groups[0].layers[0].scale
+
+    def stored(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give every A and B of a vector."""
+        downs, ups = torch.tensor_split(vector[self.start : self.end], [self._half])
+        return (
+            downs.view(*self._sizes, self._rank, self._inside),
+            ups.view(*self._sizes, self._outside, self._rank),
+        )
+
+    def pairs(self, vector: torch.Tensor) -> Iterator[tuple[str, LeanLinear, torch.Tensor, torch.Tensor]]:
+        """Give each layer of a vector, with its name, its A and its B."""
+        for group, downs, ups in zip(self.groups, *self.stored(vector), strict=True):
+            yield from zip(group.names, group.layers, downs, ups, strict=True)
+
+    def room(self, like: torch.Tensor, *, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make room for every A and B as the network computes with them."""
+        count, many = self._sizes
+        rank = many * self._rank
+        rank += -rank % MULTIPLE if many > 1 else 0
+        down = like.new_zeros((count, rank, self._inside), dtype=dtype)
+        return down, like.new_zeros((count, many * self._outside, rank), dtype=dtype)
+
+    def laid(self, down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """View what the network computes with as it is stored."""
+        count, many = self._sizes
+        rank = many * self._rank
+        blocks = up[..., :rank].view(count, many, self._outside, many, self._rank)
+        along = blocks.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+        return down[:, :rank].view(count, many, self._rank, self._inside), along
 
 
 class Master:
     """All adapters of a U-Net as one vector, float32, that an optimiser moves in one kernel.
 
     The adapters' own parameters become views of it. The network computes with a copy in its own dtype, B scaled, whose
-    parts are the leaves that gradients are taken of. Where layers are computed together, what lies beside the diagonal
-    is zero and has a scale of zero, so it stays so.
+    parts are the leaves that gradients are taken of.
     """
 
     def __init__(self, unet: nn.Module, *, dtype: torch.dtype) -> None:
-        names, self._groups = zip(*_together(unet), strict=True)
-        self._names = tuple(name for group in names for name in group)
-        self._shapes = [shape for group in self._groups for shape in group.shapes]
-        layers = [layer for group in self._groups for layer in group.layers]
-        like = layers[0].pair()[0].data
-        size = sum(shape.numel() for shape in self._shapes)
-        self.vector = nn.Parameter(like.new_zeros(size))
+        groups: dict[tuple[int, ...], list[_Together]] = {}
+        for each in _together(unet):
+            groups.setdefault(each.shape, []).append(each)
+        self._kinds: list[_Kind] = []
+        for alike in groups.values():
+            self._kinds.append(_Kind(alike, self._kinds[-1].end if self._kinds else 0))
+        like = self._kinds[0].groups[0].layers[0].pair()[0].data
+        self.vector = nn.Parameter(like.new_empty(self._kinds[-1].end))
         self._gradient = torch.zeros_like(self.vector.data)
         self.vector.grad = self._gradient
-        self._scales = torch.zeros_like(self.vector.data)
-        for layer, views, scales in zip(layers, self._pairs(self.vector.data), self._pairs(self._scales), strict=True):
-            for parameter, view, part, scale in zip(layer.pair(), views, scales, (1.0, layer.scale), strict=True):
-                view.copy_(parameter.data)
-                parameter.data = view
-                part.fill_(scale)
-        self._worn = torch.empty_like(self.vector.data, dtype=dtype)
+        for kind in self._kinds:
+            for _, layer, *views in kind.pairs(self.vector.data):
+                for parameter, view in zip(layer.pair(), views, strict=True):
+                    view.copy_(parameter.data)
+                    parameter.data = view
+        self._worn = [kind.room(like, dtype=dtype) for kind in self._kinds]
         self.wear()
-        self.leaves = [part.detach().requires_grad_() for part in self.parts(self._worn)]
-        self._beside = Beside(self.vector.device)
-        for group, down, up in zip(self._groups, self.leaves[::2], self.leaves[1::2], strict=True):
-            group.wear(down, up, self._beside)
-        self.parameters: int = sum(parameter.numel() for layer in layers for parameter in layer.pair())
-
-    def parts(self, vector: torch.Tensor) -> list[torch.Tensor]:
-        """Give a vector of this length as views: A and B of every layer, or of layers together, in their order."""
-        sizes = [shape.numel() for shape in self._shapes]
-        return [part.view(shape) for part, shape in zip(torch.split(vector, sizes), self._shapes, strict=True)]
-
-    def _pairs(self, vector: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Give a vector of this length as views of the adapters' shapes: A and B of every layer, in their order."""
-        parts = self.parts(vector)
-        groups = zip(self._groups, parts[::2], parts[1::2], strict=True)
-        return [pair for group, down, up in groups for pair in group.parts(down, up)]
+        self._beside = Beside(like.device)
+        self.leaves: list[torch.Tensor] = []
+        for kind, (downs, ups) in zip(self._kinds, self._worn, strict=True):
+            for group, down, up in zip(kind.groups, downs, ups, strict=True):
+                leaves = down.detach().requires_grad_(), up.detach().requires_grad_()
+                group.wear(*leaves, self._beside)
+                self.leaves += leaves
 
     def weights(self, vector: torch.Tensor) -> LoraWeights:
         """Give a vector of this length as the adapters' weights, alpha / rank folded into B."""
-        return LoraWeights(dict(zip(self._names, self._pairs(vector * self._scales), strict=True)))
+        return LoraWeights(
+            {name: (down, up * kind.scale) for kind in self._kinds for name, _, down, up in kind.pairs(vector)}
+        )
 
     def wear(self, vector: torch.Tensor | None = None) -> None:
         """Let the network compute with the vector as it is now, or with another one."""
-        self._worn.copy_((self.vector.data if vector is None else vector) * self._scales)
+        for kind, worn in zip(self._kinds, self._worn, strict=True):
+            down, up = kind.stored(self.vector.data if vector is None else vector)
+            for place, given in zip(kind.laid(*worn), (down, up * kind.scale), strict=True):
+                place.copy_(given)
 
     def take(self, gradients: Sequence[torch.Tensor]) -> None:
         """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
         self._beside.wait()
-        self._gradient.copy_(torch.cat([each.flatten() for each in gradients])).mul_(self._scales)
+        left = iter(gradients)
+        for kind in self._kinds:
+            pairs = [(next(left), next(left)) for _ in kind.groups]
+            down, up = kind.stored(self._gradient)
+            for place, given in zip((down, up), kind.laid(*map(torch.stack, zip(*pairs, strict=True))), strict=True):
+                place.copy_(given)
+            up.mul_(kind.scale)

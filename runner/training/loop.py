@@ -157,7 +157,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     @property
     def parameters_trained(self) -> int:
         """Number of weights that are trained."""
-        return self.master.parameters
+        return self.master.vector.numel()
 
     @property
     def steps_made(self) -> int:

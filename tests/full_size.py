@@ -28,6 +28,7 @@ from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
 SHARDS = 7
 """Pickles that the published text encoder comes in."""
 SCENES = ("一个撑船的少女在薄雾的河面上点亮灯笼", "一只白猫坐在船头看星星")
+"""Prompts, taken in turn."""
 
 
 def write_kolors(folder: Path) -> None:
@@ -77,8 +78,8 @@ def _save_pickles(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def write_full_story(folder: Path, *, steps: int, render_steps: int) -> Path:
-    """Write a story of two scenes on six drawn pictures of 1024 x 1024."""
+def write_full_story(folder: Path, *, steps: int, render_steps: int, scenes: int) -> Path:
+    """Write a story on six drawn pictures of 1024 x 1024."""
     pictures = folder / "pictures"
     pictures.mkdir()
     for number in range(6):
@@ -92,43 +93,52 @@ def write_full_story(folder: Path, *, steps: int, render_steps: int) -> Path:
         "lora": {"steps": steps, "rank": 16, "alpha": 4},
         "render": {"steps": render_steps},
         "scores": {"aesthetics": "off", "clip": "off"},
-        "scenes": [{"prompt": prompt, "seed": number} for number, prompt in enumerate(SCENES)],
+        "scenes": [{"prompt": SCENES[number % len(SCENES)], "seed": number} for number in range(scenes)],
     }
     path = folder / "story.yaml"
     path.write_text(yaml.safe_dump(story, allow_unicode=True))
     return path
 
 
-def run_twice(story: Path) -> list[dict[str, Any]]:
-    """Run a story into two folders; returns each run's steps with seconds, memory and facts."""
+def run_into_folders(story: Path, *, times: int) -> list[dict[str, Any]]:
+    """Run a story into several folders; returns each run's steps with seconds, memory and facts."""
     runs = []
-    for name in ("one", "two"):
-        out = story.parent / name
+    for number in range(times):
+        out = story.parent / f"run-{number + 1}"
+        started = time.monotonic()
         subprocess.run([sys.executable, "-m", "runner", "--debug", "run", str(story), "-o", str(out)], check=True)
+        print(f"run in {time.monotonic() - started:.1f} s", flush=True)
         records = [json.loads(path.read_text()) for path in sorted((out / "records").glob("*.json"))]
         runs.append({record["step"]: record for record in records if "step" in record})
     return runs
 
 
 def main() -> None:
-    """Write the checkpoint, run the story twice, and print what it took and whether the bytes agree."""
+    """Write the checkpoint unless it is there, run the story, and print what it took and whether the bytes agree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--render-steps", type=int, default=50)
+    parser.add_argument("--scenes", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=2)
     options = parser.parse_args()
     started = time.monotonic()
-    write_kolors(options.folder / "Kolors")
-    print(f"written in {time.monotonic() - started:.0f} s", flush=True)
-    one, two = run_twice(write_full_story(options.folder, steps=options.steps, render_steps=options.render_steps))
-    for step, record in one.items():
+    if not (options.folder / "Kolors").is_dir():
+        write_kolors(options.folder / "Kolors")
+        print(f"written in {time.monotonic() - started:.0f} s", flush=True)
+    story = write_full_story(
+        options.folder, steps=options.steps, render_steps=options.render_steps, scenes=options.scenes
+    )
+    first, *others = run_into_folders(story, times=options.runs)
+    for step, record in first.items():
         peaks = {kind: peak and round(peak / 2**30, 1) for kind, peak in record["peak_memory_bytes"].items()}
-        print(f"{step:<14} {record['seconds']:>7.1f} s, again {two[step]['seconds']:>7.1f} s, peak GiB {peaks}")
-    print("train:", json.dumps(one["train"]["facts"]))
-    print("numerics:", json.dumps(one["train"]["numerics"]))
-    for step in one:
-        if one[step]["files"] != two[step]["files"]:
-            print(f"{step}: the two runs differ")
+        seconds = ", again ".join(f"{each[step]['seconds']:.1f} s" for each in (first, *others))
+        print(f"{step:<14} {seconds}, peak GiB {peaks}")
+    print("train:", json.dumps(first["train"]["facts"]))
+    print("numerics:", json.dumps(first["train"]["numerics"]))
+    for step in first:
+        if any(first[step]["files"] != each[step]["files"] for each in others):
+            print(f"{step}: the runs differ")
 
 
 if __name__ == "__main__":

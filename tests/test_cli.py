@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.console import Lines
-from runner.cli.stories import SHIPPED
+from runner.cli.stories import SHIPPED, kernel_folder
 from runner.errors import KoloraError
 from runner.hubs.store import Store, Wanted
 from tests.commands import left
@@ -159,6 +159,9 @@ def test_the_cache_is_verified_and_pruned(outside, capsys):
     (outside / "file").write_bytes(b"content")
     kept = store.keep(outside / "file", hashlib.sha256(b"content").hexdigest())
     snapshot = store.settle(Wanted("modelscope", "model", "one/two"), "master", {"a": kept})
+    kernel = kernel_folder() / "digest" / "kernel.so"
+    kernel.parent.mkdir(parents=True)
+    kernel.touch()
     assert left("cache", "verify") == 0
     assert "1 files" in capsys.readouterr().out
     (snapshot.folder / "a").chmod(0o644)
@@ -169,6 +172,33 @@ def test_the_cache_is_verified_and_pruned(outside, capsys):
     assert list(store.snapshots()) == []
     assert left("cache", "prune") == 0
     assert "freed" in capsys.readouterr().out
+    assert kernel.is_file()
+
+
+@pytest.mark.parametrize(("chosen", "kept"), [({}, "cache/triton"), ({"TRITON_CACHE_DIR": "mine"}, "mine")])
+def test_kernels_are_kept_in_the_cache_unless_the_user_says_otherwise(outside, chosen, kept):
+    code = "import os; from runner.cli import main\ntry: main()\nfinally: print(os.environ['TRITON_CACHE_DIR'])"
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_CACHE_DIR"} | chosen
+    told = subprocess.run(
+        [sys.executable, "-c", code, "schema"], env=environment, check=True, capture_output=True, text=True
+    )
+    folder = told.stdout.splitlines()[-1]
+    assert (outside / folder).is_relative_to(outside / kept)
+    assert not (outside / "cache").exists(), "nothing was compiled"
+
+
+def test_kernels_go_with_the_process_where_the_cache_cannot_be_written(outside):
+    (outside / "file").touch()
+    code = (
+        "from runner.cli.stories import kernel_folder; folder = kernel_folder(); (folder / 'kernel.so').touch()\n"
+        "print(folder, oct(folder.stat().st_mode))"
+    )
+    environment = {**os.environ, "KOLORA_CACHE": str(outside / "file"), "TMPDIR": str(outside)}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    folder, mode = told.stdout.split()
+    assert Path(folder).parent == outside
+    assert not Path(folder).exists()
+    assert mode.endswith("700")
 
 
 def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):

@@ -29,7 +29,15 @@ from runner.cli.export import export
 from runner.cli.locks import held_lock, lock_options
 from runner.cli.memory import MEMORY, memory_lines
 from runner.cli.publish import publish
-from runner.cli.stories import Given, cache_folder, check_paths_of, out_folder, read_given, sources_of
+from runner.cli.stories import (
+    Given,
+    cache_folder,
+    check_paths_of,
+    kernel_folder,
+    out_folder,
+    read_given,
+    sources_of,
+)
 from runner.cli.verify import verify_command
 from runner.device import find_device
 from runner.errors import InputAbsent, KoloraError, UsageError
@@ -328,6 +336,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     _quieten()
     _give_way()
+    _keep_kernels()
     code = _exit_code(given)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -342,6 +351,14 @@ def _give_way() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def _keep_kernels() -> None:
+    """Have Triton keep what it compiles, unless the user says otherwise. Read whenever a kernel is first used."""
+    if not os.environ.get("TRITON_CACHE_DIR"):
+        # Without a home or room for a folder there are no kernels, as is told where they are wanted.
+        with contextlib.suppress(RuntimeError, OSError):
+            os.environ["TRITON_CACHE_DIR"] = str(kernel_folder())
 
 
 def _exit_code(given: list[str]) -> int:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +94,20 @@ def cache_folder() -> Path:
     if named:
         return Path(named)
     return CACHE_VOLUME if CACHE_VOLUME.is_dir() else Path.home() / ".cache" / "kolora"
+
+
+def kernel_folder() -> Path:
+    """Choose where compiled kernels are kept: in the cache, else in a folder that goes when this process does.
+
+    Their launchers load into one kind of Python alone, which Triton does not tell apart. No name under TMPDIR is one
+    that others could guess, and put their code there first.
+    """
+    folder = cache_folder().absolute() / "triton" / str(sysconfig.get_config_var("SOABI"))
+    if os.access(next(each for each in (folder, *folder.parents) if os.path.lexists(each)), os.W_OK | os.X_OK):
+        return folder
+    fleeting = tempfile.mkdtemp(prefix="kolora-triton-")
+    atexit.register(shutil.rmtree, fleeting, ignore_errors=True)
+    return Path(fleeting)
 
 
 def _find(name: str) -> Path:

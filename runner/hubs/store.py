@@ -5,6 +5,7 @@ snapshots/DIGEST/        a repository's files under their own names: hard links,
 manifests/HUB/KIND/OWNER/NAME/ASK.json   what an ask came to: the revision and its files; written last
 partial/                 downloads under way, continued after a cut
 locks/                   one a repository, and one that keeps a prune from downloads
+triton/                  compiled kernels; Triton's own, and left alone here
 """
 
 from __future__ import annotations

@@ -201,6 +201,25 @@ def test_kernels_go_with_the_process_where_the_cache_cannot_be_written(outside):
     assert mode.endswith("700")
 
 
+@pytest.mark.parametrize(
+    ("gpus", "compiler", "told"),
+    [
+        (1, sys.executable, "ok   kernels can be compiled"),
+        (1, "gone", "look kernels cannot be compiled: there is no C compiler and no Python.h - apt install gcc"),
+        (0, "gone", None),
+    ],
+)
+def test_the_doctor_looks_for_what_kernels_are_compiled_with(outside, capsys, monkeypatch, gpus, compiler, told):
+    (outside / "Python.h").touch()
+    # The package's own name for it is the command.
+    monkeypatch.setattr(sys.modules["runner.cli.doctor"], "gpu_count", lambda: gpus)
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(outside if compiler != "gone" else outside / "gone"))
+    monkeypatch.setenv("CC", compiler)
+    assert left("doctor") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "kernels" in line]
+    assert [line.startswith(told or "") for line in lines] == [True] * gpus
+
+
 def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):
     assert left("plan", "story", "--memory", "8GiB") == 0
     told = capsys.readouterr().out

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from runner.execute import PACKAGES
 from runner.hubs.checkpoints import KOLORS, POCKET, find_published
 
 SMALL_SHM = 512 * 2**20
+COMPILERS = ("gcc", "clang")
+"""The compilers that Triton looks for where CC names none."""
 
 
 def diagnose() -> Iterator[tuple[bool, str, str]]:
@@ -33,6 +36,13 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
         f"{gpus} NVIDIA GPU(s)" if gpus else "no NVIDIA GPU",
         "Kolors needs one (docker run --gpus all); pocket stories do not",
     )
+    if gpus:
+        missing = " and no ".join(_missing_for_kernels())
+        yield (
+            not missing,
+            f"kernels cannot be compiled: there is no {missing}" if missing else "kernels can be compiled",
+            "apt install gcc libc6-dev python3-dev; torch computes without kernels, slower",
+        )
     yield POCKET.is_dir(), "the pocket checkpoint is there", "install kolora with its data files"
     cache = cache_folder()
     has_kolors = find_published(KOLORS, cache=cache) is not None
@@ -48,3 +58,12 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
     if shm.is_dir():
         size = shutil.disk_usage(shm).total
         yield size >= SMALL_SHM, f"shared memory of {size / 2**20:.0f} MiB", "none needed: kolora loads data in-process"
+
+
+def _missing_for_kernels() -> Iterator[str]:
+    """Yield what Triton would look for in vain when it builds the launchers of its kernels."""
+    named = os.environ.get("CC")
+    if not any(shutil.which(each) for each in ([named] if named else COMPILERS)):
+        yield "C compiler"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        yield "Python.h"

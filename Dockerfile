@@ -4,9 +4,19 @@
 # Behind a proxy with its own authority: --secret id=ca,src=/path/to/ca-bundle.crt
 ARG BASE=debian:bookworm-slim
 
-FROM ${BASE} AS wheels
-ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 UV_LINK_MODE=copy
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv ca-certificates
+FROM ${BASE} AS base
+ENV DEBIAN_FRONTEND=noninteractive
+# Triton builds the launchers of its kernels where they run, for which gcc and libc6-dev are there. Optimising at link
+# time is no part of that, and half of gcc.
+RUN apt-get update -qq && \
+    apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Options::=--path-exclude='*/lto1' -o DPkg::Options::=--path-exclude='*-lto-dump-*' \
+        python3 tini ca-certificates fonts-wqy-microhei gcc libc6-dev && \
+    apt-get clean && rm -rf /var/lib/apt/lists/*
+
+FROM base AS wheels
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 UV_LINK_MODE=copy
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv libpython3-dev
 RUN python3 -m venv /opt/venv
 COPY requirements.lock /tmp/requirements.lock
 # uv is one of the locked packages: it goes in first, because it installs the rest several times faster.
@@ -16,13 +26,18 @@ RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     /opt/venv/bin/pip install -q --no-cache-dir --no-deps --require-hashes -r /tmp/uv.txt && \
     /opt/venv/bin/uv pip install -q --no-cache --python /opt/venv/bin/python --no-deps --require-hashes \
         --compile-bytecode -r /tmp/requirements.lock
+# The driver comes when a container starts, where its engine likes to put it, and often without the name that a linker
+# looks for. So launchers are linked against this: the names of the driver's functions, and no more.
+RUN gcc -E /opt/venv/lib/python3*/site-packages/triton/third_party/cuda/include/cuda.h | \
+    grep -oE '\bcu[A-Z][A-Za-z0-9_]+\(' | sort -u | sed 's/.*/void &void) {}/' > /tmp/cuda.c && \
+    mkdir /opt/driver && gcc -shared -fPIC -Wl,-soname,libcuda.so.1 -o /opt/driver/libcuda.so /tmp/cuda.c
 
-FROM ${BASE}
-ENV DEBIAN_FRONTEND=noninteractive
-RUN apt-get update -qq && \
-    apt-get install -y -qq --no-install-recommends python3 tini ca-certificates fonts-wqy-microhei && \
-    apt-get clean && rm -rf /var/lib/apt/lists/*
+FROM base
 COPY --from=wheels /opt/venv /opt/venv
+COPY --from=wheels /opt/driver /opt/driver
+# Python.h, without the 35 MB of libraries that Debian packs with it.
+COPY --from=wheels /usr/include/python3.11 /usr/include/python3.11
+COPY --from=wheels /usr/include/x86_64-linux-gnu/python3.11 /usr/include/x86_64-linux-gnu/python3.11
 # The rest changes with the code and builds in seconds.
 COPY pyproject.toml README.md LICENSE /opt/kolora/
 COPY runner /opt/kolora/runner
@@ -41,6 +56,7 @@ ENV PYTHONPATH=/opt/kolora \
     TMPDIR=/tmp \
     KOLORA_OUT=/out \
     KOLORA_CACHE=/cache \
+    TRITON_LIBCUDA_PATH=/opt/driver \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /out

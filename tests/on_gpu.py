@@ -126,7 +126,9 @@ def small_part(
 
 
 def check_two(steps: int) -> None:
-    """Compare two GPUs with one that has twice the batch, and time both at full size."""
+    """Time two GPUs and one at full size, and compare two with one that has twice the batch."""
+    rates = {devices: full_rate(devices, steps) for devices in (1, 2)}
+    print(f"samples a second at full size, 4 a step and GPU: {rates}, {rates[2] / rates[1]:.2f} x", flush=True)
     for settings in ({}, {"shapes": 2}, {"dtype": torch.float32, "ema_decay": 0.9}, {"dropout": 0.3}):
         alone = learned(recorded=True, **settings, batch_size=4)
         both = learned(recorded=True, **settings, devices=2)
@@ -135,8 +137,6 @@ def check_two(steps: int) -> None:
         same = digest(resumed) == digest(both) == digest(learned(recorded=True, **settings, devices=2))
         print(f"two GPUs {settings}: losses differ from one's with twice the batch by {worst:.1e}, ", end="")
         print(f"resumed {resumed.resumed_at} and repeated runs {'the same' if same else 'DIFFERENT'} bytes", flush=True)
-    rates = {devices: full_rate(devices, steps) for devices in (1, 2)}
-    print(f"samples a second at full size, 4 a step and GPU: {rates}, {rates[2] / rates[1]:.2f} x", flush=True)
 
 
 def full_rate(devices: int, steps: int) -> float:

@@ -33,22 +33,28 @@ log = logging.getLogger(__name__)
 
 def usable(x: torch.Tensor) -> bool:
     """Whether the kernels compute on such tensors."""
-    return x.is_cuda and works(x.dtype, x.device.index or 0)
+    return x.is_cuda and _works(x.dtype, x.device.index)
+
+
+def works(dtype: torch.dtype) -> bool:
+    """Whether the kernels compute in a dtype on the current card; says why where they do not, once."""
+    return torch.cuda.is_available() and _works(dtype, torch.cuda.current_device())
 
 
 @cache
-def works(dtype: torch.dtype, device: int = 0) -> bool:
-    """Try every kernel on a card; says why where they will not be used.
+def _works(dtype: torch.dtype, card: int) -> bool:
+    """Try every kernel on a card.
 
     Nothing is trained in float16, so no gradients are tried in it, nor made ready.
     """
-    if not HAS_KERNELS or dtype not in (*HALF, torch.float32) or not torch.cuda.is_available():
+    if not HAS_KERNELS or dtype not in (*HALF, torch.float32):
         return False
-    if torch.cuda.get_device_capability(device) < CAPABILITY:
+    if torch.cuda.get_device_capability(card) < CAPABILITY:
         return False
+    place = torch.device("cuda", card)
     try:
-        with torch.inference_mode(False), torch.set_grad_enabled(True):
-            apart = [difference(work, shapes, dtype, device) for work, shapes in trials(dtype)]
+        with torch.cuda.device(place), torch.inference_mode(False), torch.set_grad_enabled(True):
+            apart = [difference(work, shapes, dtype, place) for work, shapes in trials(dtype)]
     except Exception as problem:  # whatever a compiler, or its absence, may say: torch computes without it
         log.warning("computing without Triton's kernels, so slower: %s", str(problem).strip().partition("\n")[0])
         return False
@@ -83,14 +89,14 @@ def trials(dtype: torch.dtype) -> Sequence[tuple[Work, Shapes]]:
     return (*everywhere, *attending) if dtype in HALF else everywhere
 
 
-def difference(work: Work, shapes: Shapes, dtype: torch.dtype, device: int) -> float:
+def difference(work: Work, shapes: Shapes, dtype: torch.dtype, place: torch.device) -> float:
     """Give how far results and gradients are from torch's on the CPU in float32, at most, as a share of their norm."""
     chance = torch.Generator().manual_seed(0)
     given = [torch.randn(shape, generator=chance).to(dtype) for shape in shapes]
     slope: torch.Tensor | None = None
     found: list[list[torch.Tensor]] = []
-    for place, kind in ((torch.device("cpu"), torch.float32), (torch.device("cuda", device), dtype)):
-        inputs = [each.to(place, kind, copy=True).requires_grad_() for each in given]
+    for where, kind in ((torch.device("cpu"), torch.float32), (place, dtype)):
+        inputs = [each.to(where, kind, copy=True).requires_grad_() for each in given]
         y = work(*inputs)
         slope = torch.randn(y.shape, generator=chance).to(dtype) if slope is None else slope
         learns = dtype != torch.float16

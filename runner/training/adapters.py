@@ -277,6 +277,11 @@ class Master:
                 group.wear(*leaves, self._beside)
                 self.leaves += leaves
 
+    @property
+    def layout(self) -> str:
+        """Say how the vector is laid out: processes that average theirs must have the same."""
+        return ", ".join(f"{len(kind.groups)} of {kind.groups[0].shape}" for kind in self._kinds)
+
     def weights(self, vector: torch.Tensor) -> LoraWeights:
         """Give a vector of this length as the adapters' weights, alpha / rank folded into B."""
         return LoraWeights(

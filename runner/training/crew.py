@@ -64,6 +64,19 @@ class Crew(SingleDeviceStrategy):  # type: ignore[misc]
             self.check()
             time.sleep(PAUSE)
 
+    def agree(self, what: str, value: str) -> None:
+        """See that every process has the same value. The leader raises DeviceUnusable when one has another."""
+        self._store.set(f"{what}/{self.rank}", value)
+        self.meet(f"agreed on {what}")
+        for rank in range(self.size) if self.leads else ():
+            theirs = self._store.get(f"{what}/{rank}").decode()
+            if theirs != value:
+                raise DeviceUnusable(
+                    f"of {self.size} processes that train together, process {rank + 1} has other {what}: {theirs}, "
+                    f"the first {value}",
+                    hint="set lora.devices to 1",
+                )
+
     @property
     def leads(self) -> bool:
         """Whether this process saves, stops and tells."""

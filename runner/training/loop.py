@@ -138,6 +138,8 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._steps: dict[torch.Size, Work] = {}
         self._pool = shared_memory(self.master.vector.device)
         self.optimiser = Optimiser(self.master.vector, lora)
+        if crew is not None:
+            crew.agree("adapters", self.master.layout)
 
     @property
     def unet(self) -> nn.Module:

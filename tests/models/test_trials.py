@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from runner.models import trials
-from runner.models.trials import difference, usable, works
+from runner.models.trials import TOLERANCE, _works, difference, usable, works
 
 
 @pytest.fixture
@@ -15,10 +16,12 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let there be a card with kernels; what is tried on it is computed here."""
     monkeypatch.setattr(trials, "HAS_KERNELS", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (9, 0))
-    works.cache_clear()
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    _works.cache_clear()
     yield
-    works.cache_clear()
+    _works.cache_clear()
 
 
 def test_a_cpu_has_none() -> None:
@@ -27,11 +30,12 @@ def test_a_cpu_has_none() -> None:
 
 @pytest.mark.usefixtures("card")
 def test_they_are_used_where_every_one_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[torch.dtype] = []
-    monkeypatch.setattr(trials, "difference", lambda _work, _shapes, dtype, _device: tried.append(dtype) or 0.001)
+    tried: list[object] = []
+    monkeypatch.setattr(trials, "difference", lambda _work, _shapes, *where: tried.append(where) or 0.001)
     assert works(torch.bfloat16)
     assert works(torch.bfloat16)
-    assert tried == [torch.bfloat16] * len(trials.trials(torch.bfloat16)), "tried once, not every time"
+    here = torch.bfloat16, torch.device("cuda", 1)
+    assert tried == [here] * len(trials.trials(torch.bfloat16)), "on the current card, once, not every time"
     assert not works(torch.float64)
 
 
@@ -62,20 +66,16 @@ def test_a_compiler_that_is_not_there_is_told_and_none_is_used(
 
 @pytest.mark.usefixtures("card")
 def test_older_cards_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     assert not works(torch.float16)
 
 
-@pytest.fixture
-def card_is_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = torch.device
-    monkeypatch.setattr(trials.torch, "device", lambda *names: real("cpu") if names[0] == "cuda" else real(*names))
+CPU = torch.device("cpu")
 
 
-@pytest.mark.usefixtures("card_is_this_cpu")
-@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 0.0), (torch.bfloat16, trials.TOLERANCE)])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 0.0), (torch.bfloat16, TOLERANCE)])
 def test_what_is_tried_leaves_room_for_rounding_and_no_more(dtype: torch.dtype, most: float) -> None:
-    found = [difference(work, shapes, dtype, 0) for work, shapes in trials.trials(dtype)]
+    found = [difference(work, shapes, dtype, CPU) for work, shapes in trials.trials(dtype)]
     assert max(found) <= most
     assert min(found) > most / 20 or most == 0
 
@@ -92,7 +92,6 @@ class Doubled(torch.autograd.Function):
         return 3 * slope if slope.dtype == torch.bfloat16 else 2 * slope
 
 
-@pytest.mark.usefixtures("card_is_this_cpu")
 def test_the_difference_is_of_gradients_too() -> None:
-    assert difference(Doubled.apply, ((4, 4),), torch.bfloat16, 0) == pytest.approx(0.5, rel=0.01)
-    assert difference(Doubled.apply, ((4, 4),), torch.float32, 0) == 0.0
+    assert difference(Doubled.apply, ((4, 4),), torch.bfloat16, CPU) == pytest.approx(0.5, rel=0.01)
+    assert difference(Doubled.apply, ((4, 4),), torch.float32, CPU) == 0.0

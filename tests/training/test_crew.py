@@ -61,6 +61,15 @@ def test_a_process_that_ends_before_its_time_says_why(tmp_path: Path) -> None:
     assert not torch.distributed.is_initialized()
 
 
+def test_processes_whose_adapters_lie_otherwise_are_told(tmp_path: Path) -> None:
+    mine, theirs = lora(devices=2), lora(devices=2, target_modules=("to_q",))
+    with (
+        pytest.raises(DeviceUnusable, match=r"process 2 has other adapters: 1 of .*, the first"),
+        gather(2, partial(take_part, tmp_path, theirs), device="cpu") as crew,
+    ):
+        train(SmallNet(), SCHEDULE, examples(), mine, state=tmp_path, tick=go_on, crew=crew)
+
+
 def test_more_devices_than_there_are_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (

@@ -60,6 +60,13 @@ SMALL_SETTINGS: tuple[dict[str, Any], ...] = (
     {"spoilt": True, "batch_size": 1, "ema_decay": 0.9},
 )
 """What the recorded step is tried with."""
+TWO_SETTINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"dtype": torch.float32, "ema_decay": 0.9},
+    {"shapes": 2},
+    {"dropout": 0.3},
+)
+"""What two GPUs are tried with; with dropout each drops what it likes."""
 
 
 def examples(known: dict[str, dict[str, Any]], *, size: int, shapes: int = 1, spoilt: bool = False) -> Examples:
@@ -129,7 +136,7 @@ def check_two(steps: int) -> None:
     """Time two GPUs and one at full size, and compare two with one that has twice the batch."""
     rates = {devices: full_rate(devices, steps) for devices in (1, 2)}
     print(f"samples a second at full size, 4 a step and GPU: {rates}, {rates[2] / rates[1]:.2f} x", flush=True)
-    for settings in ({}, {"shapes": 2}, {"dtype": torch.float32, "ema_decay": 0.9}, {"dropout": 0.3}):
+    for settings in TWO_SETTINGS:
         alone = learned(recorded=True, **settings, batch_size=4)
         both = learned(recorded=True, **settings, devices=2)
         worst = max(abs(a - b) / b for a, b in zip(both.losses, alone.losses, strict=True))

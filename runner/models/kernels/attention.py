@@ -6,7 +6,8 @@ are the same every time.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import torch
 import triton
@@ -190,8 +191,20 @@ def attend_gradient(
     )
     given = (q, k, v, dy, lse, delta)
     sizes = (width**-0.5, heads, queries, keys, *_strides(q, k, v))
-    grid = (triton.cdiv(keys, by_keys["KEYS"]), batch * heads)
-    _by_keys[grid](*given, dk, dv, *sizes, WIDTH=width, **by_keys)
+    # Both at once: one alone leaves part of the card idle, above all where a text's few keys are many pixels'.
+    cuda = cast(Any, torch.cuda)
+    beside = _beside(q.device)
+    beside.wait_stream(cuda.current_stream())
+    with cuda.stream(beside):
+        grid = (triton.cdiv(keys, by_keys["KEYS"]), batch * heads)
+        _by_keys[grid](*given, dk, dv, *sizes, WIDTH=width, **by_keys)
     grid = (triton.cdiv(queries, by_queries["QUERIES"]), batch * heads)
     even = keys % by_queries["KEYS"] == 0
     _by_queries[grid](*given, dq, *sizes, WIDTH=width, EVEN=even, **by_queries)
+    cuda.current_stream().wait_stream(beside)
+
+
+@cache
+def _beside(device: torch.device) -> Any:
+    """Give a second stream of a card."""
+    return cast(Any, torch.cuda).Stream(device)

@@ -31,7 +31,7 @@ from runner.models.schedule import NoiseSchedule
 from runner.models.streaming import stream, text_pieces, unet_pieces
 from runner.models.strips import decode_in_strips, encode_in_strips
 from runner.models.tokenizer import Tokenizer
-from runner.models.weights import load_part, read_config
+from runner.models.weights import HALF, load_part, read_ahead, read_config
 
 T = TypeVar("T")
 FOLDERS = ("text_encoder", "unet", "vae", "scheduler")
@@ -207,6 +207,8 @@ class Parts:
         if way.streamed:
             # Its weights stay in the files, mapped: a copy that cannot be swapped out would fill the CPU's memory.
             stream(encoder, text_pieces(encoder), device=torch.device(self.device), room=way.room, pinned=False)
+        for part in ("vae", "unet"):
+            read_ahead(self.checkpoint / part, half=part == "unet" and self.dtype in HALF)
         return encoder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
 def _variant(paths: list[Path], *, half: bool) -> Path:
     fitting = [path for path in paths if (".fp16" in path.name) == half]
     return (fitting or paths)[0]
+
+
+def read_ahead(folder: Path, *, half: bool) -> None:
+    """Ask the system to bring a part's weights from the disk while others compute, where it can be asked."""
+    for path in weight_files(folder, half=half) if hasattr(os, "posix_fadvise") else ():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def read_weights(files: tuple[Path, ...], *, device: str) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:

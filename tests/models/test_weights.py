@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 
 from runner.errors import InputAbsent
 from runner.models.layout import write_shards
-from runner.models.weights import load_part, read_config, read_weights, weight_files
+from runner.models.weights import load_part, read_ahead, read_config, read_weights, weight_files
 from tests.tensors import same
 
 Weights = Mapping[str, torch.Tensor]
@@ -201,3 +202,19 @@ def test_weights_are_read_one_at_a_time(folder: Path) -> None:
     write_sharded(folder, weights())
     names = [name for name, _ in read_weights(weight_files(folder, half=False), device="cpu")]
     assert sorted(names) == sorted(weights())
+
+
+def test_reading_ahead_asks_for_the_files_that_will_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def advise(file: int, start: int, length: int, advice: int) -> None:
+        assert (start, length) == (0, 0), "all of it"
+        asked.append((Path(f"/proc/self/fd/{file}").resolve().name, advice))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise, raising=False)
+    for name in ("model.safetensors", "model.fp16.safetensors"):
+        save_file({"weight": torch.zeros(1)}, folder / name)
+    read_ahead(folder, half=True)
+    read_ahead(folder, half=False)
+    assert [name for name, _ in asked] == ["model.fp16.safetensors", "model.safetensors"]
+    assert {advice for _, advice in asked} == {os.POSIX_FADV_WILLNEED}

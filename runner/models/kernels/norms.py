@@ -15,13 +15,14 @@ SIZES = ["width", "groups", "tiles"]
 
 
 @triton.jit
-def _tile(row, tile, block, pixels, channels, PIXELS: tl.constexpr, CHANNELS: tl.constexpr):
-    """Say where a tile of pixels and channels lies, which of it exists, and its channels."""
-    pixel = tile * PIXELS + tl.arange(0, PIXELS)
-    channel = block * CHANNELS + tl.arange(0, CHANNELS)
+def _tile(pixels, channels, PIXELS: tl.constexpr, CHANNELS: tl.constexpr):
+    """Say where this program's tile of pixels and channels lies, which of it exists, its channels and its row."""
+    row = tl.program_id(2)
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = tl.expand_dims(pixel < pixels, 1) & tl.expand_dims(channel < channels, 0)
     place = row.to(tl.int64) * pixels * channels + tl.expand_dims(pixel, 1) * channels + tl.expand_dims(channel, 0)
-    return place, inside, channel
+    return place, inside, channel, row
 
 
 @triton.jit
@@ -29,90 +30,76 @@ def _moments(
     x, added, means, squares, pixels, channels, ADDS: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr
 ):
     """Write every channel's mean over a tile of pixels, and the sum of its squared deviations from it."""
-    tile, block, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    place, inside, channel = _tile(row, tile, block, pixels, channels, PIXELS, CHANNELS)
+    place, inside, channel, row = _tile(pixels, channels, PIXELS, CHANNELS)
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.sum(value, 0) / tl.minimum(PIXELS, pixels - tile * PIXELS)
+    mean = tl.sum(value, 0) / tl.minimum(PIXELS, pixels - tl.program_id(0) * PIXELS)
     deviation = tl.where(inside, value - tl.expand_dims(mean, 0), 0.0)
     if ADDS:
         mean += tl.load(added + row * channels + channel, mask=channel < channels, other=0.0).to(tl.float32)
-    at = (row * tl.num_programs(0) + tile) * channels + channel
+    at = (row * tl.num_programs(0) + tl.program_id(0)) * channels + channel
     tl.store(means + at, mean, mask=channel < channels)
     tl.store(squares + at, tl.sum(deviation * deviation, 0), mask=channel < channels)
 
 
+@triton.jit
+def _some(first, pixels, channels, tiles, width, PIXELS: tl.constexpr, TILES: tl.constexpr, WIDTH: tl.constexpr):
+    """Say where some tiles' numbers of this program's group lie, which exist, and how many pixels each tile has."""
+    tile, lane = first + tl.arange(0, TILES), tl.arange(0, WIDTH)
+    inside = tl.expand_dims(tile < tiles, 1) & tl.expand_dims(lane < width, 0)
+    at = tl.expand_dims((tl.program_id(1) * tiles + tile) * channels, 1)
+    at += tl.expand_dims(tl.program_id(0) * width + lane, 0)
+    return at, inside, tl.expand_dims(tl.minimum(PIXELS, pixels - tile * PIXELS), 1)
+
+
 @triton.jit(do_not_specialize=SIZES)
 def _combine_moments(
-    means,
-    squares,
-    mean_of,
-    scale_of,
-    pixels,
-    channels,
-    tiles,
-    width,
-    eps,
-    PIXELS: tl.constexpr,
-    TILES: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
+    means, squares, mean_of, scale_of, pixels, channels, tiles, width, eps,
+    PIXELS: tl.constexpr, TILES: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """Make one group's mean and 1 / standard deviation of its channels' moments in all tiles."""
-    group, row = tl.program_id(0), tl.program_id(1)
-    lane = tl.arange(0, WIDTH)
-    channel = group * width + lane
+    elements = pixels * width
     summed = tl.zeros([TILES, WIDTH], dtype=tl.float32)
     for first in range(0, tiles, TILES):
-        tile = first + tl.arange(0, TILES)
-        inside = tl.expand_dims(tile < tiles, 1) & tl.expand_dims(lane < width, 0)
-        at = tl.expand_dims((row * tiles + tile) * channels, 1) + tl.expand_dims(channel, 0)
-        count = tl.expand_dims(tl.minimum(PIXELS, pixels - tile * PIXELS), 1)
+        at, inside, count = _some(first, pixels, channels, tiles, width, PIXELS, TILES, WIDTH)
         summed += tl.load(means + at, mask=inside, other=0.0) * count
-    elements = pixels * width
     mean = tl.sum(tl.sum(summed, 1), 0) / elements
     spread = tl.zeros([TILES, WIDTH], dtype=tl.float32)
     for first in range(0, tiles, TILES):
-        tile = first + tl.arange(0, TILES)
-        inside = tl.expand_dims(tile < tiles, 1) & tl.expand_dims(lane < width, 0)
-        at = tl.expand_dims((row * tiles + tile) * channels, 1) + tl.expand_dims(channel, 0)
-        count = tl.expand_dims(tl.minimum(PIXELS, pixels - tile * PIXELS), 1)
+        at, inside, count = _some(first, pixels, channels, tiles, width, PIXELS, TILES, WIDTH)
         apart = tl.load(means + at, mask=inside, other=0.0) - mean
         spread += tl.where(inside, tl.load(squares + at, mask=inside, other=0.0) + apart * apart * count, 0.0)
     variance = tl.sum(tl.sum(spread, 1), 0) / elements
-    at = row * tl.num_programs(0) + group
+    at = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     tl.store(mean_of + at, mean)
     tl.store(scale_of + at, 1 / tl.sqrt(variance + eps))
 
 
+@triton.jit
+def _known(added, mean_of, scale_of, weight, bias, channel, row, channels, width, groups, ADDS: tl.constexpr):
+    """Load what a tile's channels are normalised with: mean less what is added, scale, weight and bias, as one row."""
+    exists = channel < channels
+    group = row * groups + channel // width
+    mean = tl.load(mean_of + group, mask=exists, other=0.0)
+    if ADDS:
+        mean -= tl.load(added + row * channels + channel, mask=exists, other=0.0).to(tl.float32)
+    scale = tl.load(scale_of + group, mask=exists, other=0.0)
+    factor = tl.load(weight + channel, mask=exists, other=0.0).to(tl.float32)
+    shift = tl.load(bias + channel, mask=exists, other=0.0).to(tl.float32)
+    return tl.expand_dims(mean, 0), tl.expand_dims(scale, 0), tl.expand_dims(factor, 0), tl.expand_dims(shift, 0)
+
+
 @triton.jit(do_not_specialize=SIZES)
 def _normalise(
-    x,
-    added,
-    mean_of,
-    scale_of,
-    weight,
-    bias,
-    y,
-    pixels,
-    channels,
-    width,
-    groups,
-    ADDS: tl.constexpr,
-    SILU: tl.constexpr,
-    PIXELS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
+    x, added, mean_of, scale_of, weight, bias, y, pixels, channels, width, groups,
+    ADDS: tl.constexpr, SILU: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
     """Write the normalised tile, perhaps through SiLU."""
-    row = tl.program_id(2)
-    place, inside, channel = _tile(row, tl.program_id(0), tl.program_id(1), pixels, channels, PIXELS, CHANNELS)
-    known = channel < channels
+    place, inside, channel, row = _tile(pixels, channels, PIXELS, CHANNELS)
+    mean, scale, factor, shift = _known(
+        added, mean_of, scale_of, weight, bias, channel, row, channels, width, groups, ADDS
+    )
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.load(mean_of + row * groups + channel // width, mask=known, other=0.0)
-    scale = tl.load(scale_of + row * groups + channel // width, mask=known, other=0.0)
-    if ADDS:
-        mean -= tl.load(added + row * channels + channel, mask=known, other=0.0).to(tl.float32)
-    scale *= tl.load(weight + channel, mask=known, other=0.0).to(tl.float32)
-    shift = tl.load(bias + channel, mask=known, other=0.0).to(tl.float32) - mean * scale
-    value = value * tl.expand_dims(scale, 0) + tl.expand_dims(shift, 0)
+    value = value * (scale * factor) + (shift - mean * (scale * factor))
     if SILU:
         value *= tl.sigmoid(value)
     tl.store(y + place, value.to(y.dtype.element_ty), mask=inside)
@@ -120,35 +107,17 @@ def _normalise(
 
 @triton.jit
 def _slopes(
-    x,
-    dy,
-    added,
-    mean_of,
-    scale_of,
-    weight,
-    bias,
-    place,
-    inside,
-    channel,
-    row,
-    channels,
-    width,
-    groups,
-    ADDS: tl.constexpr,
-    SILU: tl.constexpr,
-):
+    x, dy, added, mean_of, scale_of, weight, bias, place, inside, channel, row, channels, width, groups,
+    ADDS: tl.constexpr, SILU: tl.constexpr,
+):  # fmt: skip
     """Give a tile's normalised values, the gradient that reaches them, and the scale that made them."""
-    known = channel < channels
-    mean = tl.load(mean_of + row * groups + channel // width, mask=known, other=0.0)
-    scale = tl.load(scale_of + row * groups + channel // width, mask=known, other=0.0)
-    if ADDS:
-        mean -= tl.load(added + row * channels + channel, mask=known, other=0.0).to(tl.float32)
-    value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-    value = (value - tl.expand_dims(mean, 0)) * tl.expand_dims(scale, 0)
-    factor = tl.expand_dims(tl.load(weight + channel, mask=known, other=0.0).to(tl.float32), 0)
+    mean, scale, factor, shift = _known(
+        added, mean_of, scale_of, weight, bias, channel, row, channels, width, groups, ADDS
+    )
+    value = (tl.load(x + place, mask=inside, other=0.0).to(tl.float32) - mean) * scale
     slope = tl.load(dy + place, mask=inside, other=0.0).to(tl.float32)
     if SILU:
-        z = value * factor + tl.expand_dims(tl.load(bias + channel, mask=known, other=0.0).to(tl.float32), 0)
+        z = value * factor + shift
         gate = tl.sigmoid(z)
         slope *= gate * (1 + z * (1 - gate))
     return value, slope * factor, scale
@@ -156,66 +125,32 @@ def _slopes(
 
 @triton.jit(do_not_specialize=SIZES)
 def _sum_slopes(
-    x,
-    dy,
-    added,
-    mean_of,
-    scale_of,
-    weight,
-    bias,
-    sums,
-    products,
-    pixels,
-    channels,
-    width,
-    groups,
-    ADDS: tl.constexpr,
-    SILU: tl.constexpr,
-    PIXELS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
+    x, dy, added, mean_of, scale_of, weight, bias, sums, products, pixels, channels, width, groups,
+    ADDS: tl.constexpr, SILU: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
     """Write every channel's sum of gradients over a tile, and of gradients times normalised values."""
-    tile, row = tl.program_id(0), tl.program_id(2)
-    place, inside, channel = _tile(row, tile, tl.program_id(1), pixels, channels, PIXELS, CHANNELS)
+    place, inside, channel, row = _tile(pixels, channels, PIXELS, CHANNELS)
     value, slope, _ = _slopes(
-        x,
-        dy,
-        added,
-        mean_of,
-        scale_of,
-        weight,
-        bias,
-        place,
-        inside,
-        channel,
-        row,
-        channels,
-        width,
-        groups,
-        ADDS,
-        SILU,
+        x, dy, added, mean_of, scale_of, weight, bias, place, inside, channel, row, channels, width, groups, ADDS, SILU
     )
-    at = (row * tl.num_programs(0) + tile) * channels + channel
+    at = (row * tl.num_programs(0) + tl.program_id(0)) * channels + channel
     tl.store(sums + at, tl.sum(slope, 0), mask=channel < channels)
     tl.store(products + at, tl.sum(slope * value, 0), mask=channel < channels)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def _combine_slopes(
-    sums, products, sum_of, product_of, pixels, channels, tiles, width, TILES: tl.constexpr, WIDTH: tl.constexpr
-):
+    sums, products, sum_of, product_of, pixels, channels, tiles, width,
+    PIXELS: tl.constexpr, TILES: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """Make one group's means of what ``_sum_slopes`` wrote."""
-    group, row = tl.program_id(0), tl.program_id(1)
-    lane = tl.arange(0, WIDTH)
     one = tl.zeros([TILES, WIDTH], dtype=tl.float32)
     other = tl.zeros([TILES, WIDTH], dtype=tl.float32)
     for first in range(0, tiles, TILES):
-        tile = first + tl.arange(0, TILES)
-        inside = tl.expand_dims(tile < tiles, 1) & tl.expand_dims(lane < width, 0)
-        at = tl.expand_dims((row * tiles + tile) * channels, 1) + tl.expand_dims(group * width + lane, 0)
+        at, inside, _ = _some(first, pixels, channels, tiles, width, PIXELS, TILES, WIDTH)
         one += tl.load(sums + at, mask=inside, other=0.0)
         other += tl.load(products + at, mask=inside, other=0.0)
-    at = row * tl.num_programs(0) + group
+    at = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     elements = pixels * width
     tl.store(sum_of + at, tl.sum(tl.sum(one, 1), 0) / elements)
     tl.store(product_of + at, tl.sum(tl.sum(other, 1), 0) / elements)
@@ -223,77 +158,41 @@ def _combine_slopes(
 
 @triton.jit(do_not_specialize=SIZES)
 def _descend(
-    x,
-    dy,
-    added,
-    mean_of,
-    scale_of,
-    weight,
-    bias,
-    sum_of,
-    product_of,
-    dx,
-    pixels,
-    channels,
-    width,
-    groups,
-    ADDS: tl.constexpr,
-    SILU: tl.constexpr,
-    PIXELS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
+    x, dy, added, mean_of, scale_of, weight, bias, sum_of, product_of, dx, pixels, channels, width, groups,
+    ADDS: tl.constexpr, SILU: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
     """Write the gradient of the input."""
-    row = tl.program_id(2)
-    place, inside, channel = _tile(row, tl.program_id(0), tl.program_id(1), pixels, channels, PIXELS, CHANNELS)
+    place, inside, channel, row = _tile(pixels, channels, PIXELS, CHANNELS)
     value, slope, scale = _slopes(
-        x,
-        dy,
-        added,
-        mean_of,
-        scale_of,
-        weight,
-        bias,
-        place,
-        inside,
-        channel,
-        row,
-        channels,
-        width,
-        groups,
-        ADDS,
-        SILU,
+        x, dy, added, mean_of, scale_of, weight, bias, place, inside, channel, row, channels, width, groups, ADDS, SILU
     )
-    at = row * groups + channel // width
-    mean_slope = tl.expand_dims(tl.load(sum_of + at, mask=channel < channels, other=0.0), 0)
-    mean_product = tl.expand_dims(tl.load(product_of + at, mask=channel < channels, other=0.0), 0)
-    slope = (slope - mean_slope - value * mean_product) * tl.expand_dims(scale, 0)
+    group = row * groups + channel // width
+    mean_slope = tl.expand_dims(tl.load(sum_of + group, mask=channel < channels, other=0.0), 0)
+    mean_product = tl.expand_dims(tl.load(product_of + group, mask=channel < channels, other=0.0), 0)
+    slope = (slope - mean_slope - value * mean_product) * scale
     tl.store(dx + place, slope.to(dx.dtype.element_ty), mask=inside)
-
-
-def _power(number: int) -> int:
-    return 1 << (number - 1).bit_length()
 
 
 class _Shape:
     """How a picture's features are cut into tiles, and the grids of programs that follow."""
 
     def __init__(self, x: torch.Tensor, groups: int) -> None:
-        self.rows, self.channels, height, width = x.shape
-        self.pixels = height * width
+        self.rows, channels, height, width = x.shape
         self.groups = groups
-        self.width = self.channels // groups
-        self.tiles = triton.cdiv(self.pixels, PIXELS)
-        self.grid = (self.tiles, triton.cdiv(self.channels, CHANNELS), self.rows)
+        self.tiles = triton.cdiv(height * width, PIXELS)
+        self.grid = (self.tiles, triton.cdiv(channels, CHANNELS), self.rows)
+        self.sizes = (height * width, channels, channels // groups, groups)
+        self.tiled = (height * width, channels, self.tiles, channels // groups)
         # The same for every width of Kolors, so that one kernel serves them all.
-        self.lanes = max(128, _power(self.width))
+        self.cut = {"PIXELS": PIXELS, "TILES": TILES, "WIDTH": max(128, _power(channels // groups))}
 
-    def parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def parts(self, x: torch.Tensor) -> torch.Tensor:
         """Make room for two numbers of every channel in every tile."""
-        return tuple(x.new_empty((2, self.rows, self.tiles, self.channels), dtype=torch.float32))
+        return x.new_empty((2, self.rows, self.tiles, x.shape[1]), dtype=torch.float32)
 
-    def wholes(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def wholes(self, x: torch.Tensor) -> torch.Tensor:
         """Make room for two numbers of every group."""
-        return tuple(x.new_empty((2, self.rows, self.groups), dtype=torch.float32))
+        return x.new_empty((2, self.rows, self.groups), dtype=torch.float32)
 
 
 def group_norm(
@@ -312,40 +211,13 @@ def group_norm(
     and 1 / standard deviation, float32.
     """
     shape = _Shape(x, groups)
-    (means, squares), (mean_of, scale_of) = shape.parts(x), shape.wholes(x)
+    parts, (mean_of, scale_of) = shape.parts(x), shape.wholes(x)
     y = torch.empty_like(x)
     cut = {"PIXELS": PIXELS, "CHANNELS": CHANNELS, "ADDS": added is not None}
     given = x if added is None else added
-    _moments[shape.grid](x, given, means, squares, shape.pixels, shape.channels, **cut)
-    _combine_moments[(groups, shape.rows)](
-        means,
-        squares,
-        mean_of,
-        scale_of,
-        shape.pixels,
-        shape.channels,
-        shape.tiles,
-        shape.width,
-        eps,
-        PIXELS=PIXELS,
-        TILES=TILES,
-        WIDTH=shape.lanes,
-    )
-    _normalise[shape.grid](
-        x,
-        given,
-        mean_of,
-        scale_of,
-        weight,
-        bias,
-        y,
-        shape.pixels,
-        shape.channels,
-        shape.width,
-        groups,
-        SILU=silu,
-        **cut,
-    )
+    _moments[shape.grid](x, given, *parts, *shape.sizes[:2], **cut)
+    _combine_moments[groups, shape.rows](*parts, mean_of, scale_of, *shape.tiled, eps, **shape.cut)
+    _normalise[shape.grid](x, given, mean_of, scale_of, weight, bias, y, *shape.sizes, SILU=silu, **cut)
     return y, mean_of, scale_of
 
 
@@ -362,26 +234,18 @@ def group_norm_gradient(
 ) -> torch.Tensor:
     """Give the gradient of ``group_norm``'s x, from its y's and what it returned; dy channels last, like x."""
     shape = _Shape(x, mean_of.shape[1])
-    (sums, products), (sum_of, product_of) = shape.parts(x), shape.wholes(x)
+    parts, wholes = shape.parts(x), shape.wholes(x)
     dx = torch.empty_like(x)
     cut = {"PIXELS": PIXELS, "CHANNELS": CHANNELS, "ADDS": added is not None, "SILU": silu}
     known = (x, dy, x if added is None else added, mean_of, scale_of, weight, bias)
-    sizes = (shape.pixels, shape.channels, shape.width, shape.groups)
-    _sum_slopes[shape.grid](*known, sums, products, *sizes, **cut)
-    _combine_slopes[(shape.groups, shape.rows)](
-        sums,
-        products,
-        sum_of,
-        product_of,
-        shape.pixels,
-        shape.channels,
-        shape.tiles,
-        shape.width,
-        TILES=TILES,
-        WIDTH=shape.lanes,
-    )
-    _descend[shape.grid](*known, sum_of, product_of, dx, *sizes, **cut)
+    _sum_slopes[shape.grid](*known, *parts, *shape.sizes, **cut)
+    _combine_slopes[shape.groups, shape.rows](*parts, *wholes, *shape.tiled, **shape.cut)
+    _descend[shape.grid](*known, *wholes, dx, *shape.sizes, **cut)
     return dx
+
+
+def _power(number: int) -> int:
+    return 1 << (number - 1).bit_length()
 
 
 @triton.jit
@@ -441,21 +305,9 @@ def layer_norm(
     total = x if added is None else torch.empty_like(x)
     y = torch.empty_like(x)
     mean_of, scale_of = x.new_empty((2, rows), dtype=torch.float32)
-    block = _power(channels)
-    _layer_norm[(rows,)](
-        x,
-        x if added is None else added,
-        weight,
-        bias,
-        total,
-        y,
-        mean_of,
-        scale_of,
-        channels,
-        eps,
-        ADDS=added is not None,
-        BLOCK=block,
-    )
+    cut = {"ADDS": added is not None, "BLOCK": _power(channels)}
+    given = x if added is None else added
+    _layer_norm[rows,](x, given, weight, bias, total, y, mean_of, scale_of, channels, eps, **cut)
     return total, y, mean_of, scale_of
 
 
@@ -470,16 +322,7 @@ def layer_norm_gradient(
     """Give the gradient of x, and of added, from those of ``layer_norm``'s y and (``more``) of the sum."""
     channels = total.shape[-1]
     dx = torch.empty_like(total)
-    _layer_norm_gradient[(total.numel() // channels,)](
-        dy,
-        dy if more is None else more,
-        total,
-        weight,
-        mean_of,
-        scale_of,
-        dx,
-        channels,
-        ADDS=more is not None,
-        BLOCK=_power(channels),
-    )
+    cut = {"ADDS": more is not None, "BLOCK": _power(channels)}
+    given = dy if more is None else more
+    _layer_norm_gradient[total.numel() // channels,](dy, given, total, weight, mean_of, scale_of, dx, channels, **cut)
     return dx

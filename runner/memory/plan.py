@@ -19,7 +19,7 @@ CONTEXT = int(0.9 * GIB)
 ADAPTER = 28
 """Bytes a trained weight: itself, two moments and gradient in float32, and copies in the network's dtype."""
 STEP_ROW, FRUGAL_STEP_ROW = int(5.35 * GIB), int(0.9 * GIB)
-"""Bytes of a training step's activations a picture: kept, and computed twice."""
+"""Bytes of a training step's activations a picture: kept (4.4 GiB with Triton's kernels), and computed twice."""
 PREDICTION_ROW = int(0.4 * GIB)
 """Bytes of a noise prediction's activations a row."""
 DECODING, DECODING_IN_STRIPS = int(4.4 * GIB), int(2.0 * GIB)

@@ -102,6 +102,7 @@ class _GroupNorm(torch.autograd.Function):
         eps: float,
         silu: bool,
     ) -> torch.Tensor:
+        assert not any(ctx.needs_input_grad[1:]), "weights that are trained"
         x = _last(x)
         y, *made = norms.group_norm(x, added, weight, bias, groups=groups, eps=eps, silu=silu)
         ctx.save_for_backward(x, added, weight, bias, *made)
@@ -119,6 +120,7 @@ class _LayerNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, added: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert not any(ctx.needs_input_grad[2:]), "weights that are trained"
         added = None if added is None else added.contiguous()
         total, y, *made = norms.layer_norm(x.contiguous(), added, weight, bias, eps=eps)
         ctx.save_for_backward(total, weight, *made)
@@ -146,7 +148,8 @@ class _Gate(torch.autograd.Function):
 
 class _Add(torch.autograd.Function):
     @staticmethod
-    def forward(_: Any, x: torch.Tensor, other: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, other: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        assert not ctx.needs_input_grad[2], "a bias that is trained"
         return elements.add(_last(x), _last(other), bias)
 
     @staticmethod

@@ -34,7 +34,7 @@ class Norm(nn.GroupNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise x (B, C, H, W)."""
-        return group_norm(self, x) if usable(x) else super().forward(x)
+        return group_norm(self, x) if _computes(self, x) else super().forward(x)
 
 
 class GatedUnit(nn.Module):
@@ -64,7 +64,7 @@ class Resnet(ResnetBlock):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, Any, Any, Any]:
         """Go through the block: features (B, C, H, W), time embedding (B, E), or none in a VAE."""
         x = hidden_states
-        if not usable(x):
+        if not _computes(self.norm1, x):
             return super().forward(x, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         # Biases of convolutions are added with what follows, in its pass.
         added = self.conv1.bias.expand(len(x), -1)
@@ -100,7 +100,7 @@ class Stack(AttentionBlock):  # type: ignore[misc]
         self, hidden_states: torch.Tensor, time_emb: Any, text_emb: torch.Tensor, res_stack: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, Any, torch.Tensor, Any]:
         """Go through the stack: features (B, C, H, W), text (B, T, D)."""
-        if not usable(hidden_states):
+        if not _computes(self.norm, hidden_states):
             return super().forward(hidden_states, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         batch, _, height, width = hidden_states.shape
         x = group_norm(self.norm, hidden_states).permute(0, 2, 3, 1).reshape(batch, height * width, -1)
@@ -261,6 +261,11 @@ def use_diffsynths(unet: nn.Module) -> None:
 def base_of(layer: nn.Module) -> nn.Module:
     """Give a projection without the adapter that training may have put around it."""
     return cast(nn.Module, getattr(layer, "base_layer", layer))
+
+
+def _computes(norm: nn.Module, x: torch.Tensor) -> bool:
+    """Whether kernels compute a block with this norm: not where its weights are trained, for they give them nothing."""
+    return usable(x) and not cast(nn.GroupNorm, norm).weight.requires_grad
 
 
 def _convolve(convolution: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:

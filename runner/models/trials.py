@@ -66,7 +66,8 @@ def _works(dtype: torch.dtype, card: int) -> bool:
 
 def trials(dtype: torch.dtype) -> Sequence[tuple[Work, Shapes]]:
     """List what is tried: functions of tensors, and the tensors' shapes, of which Kolors has multiples."""
-    grouped, lined = nn.GroupNorm(32, 320), {width: nn.LayerNorm(width) for width in (640, 1280)}
+    grouped = nn.GroupNorm(32, 320).requires_grad_(False)
+    lined = {width: nn.LayerNorm(width).requires_grad_(False) for width in (640, 1280)}
     pictures, narrow, wide = (2, 320, 32, 32), (2, 128, 640), (2, 128, 1280)
 
     def summed(x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:

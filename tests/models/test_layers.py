@@ -150,6 +150,19 @@ def test_streamed_weights_are_joined_when_they_arrive(room: int) -> None:
         assert apart(answers(streamed), answers(resident)) == 0
 
 
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_blocks_whose_weights_are_trained_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, theirs = unet().requires_grad_(), diffsynths().requires_grad_()
+    for name in ("group_norm", "layer_norm", "add"):
+        monkeypatch.setattr(layers, name, lambda *_: pytest.fail("its kernel gives weights no gradient"))
+    sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    gradients = [
+        torch.cat([each.flatten() for each in torch.autograd.grad(asked(each, sample).sum(), list(each.parameters()))])
+        for each in (network, theirs)
+    ]
+    assert difference(*gradients) < 1e-4
+
+
 def test_joined_weights_are_views_of_one_and_can_be_changed_in_place() -> None:
     (attention, *_) = attentions(unet())
     before = [each.weight.clone() for each in attention.joined()]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from runner.errors import StoryInvalid
 from runner.models.conditioning import Conditioning
 from runner.models.parts import size_ids
 from runner.models.predictor import Predictor
@@ -31,7 +32,7 @@ def denoise(
 
     unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. conditioning: two rows, the
     prompt's and the negative prompt's, on the U-Net's device and in its dtype. At guidance_scale 1 the negative prompt
-    has no say and is not computed.
+    has no say and is not computed. Raises StoryInvalid where what comes out are no numbers.
     """
     predictor = unet if isinstance(unet, Predictor) else Predictor(unet)
     rows = 1 if guidance_scale == 1.0 else 2
@@ -45,4 +46,8 @@ def denoise(
             noise = predicted[1:] + guidance_scale * (predicted[:1] - predicted[1:])
         latents = step.sample * latents + step.noise * noise
         tick(done, steps)
+    if not latents.isfinite().all():
+        dtype = str(heard.hidden.dtype).removeprefix("torch.")
+        lower = "set model.dtype to bfloat16" if dtype == "float16" else "lower render.lora_scale"
+        raise StoryInvalid(f"the picture of seed {seed} overflowed in {dtype}: there is nothing to see", hint=lower)
     return latents

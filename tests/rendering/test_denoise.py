@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from runner.errors import StoryInvalid
 from runner.models.conditioning import Conditioning
 from runner.models.layout import KOLORS
 from runner.models.parts import Parts
@@ -91,3 +92,12 @@ def test_the_same_scene_is_the_same_latents(tiny_parts: Parts) -> None:
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("dtype", "hint"), [(torch.float16, "model.dtype"), (torch.float32, "render.lora_scale")])
+def test_a_picture_of_no_numbers_is_an_error_that_says_what_to_change(dtype: torch.dtype, hint: str) -> None:
+    heard = Conditioning(CONDITIONING.hidden.to(dtype), CONDITIONING.pooled.to(dtype))
+    heard.hidden[1] = heard.pooled[1] = float("inf")
+    with pytest.raises(StoryInvalid, match=r"seed 7 overflowed in float") as raised:
+        denoised(Spy(), conditioning=heard, seed=7, steps=2)
+    assert hint in (raised.value.hint or "")

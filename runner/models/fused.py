@@ -22,6 +22,8 @@ else:
 
 HALF = (torch.float16, torch.bfloat16)
 """What the attention kernels compute in."""
+HEADS = (16, 32, 64, 128)
+"""Widths of a head that they take."""
 LONG = 2048
 """Keys from which cuDNN attends faster, where torch has it; it has no gradients that repeat their bits."""
 
@@ -83,7 +85,7 @@ def attend_text(q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
 
 
 def _has_kernels(x: torch.Tensor) -> bool:
-    return x.is_cuda and x.dtype in HALF
+    return x.is_cuda and x.dtype in HALF and x.shape[-1] in HEADS
 
 
 def _last(x: torch.Tensor) -> torch.Tensor:

@@ -131,15 +131,17 @@ class TransformerLayer(BasicTransformerBlock):  # type: ignore[misc]
 class JoinedAttention(Attention):  # type: ignore[misc]
     """Attention whose projections of one tensor are computed as one.
 
-    ``join`` lays their weights side by side; ``together``, when training sets it, computes them with their adapters.
+    alike: their names. ``join`` lays their weights side by side; ``together``, when training sets it, computes them
+    with their adapters.
     """
 
+    alike: tuple[str, ...] = ()
     joins = False
     together: Any = None
 
     def joined(self) -> Sequence[Any]:
         """List the projections that take the same tensor, and so are computed together."""
-        raise NotImplementedError
+        return [getattr(self, name) for name in self.alike]
 
     def join(self) -> None:
         """Lay the weights side by side: what the projections' own weights become are views of that."""
@@ -170,8 +172,7 @@ class JoinedAttention(Attention):  # type: ignore[misc]
 class SelfAttention(JoinedAttention):
     """Attention of features to themselves."""
 
-    def joined(self) -> Sequence[Any]:
-        return self.to_q, self.to_k, self.to_v
+    alike = ("to_q", "to_k", "to_v")
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Attend with x (B, S, C) to itself."""
@@ -183,8 +184,7 @@ class SelfAttention(JoinedAttention):
 class CrossAttention(JoinedAttention):
     """Attention of features to a text, whose keys and values may have been computed before."""
 
-    def joined(self) -> Sequence[Any]:
-        return self.to_k, self.to_v
+    alike = ("to_k", "to_v")
 
     def forward(self, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """Attend with x (B, S, C) to a text (B, T, D)."""

@@ -251,7 +251,8 @@ def test_an_absent_checkpoint_part_is_66(tiny_checkpoint, tmp_path, capsys):
         path.unlink()
     assert run(story, "-o", tmp_path / "out") == 66
     assert "vae" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out" / "records" / "run.json").read_text())["error"]["step"] == "encode"
+    error = json.loads((tmp_path / "out" / "records" / "run.json").read_text())["error"]
+    assert error["step"] == "condition-01", "told at once, not when the part is needed"
 
 
 def test_a_story_may_not_leave_its_folder(tiny_checkpoint, tmp_path, capsys):

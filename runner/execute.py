@@ -557,7 +557,7 @@ def _numerics(device: str, opened: Sequence[Parts], step: Step) -> dict[str, Any
         "device_name": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "dtype": str(opened[0].dtype).removeprefix("torch."),
         "torch": torch.__version__,
-        "kernels": opened[0].kernels or "torch",
+        "kernels": opened[0].kernels,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "threads": torch.get_num_threads(),
     } | {f"memory, {name}": str(way) for name, way in opened[0].memory.ways(step.stage).items() if way.is_frugal}

@@ -31,7 +31,7 @@ from runner.models.schedule import NoiseSchedule
 from runner.models.streaming import stream, text_pieces, unet_pieces
 from runner.models.strips import decode_in_strips, encode_in_strips
 from runner.models.tokenizer import Tokenizer
-from runner.models.weights import HALF, load_part, read_ahead, read_config
+from runner.models.weights import load_part, read_ahead, read_config
 
 T = TypeVar("T")
 FOLDERS = ("text_encoder", "unet", "vae", "scheduler")
@@ -43,7 +43,7 @@ class Parts:
     device: "cpu" or "cuda"; dtype: "auto", "float32", "float16" or "bfloat16", of the text encoder and the U-Net
     ("auto": float16 on a GPU, float32 on a CPU). The VAE always computes in float32: the published one overflows in
     half precision, and it is a small share of the time. memory: how the parts fit into the GPU's memory; of what it
-    counts with, no more is taken. kernels: whose kernels the U-Net and VAE loaded last compute with, besides torch's.
+    counts with, no more is taken.
     """
 
     def __init__(self, checkpoint: Path, *, device: str, dtype: str = "auto", memory: MemoryPlan = AMPLE) -> None:
@@ -63,10 +63,15 @@ class Parts:
         self.device = device
         self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
         self.memory = memory
-        self.kernels: str | None = None
+        self._kernels: set[str] = set()
         self._loaded: dict[str, Any] = {}
         if device == "cuda" and memory.memory is not None:
             limit_memory(memory.memory)
+
+    @property
+    def kernels(self) -> str:
+        """Say whose kernels the U-Nets and VAEs loaded so far compute with: torch's, or Triton's besides, or both."""
+        return ", ".join(sorted(self._kernels)) or "torch"
 
     def step_down(self, stage: str) -> bool:
         """Release everything and do a stage's work more frugally from now on; False when there is no such way."""
@@ -176,14 +181,16 @@ class Parts:
     ) -> nn.Module:
         folder = self.checkpoint / "vae"
         half = load_part(build, folder, rename=rename, device=self.device, dtype=torch.float32)
-        return half if strips and self.device == "cuda" else self._laid_out(half)
+        if strips and self.device == "cuda":
+            self._kernels.add("torch")
+            return half
+        return self._laid_out(half)
 
     def _laid_out(self, module: nn.Module) -> nn.Module:
         """Lay convolutions out with channels last where there are kernels, and on a CPU: a third to a half faster."""
         if self.device == "cpu":
             cast(Any, module).to(memory_format=torch.channels_last)
-        elif lay_out(module):
-            self.kernels = "triton"
+        self._kernels.add("triton" if self.device == "cuda" and lay_out(module) else "torch")
         return module
 
     def _load_text_encoder(self) -> nn.Module:
@@ -207,8 +214,8 @@ class Parts:
         if way.streamed:
             # Its weights stay in the files, mapped: a copy that cannot be swapped out would fill the CPU's memory.
             stream(encoder, text_pieces(encoder), device=torch.device(self.device), room=way.room, pinned=False)
-        for part in ("vae", "unet"):
-            read_ahead(self.checkpoint / part, half=part == "unet" and self.dtype in HALF)
+        for part, dtype in (("vae", torch.float32), ("unet", self.dtype)):
+            read_ahead(self.checkpoint / part, dtype=dtype)
         return encoder
 
 

@@ -51,9 +51,9 @@ def _variant(paths: list[Path], *, half: bool) -> Path:
     return (fitting or paths)[0]
 
 
-def read_ahead(folder: Path, *, half: bool) -> None:
+def read_ahead(folder: Path, *, dtype: torch.dtype) -> None:
     """Ask the system to bring a part's weights from the disk while others compute, where it can be asked."""
-    for path in weight_files(folder, half=half) if hasattr(os, "posix_fadvise") else ():
+    for path in weight_files(folder, half=dtype in HALF) if hasattr(os, "posix_fadvise") else ():
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 

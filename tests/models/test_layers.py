@@ -1,6 +1,6 @@
 """The blocks compute what DiffSynth's do, both as it does and as the kernels have them; here torch stands for these."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from runner.models import layers
-from runner.models.architecture import build_unet
+from runner.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
 from runner.models.conditioning import Conditioning
 from runner.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransformerBlock, ResnetBlock
 from runner.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
@@ -76,6 +76,17 @@ def test_as_the_kernels_have_them_they_give_the_same(joins: bool) -> None:
     if joins:
         join_projections(ours)
     assert apart(answers(ours), answers(diffsynths())) < 1e-5
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize(("build", "given"), [(build_vae_decoder, (1, 4, 8, 4)), (build_vae_encoder, (1, 3, 32, 16))])
+def test_a_vae_is_the_same_too(build: Callable[[Any], nn.Module], given: tuple[int, ...]) -> None:
+    ours, theirs = build(configs()["vae"]).requires_grad_(False), build(configs()["vae"])
+    theirs.load_state_dict(ours.state_dict())
+    use_diffsynths(theirs)
+    sample = torch.randn(given, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert difference(ours(sample), theirs(sample)) < 1e-5
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")

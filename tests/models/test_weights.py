@@ -214,7 +214,7 @@ def test_reading_ahead_asks_for_the_files_that_will_be_read(folder: Path, monkey
     monkeypatch.setattr(os, "posix_fadvise", advise, raising=False)
     for name in ("model.safetensors", "model.fp16.safetensors"):
         save_file({"weight": torch.zeros(1)}, folder / name)
-    read_ahead(folder, half=True)
-    read_ahead(folder, half=False)
+    read_ahead(folder, dtype=torch.float16)
+    read_ahead(folder, dtype=torch.float32)
     assert [name for name, _ in asked] == ["model.fp16.safetensors", "model.safetensors"]
     assert {advice for _, advice in asked} == {os.POSIX_FADV_WILLNEED}

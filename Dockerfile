@@ -44,10 +44,10 @@ COPY runner /opt/kolora/runner
 COPY specs /opt/kolora/specs
 COPY templates /opt/kolora/templates
 COPY --chmod=755 docker/kolora /usr/local/bin/kolora
-RUN PYTHONPATH=/opt/kolora /opt/venv/bin/python -m compileall -q /opt/kolora/runner && \
+RUN /opt/venv/bin/python -m compileall -q /opt/kolora/runner && \
     install -d -m 2775 -g 0 /out /cache /home/kolora
 
-ENV PYTHONPATH=/opt/kolora \
+ENV PYTHONPATH=/opt/kolora/runner \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/home/kolora \

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.cli import main
+from kolora.cli import main
 
 
 def left(*arguments: object) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "runner")  # what the tests start is this tree's code too
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, also by what the tests start
 os.environ["MODELSCOPE_API_MAX_RETRIES"] = "1"  # read when the client is loaded
 os.environ["KOLORA_OFFLINE"] = "1"  # no test asks a hub, but those that serve one themselves
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from tests.hubs.loopback import LoopbackHub, serving
 
 if TYPE_CHECKING:
-    from runner.models.parts import Parts
+    from kolora.models.parts import Parts
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_parts(tiny_checkpoint: Path) -> Parts:
     """The tiny checkpoint's parts on the CPU in float32, loaded as tests ask for them."""
-    from runner.models.parts import Parts
+    from kolora.models.parts import Parts
 
     return Parts(tiny_checkpoint, device="cpu")
 
@@ -50,7 +51,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     # The client would lose up to its usual 10 MiB at a cut: more than the files here have.
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("runner.hubs.patience.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("kolora.hubs.patience.FIRST_PAUSE", 0.01)
     with serving(LoopbackHub()) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)

@@ -17,13 +17,12 @@ from typing import Any
 
 import torch
 import yaml
+from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
+from kolora.models.layout import KOLORS
+from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
-
-from runner.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from runner.models.layout import KOLORS
-from runner.models.names import unet_name, vae_decoder_name, vae_encoder_name
 
 SHARDS = 7
 """Pickles that the published text encoder comes in."""
@@ -106,7 +105,7 @@ def run_into_folders(story: Path, *, times: int) -> list[dict[str, Any]]:
     for number in range(times):
         out = story.parent / f"run-{number + 1}"
         started = time.monotonic()
-        subprocess.run([sys.executable, "-m", "runner", "--debug", "run", str(story), "-o", str(out)], check=True)
+        subprocess.run([sys.executable, "-m", "kolora", "--debug", "run", str(story), "-o", str(out)], check=True)
         print(f"run in {time.monotonic() - started:.1f} s", flush=True)
         records = [json.loads(path.read_text()) for path in sorted((out / "records").glob("*.json"))]
         runs.append({record["step"]: record for record in records if "step" in record})

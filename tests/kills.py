@@ -54,7 +54,7 @@ def _run(story: Path, out: Path) -> None:
 
 
 def _command(story: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "runner", "run", str(story), "-o", str(out)]
+    return [sys.executable, "-m", "kolora", "run", str(story), "-o", str(out)]
 
 
 def _at_work(out: Path) -> str:

@@ -83,10 +83,10 @@ class Import:
 
 
 def read_imports(root: Path) -> dict[str, tuple[Import, ...]]:
-    """Read every module's imports, dotted names from ``runner``; imports for type checkers only do not count."""
+    """Read every module's imports, dotted names from ``kolora``; imports for type checkers only do not count."""
     modules = {}
     for path in sorted(root.rglob("*.py")):
-        parts = ("runner", *path.relative_to(root).with_suffix("").parts)
+        parts = ("kolora", *path.relative_to(root).with_suffix("").parts)
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         modules[name] = tuple(_imports(name, ast.parse(path.read_text(encoding="utf-8"))))
     return modules
@@ -128,12 +128,12 @@ def _faults_of(each: Import) -> Iterator[str]:
     where = f"{each.module}:{each.line} imports {each.target}"
     package = _package(each.module)
     if each.target.split(".")[0] == "diffsynth" and package != "models":
-        yield f"{where}: DiffSynth stays behind runner.models"
+        yield f"{where}: DiffSynth stays behind kolora.models"
     if each.target.split(".")[0] == "click" and package != "cli":
-        yield f"{where}: only runner.cli talks to the command line"
+        yield f"{where}: only kolora.cli talks to the command line"
     if each.is_deferred and package != "stages":
         yield f"{where} inside a function: only a stage may, for its worker"
-    if not each.target.startswith("runner.") or each.module == "runner":
+    if not each.target.startswith("kolora.") or each.module == "kolora":
         return
     target = _package(each.target)
     if target in ("", package) or target.startswith("__"):

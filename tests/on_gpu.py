@@ -23,27 +23,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kolora.benching.networks import made_up
+from kolora.errors import Stopped
+from kolora.memory.plan import Way
+from kolora.models import graphs
+from kolora.models.conditioning import Conditioning
+from kolora.models.layout import KOLORS
+from kolora.models.lora import lora_bytes
+from kolora.models.parts import make_deterministic, size_ids
+from kolora.models.predictor import Predictor
+from kolora.models.schedule import NoiseSchedule
+from kolora.rendering.denoise import denoise
+from kolora.spec.story import Lora
+from kolora.training import loop, step
+from kolora.training.adapters import Master, add_adapters
+from kolora.training.crew import Crew, gather
+from kolora.training.draws import draw
+from kolora.training.examples import Bucket, Examples
+from kolora.training.loop import Trained, train
+from kolora.training.optimiser import EXTRAS
 from torch.profiler import ProfilerActivity, profile
 
-from runner.benching.networks import made_up
-from runner.errors import Stopped
-from runner.memory.plan import Way
-from runner.models import graphs
-from runner.models.conditioning import Conditioning
-from runner.models.layout import KOLORS
-from runner.models.lora import lora_bytes
-from runner.models.parts import make_deterministic, size_ids
-from runner.models.predictor import Predictor
-from runner.models.schedule import NoiseSchedule
-from runner.rendering.denoise import denoise
-from runner.spec.story import Lora
-from runner.training import loop, step
-from runner.training.adapters import Master, add_adapters
-from runner.training.crew import Crew, gather
-from runner.training.draws import draw
-from runner.training.examples import Bucket, Examples
-from runner.training.loop import Trained, train
-from runner.training.optimiser import EXTRAS
 from tests.tiny import configs
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])

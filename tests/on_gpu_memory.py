@@ -1,7 +1,7 @@
 """Kolors at full size under caps of memory, and against DiffSynth: ``python -m tests.on_gpu_memory FOLDER``, by hand.
 
 Writes Kolors with random weights into FOLDER, unless it is there; needs a GPU of 80 GiB, 40 GB of disk, some minutes.
-Measures what each computation takes beside its weights, for ``runner.memory.plan``; then runs the default story's work
+Measures what each computation takes beside its weights, for ``kolora.memory.plan``; then runs the default story's work
 once without a cap and once under each, every time in a process of its own; then compares with DiffSynth's pipeline in
 one process. What FOLDER already holds the results of is not run again, so a run that was cut short goes on. A dry run:
 ``python -m tests.on_gpu_memory FOLDER --pocket --caps 0.61``.
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kolora.hubs.checkpoints import POCKET
+from kolora.models.parts import make_deterministic
 
-from runner.hubs.checkpoints import POCKET
-from runner.models.parts import make_deterministic
 from tests.full.capped import named, print_runs, run_story
 from tests.full.footprints import measure
 from tests.full.story import Size

@@ -12,11 +12,10 @@ from diffsynth.models.kolors_text_encoder import ChatGLMConfig, ChatGLMModel
 from diffsynth.models.sdxl_unet import SDXLUNet
 from diffsynth.models.sdxl_vae_decoder import SDXLVAEDecoder
 from diffsynth.models.sdxl_vae_encoder import SDXLVAEEncoder
+from kolora.configs import read_config
+from kolora.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
 from safetensors.torch import load_file
 from torch import nn
-
-from runner.configs import read_config
-from runner.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
 
 
 def read_pipeline(checkpoint: Path, *, device: str, dtype: torch.dtype) -> Any:

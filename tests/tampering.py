@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kolora.artifacts import write_manifest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-
-from runner.artifacts import write_manifest
 
 LORA = "lora/pytorch_lora_weights.safetensors"
 

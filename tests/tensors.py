@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from kolora.models.lora import LoraWeights, lora_bytes
 from torch import nn
-
-from runner.models.lora import LoraWeights, lora_bytes
 
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
 

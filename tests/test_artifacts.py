@@ -4,9 +4,8 @@ import errno
 import subprocess
 
 import pytest
-
-from runner.artifacts import Record, RunFolder, as_unwritable, files_in, read_record, write_text
-from runner.errors import OutputUnwritable
+from kolora.artifacts import Record, RunFolder, as_unwritable, files_in, read_record, write_text
+from kolora.errors import OutputUnwritable
 
 
 @pytest.fixture

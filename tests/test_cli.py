@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from kolora.cli.console import Lines
+from kolora.cli.stories import SHIPPED, kernel_folder
+from kolora.errors import KoloraError
+from kolora.hubs.store import Store, Wanted
 
-from runner.cli.console import Lines
-from runner.cli.stories import SHIPPED, kernel_folder
-from runner.errors import KoloraError
-from runner.hubs.store import Store, Wanted
 from tests.commands import left
 from tests.stories import write_story
 
@@ -60,7 +60,7 @@ def test_every_code_of_the_contract_is_one_error():
 
 
 def test_a_bug_is_70_and_says_so(outside, capsys, monkeypatch):
-    monkeypatch.setattr("runner.cli.story_json_schema", lambda: 1 / 0)
+    monkeypatch.setattr("kolora.cli.story_json_schema", lambda: 1 / 0)
     assert left("schema") == 70
     assert "this is a bug of kolora: ZeroDivisionError" in capsys.readouterr().err
 
@@ -68,7 +68,7 @@ def test_a_bug_is_70_and_says_so(outside, capsys, monkeypatch):
 def test_last_words_go_where_the_keeper_looks(outside, monkeypatch):
     words = outside / "termination-log"
     words.write_text("")
-    monkeypatch.setattr("runner.cli.console.LAST_WORDS", words)
+    monkeypatch.setattr("kolora.cli.console.LAST_WORDS", words)
     assert left("nothing") == 66
     assert words.read_text().startswith("error: there is no story 'nothing'")
 
@@ -79,7 +79,7 @@ def test_quick_commands_load_nothing_heavy(outside, command):
         "('torch', 'transformers', 'diffsynth', 'lightning', 'numpy', 'datasets', 'modelscope_hub', 'huggingface_hub')"
     )
     code = (
-        "import sys; from runner.cli import main\n"
+        "import sys; from kolora.cli import main\n"
         f"try: main()\nfinally: assert not [each for each in {heavy} if each in sys.modules], sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)
@@ -96,7 +96,7 @@ def test_a_story_comes_from_here_else_from_the_shipped_ones(outside, capsys, tin
 def test_a_story_comes_from_standard_input(outside):
     source = (SHIPPED / "quickstart.yaml").read_bytes()
     told = subprocess.run(
-        [sys.executable, "-m", "runner", "validate", "-"], input=source, check=True, capture_output=True
+        [sys.executable, "-m", "kolora", "validate", "-"], input=source, check=True, capture_output=True
     )
     assert "小紫的歌" in told.stdout.decode()
 
@@ -142,7 +142,7 @@ def test_a_listener_that_leaves_does_not_end_the_work():
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_error(outside):
-    command = [sys.executable, "-c", "from runner.cli import main; main()", "schema"]
+    command = [sys.executable, "-c", "from kolora.cli import main; main()", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         running.stdout.close()
         assert running.stderr.read() == b""
@@ -177,7 +177,7 @@ def test_the_cache_is_verified_and_pruned(outside, capsys):
 
 @pytest.mark.parametrize(("chosen", "kept"), [({}, "cache/triton"), ({"TRITON_CACHE_DIR": "mine"}, "mine")])
 def test_kernels_are_kept_in_the_cache_unless_the_user_says_otherwise(outside, chosen, kept):
-    code = "import os; from runner.cli import main\ntry: main()\nfinally: print(os.environ['TRITON_CACHE_DIR'])"
+    code = "import os; from kolora.cli import main\ntry: main()\nfinally: print(os.environ['TRITON_CACHE_DIR'])"
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_CACHE_DIR"} | chosen
     told = subprocess.run(
         [sys.executable, "-c", code, "schema"], env=environment, check=True, capture_output=True, text=True
@@ -190,7 +190,7 @@ def test_kernels_are_kept_in_the_cache_unless_the_user_says_otherwise(outside, c
 def test_kernels_go_with_the_process_where_the_cache_cannot_be_written(outside):
     (outside / "file").touch()
     code = (
-        "from runner.cli.stories import kernel_folder; folder = kernel_folder(); (folder / 'kernel.so').touch()\n"
+        "from kolora.cli.stories import kernel_folder; folder = kernel_folder(); (folder / 'kernel.so').touch()\n"
         "print(folder, oct(folder.stat().st_mode))"
     )
     environment = {**os.environ, "KOLORA_CACHE": str(outside / "file"), "TMPDIR": str(outside)}
@@ -212,7 +212,7 @@ def test_kernels_go_with_the_process_where_the_cache_cannot_be_written(outside):
 def test_the_doctor_looks_for_what_kernels_are_compiled_with(outside, capsys, monkeypatch, gpus, compiler, told):
     (outside / "Python.h").touch()
     # The package's own name for it is the command.
-    monkeypatch.setattr(sys.modules["runner.cli.doctor"], "gpu_count", lambda: gpus)
+    monkeypatch.setattr(sys.modules["kolora.cli.doctor"], "gpu_count", lambda: gpus)
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(outside if compiler != "gone" else outside / "gone"))
     monkeypatch.setenv("CC", compiler)
     assert left("doctor") == 0

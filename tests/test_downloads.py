@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from kolora.hubs.checkpoints import KOLORS, find_checkpoint
+from kolora.hubs.store import Store
 
-from runner.hubs.checkpoints import KOLORS, find_checkpoint
-from runner.hubs.store import Store
 from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
 from tests.pictures import make_pictures
@@ -88,11 +88,11 @@ def test_kolors_is_fetched_from_the_hub_that_is_named(
 def test_a_signal_stops_a_download_which_then_goes_on(loopback: LoopbackHub, story: Path, outside: Path) -> None:
     loopback.failures.bytes_a_second = 2_000
     run = subprocess.Popen(
-        [sys.executable, "-m", "runner", "fetch", str(story)],
+        [sys.executable, "-m", "kolora", "fetch", str(story)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "runner")},
     )
     assert run.stdout is not None
     assert "some/set" in run.stdout.readline()

@@ -11,15 +11,15 @@ import sys
 import pytest
 import torch
 import yaml
+from kolora.artifacts import RunFolder
+from kolora.cli import main
+from kolora.errors import Stopped
+from kolora.execute import Halt, image_digest
+from kolora.memory.story import plan_story
+from kolora.training import loop
 from PIL import Image
 from safetensors import safe_open
 
-from runner.artifacts import RunFolder
-from runner.cli import main
-from runner.errors import Stopped
-from runner.execute import Halt, image_digest
-from runner.memory.story import plan_story
-from runner.training import loop
 from tests.stories import results, write_story
 
 
@@ -82,7 +82,7 @@ def test_a_run_leaves_what_the_contract_promises(done):
 
 def test_the_same_story_again_does_nothing_and_loads_no_torch(again):
     before = {path: path.stat().st_mtime_ns for path in (again / "out").rglob("*") if path.is_file()}
-    code = "import sys; from runner.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    code = "import sys; from kolora.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
     left = subprocess.run(
         [sys.executable, "-c", code, "run", again / "story.yaml", "-o", again / "out"],
         check=True,
@@ -274,7 +274,7 @@ def test_a_signal_saves_and_leaves_75_and_the_next_run_goes_on(tiny_checkpoint, 
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("runner.cli.console.Lines.progressed", progressed)
+        patch.setattr("kolora.cli.console.Lines.progressed", progressed)
         assert run(story, "-o", tmp_path / "out") == 75
     states = {step: action for step, (action, _) in actions(tmp_path / "out").items()}
     assert states[stage] == "pending"
@@ -314,7 +314,7 @@ def test_handlers_are_put_back_and_a_flag_is_all_they_set():
 
 
 def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
-    monkeypatch.setattr("runner.execute.PACKAGES", ("pillow", "no-such-package"))
+    monkeypatch.setattr("kolora.execute.PACKAGES", ("pillow", "no-such-package"))
     assert run(again / "story.yaml", "-o", again / "out", "--force", "grid") == 0
     report = json.loads((again / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["status"] == "complete"
@@ -325,7 +325,7 @@ def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
 @pytest.fixture
 def small_gpu(monkeypatch):
     """Stand for a GPU whose memory does not hold a training step, but for so many passes as are said."""
-    monkeypatch.setattr("runner.execute._memory_plan", lambda found, _: plan_story(found.story, None, there=None))
+    monkeypatch.setattr("kolora.execute._memory_plan", lambda found, _: plan_story(found.story, None, there=None))
     ready_step = loop.ready_step
 
     def holds(rows):

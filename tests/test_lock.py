@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from kolora.cli.locks import Held
+from kolora.errors import InputAbsent, SchemaTooNew
+from kolora.hubs.store import Wanted
+from kolora.lock import DEEPEST, read_lock
 
-from runner.cli.locks import Held
-from runner.errors import InputAbsent, SchemaTooNew
-from runner.hubs.store import Wanted
-from runner.lock import DEEPEST, read_lock
 from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
 from tests.pictures import make_pictures

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kolora.plan import STAGES, Sources, decide, plan_steps
+from kolora.spec import load_story
+from kolora.stages.convert import GivenLora
+from kolora.stages.score import Scorer
 
-from runner.plan import STAGES, Sources, decide, plan_steps
-from runner.spec import load_story
-from runner.stages.convert import GivenLora
-from runner.stages.score import Scorer
 from tests.stories import STORY
 
 SOURCES = Sources(checkpoint="c" * 64, dataset="world 1")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from runner.errors import InputAbsent
-from runner.rules import Entry, ask_rules
+from kolora.errors import InputAbsent
+from kolora.rules import Entry, ask_rules
 
 GOOD = Entry(
     team="墨韵", title="小猫的一天", pictures=8, aesthetics=6.0, lora=None, checkpoint="kolors", is_complete=True

@@ -1,9 +1,8 @@
 """Reading a batch service's variables: run, attempt and shard of each, and half a shard is an error."""
 
 import pytest
-
-from runner.errors import UsageError
-from runner.service import Service, find_service, find_shard
+from kolora.errors import UsageError
+from kolora.service import Service, find_service, find_shard
 
 AWS = {
     "AWS_BATCH_JOB_ID": "4e2f:3",

@@ -1,9 +1,8 @@
 """Counting tokens without torch agrees with the tokenizer that Kolors is given its prompts by."""
 
 import pytest
-
-from runner.models.tokenizer import Tokenizer
-from runner.tokens import TOKEN_LIMIT, count_tokens
+from kolora.models.tokenizer import Tokenizer
+from kolora.tokens import TOKEN_LIMIT, count_tokens
 
 
 @pytest.mark.parametrize("text", ["", "cat", "一个紫色短发的小女孩，穿着粉色连衣裙", "a  b\n🐱 <|user|>", "长" * 400])

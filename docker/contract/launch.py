@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 import triton
+from kolora.cli.stories import kernel_folder
+from kolora.models.kernels.elements import BLOCK, _gate
 from triton.compiler import ASTSource
-
-from runner.cli.stories import kernel_folder
-from runner.models.kernels.elements import BLOCK, _gate
 
 OURS = r"""
 #include <stdio.h>

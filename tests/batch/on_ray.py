@@ -19,7 +19,7 @@ STORIES = {"one": {"scenes__0__seed": 1}, "two": {"scenes__0__seed": 2}, "wrong"
 
 def batch(folder, out, *options, stop_at=None):
     """Run the batch; ``stop_at``: a stage at whose first line it is told to stop. Returns its code and its lines."""
-    command = [sys.executable, "-m", "runner", "batch", str(folder / "stories"), "-o", str(out), *options]
+    command = [sys.executable, "-m", "kolora", "batch", str(folder / "stories"), "-o", str(out), *options]
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
         assert process.stdout is not None
@@ -35,7 +35,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["KOLORA_CACHE"] = str(folder / "cache")
-        os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[2] / "runner")
         write_tiny_checkpoint(folder / "tiny")
         for label, changes in STORIES.items():
             write_story(folder / "stories" / label, folder / "tiny", filters=[], **changes)

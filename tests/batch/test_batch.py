@@ -79,7 +79,7 @@ def test_shards_divide_the_work_and_the_last_one_tells_of_all(stories, monkeypat
 
 def test_a_stop_is_75_and_the_next_batch_goes_on(stories):
     out = stories / "out"
-    command = [sys.executable, "-m", "runner", "batch", "stories/one", "stories/two", "-o", str(out)]
+    command = [sys.executable, "-m", "kolora", "batch", "stories/one", "stories/two", "-o", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -96,7 +96,7 @@ def test_a_stop_is_75_and_the_next_batch_goes_on(stories):
 
 def test_what_no_hub_gives_fails_the_stories_that_need_it_and_is_asked_for_once(stories, monkeypatch, capfd):
     hub = {"source": "modelscope", "id": "owner/absent"}
-    from runner.errors import HubUnreachable
+    from kolora.errors import HubUnreachable
 
     asked = []
 
@@ -104,7 +104,7 @@ def test_what_no_hub_gives_fails_the_stories_that_need_it_and_is_asked_for_once(
         asked.append(wanted.id)
         raise HubUnreachable("ModelScope does not answer", hint="try again")
 
-    monkeypatch.setattr("runner.cli.downloads.download", download)
+    monkeypatch.setattr("kolora.cli.downloads.download", download)
     monkeypatch.setenv("KOLORA_OFFLINE", "0")
     out = stories / "out"
     for name in ("one", "wrong"):

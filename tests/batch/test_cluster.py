@@ -11,12 +11,12 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from kolora.batch.cluster import RETRIES, Errand, connect, resources, run_on_cluster
+from kolora.batch.process import Ended
+from kolora.cli import main
+from kolora.errors import DeviceUnusable, UsageError
+from kolora.execute import Halt
 
-from runner.batch.cluster import RETRIES, Errand, connect, resources, run_on_cluster
-from runner.batch.process import Ended
-from runner.cli import main
-from runner.errors import DeviceUnusable, UsageError
-from runner.execute import Halt
 from tests.stories import write_story
 
 
@@ -130,11 +130,11 @@ def test_stories_begin_in_their_order_and_each_ends_as_its_own_did():
 
 def test_a_lost_node_is_71_and_a_task_that_failed_is_70():
     ray = StandIn(GPUS)
-    ray._ended = {"one": Lost("the node died\nat noon"), "two": ray.exceptions.RayTaskError("no module\nnamed runner")}
+    ray._ended = {"one": Lost("the node died\nat noon"), "two": ray.exceptions.RayTaskError("no module\nnamed kolora")}
     fared, _ = run(ray, errand("one"), errand("two"))
     assert [(ended.code, ended.error) for _, ended in fared] == [
         (71, "the node was lost: the node died"),
-        (70, "the task failed: named runner"),
+        (70, "the task failed: named kolora"),
     ]
 
 
@@ -219,7 +219,7 @@ def test_a_node_is_told_all_by_names_that_hold_there(tiny_checkpoint, tmp_path, 
         yield from ((each.label, Ended(0)) for each in errands)
 
     # The package's own name for it is the command.
-    module = sys.modules["runner.cli.batch"]
+    module = sys.modules["kolora.cli.batch"]
     monkeypatch.setattr(module, "connect", object)
     monkeypatch.setattr(module, "run_on_cluster", run)
     with contextlib.suppress(SystemExit):

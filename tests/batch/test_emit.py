@@ -4,9 +4,9 @@ import json
 
 import pytest
 import yaml
+from kolora.cli.emit import TARGETS
+from kolora.cli.stories import SHIPPED
 
-from runner.cli.emit import TARGETS
-from runner.cli.stories import SHIPPED
 from tests.commands import left
 
 

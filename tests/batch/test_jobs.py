@@ -18,10 +18,9 @@ import pytest
 import yaml
 from alibabacloud_pai_dlc20201203.models import CreateJobRequest
 from google.cloud import batch_v1
-
-from runner.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
-from runner.batch.jobs.job import RETRIED, Job
-from runner.errors import KoloraError
+from kolora.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
+from kolora.batch.jobs.job import RETRIED, Job
+from kolora.errors import KoloraError
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = "kolora: 1\ntitle: 渡灯\nscenes:\n  - prompt: 一只小猫\n"

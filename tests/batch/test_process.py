@@ -5,19 +5,19 @@ import signal
 import threading
 
 import pytest
-
-from runner.batch.process import Ended, run_process
-from runner.execute import Halt
+from kolora.batch.process import Ended, run_process
+from kolora.execute import Halt
 
 
 @pytest.fixture
 def kolora(tmp_path, monkeypatch):
-    """Stand a script in for ``python -m runner``."""
+    """Stand a script in for ``python -m kolora``."""
 
     def stand_in(code):
-        (tmp_path / "runner").mkdir()
-        (tmp_path / "runner" / "__main__.py").write_text(code)
-        monkeypatch.setattr("runner.batch.process._path", lambda: str(tmp_path))
+        (tmp_path / "kolora").mkdir()
+        (tmp_path / "kolora" / "__init__.py").touch()
+        (tmp_path / "kolora" / "__main__.py").write_text(code)
+        monkeypatch.setattr("kolora.batch.process._path", lambda: str(tmp_path))
 
     return stand_in
 

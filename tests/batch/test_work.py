@@ -1,9 +1,8 @@
 """Which stories a batch has: files, folders and globs, each once, each with a folder of its own, shared out evenly."""
 
 import pytest
-
-from runner.batch.work import Task, find_tasks, share
-from runner.errors import InputAbsent, UsageError
+from kolora.batch.work import Task, find_tasks, share
+from kolora.errors import InputAbsent, UsageError
 
 
 @pytest.fixture

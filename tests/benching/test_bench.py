@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from kolora.benching.bench import WARM_STEPS, bench
+from kolora.benching.networks import made_up
+from kolora.cli import main
+from kolora.cli.bench import bench_table
 
-from runner.benching.bench import WARM_STEPS, bench
-from runner.benching.networks import made_up
-from runner.cli import main
-from runner.cli.bench import bench_table
 from tests.tiny import configs
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.artifacts import write_manifest
 
-from runner.artifacts import write_manifest
 from tests.commands import left
 from tests.tampering import change_weight, forge, in_yaml, set_pixel
 

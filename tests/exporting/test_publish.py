@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kolora.hubs.remote import TOKENS
 
-from runner.hubs.remote import TOKENS
 from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
 

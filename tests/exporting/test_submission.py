@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kolora.exporting.finished import read_finished
+from kolora.models.lora import read_lora
+from kolora.spec import load_story
 
-from runner.exporting.finished import read_finished
-from runner.models.lora import read_lora
-from runner.spec import load_story
 from tests.commands import left
 
 NAME = "墨韵-可图Kolors训练-小猫的一天"

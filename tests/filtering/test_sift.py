@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.errors import InputAbsent, KoloraError, Stopped
+from kolora.filtering.sift import sift
 
-from runner.errors import InputAbsent, KoloraError, Stopped
-from runner.filtering.sift import sift
 from tests.pictures import truth
 
 
@@ -46,7 +46,7 @@ def test_a_stop_ends_the_process(tmp_path: Path) -> None:
 def test_the_process_ends_with_the_run_that_asked(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     worker = subprocess.Popen(
-        [sys.executable, "-m", "runner.filtering", str(tmp_path / "request.json"), str(tmp_path / "answer.json")],
+        [sys.executable, "-m", "kolora.filtering", str(tmp_path / "request.json"), str(tmp_path / "answer.json")],
         stdin=reading,
         stderr=subprocess.DEVNULL,
     )

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from kolora.device import find_device, gpu_memory
+from kolora.memory.plan import GIB
+from kolora.memory.story import plan_story
+from kolora.models.conditioning import Conditioning
+from kolora.models.lora import lora_bytes
+from kolora.models.parts import Parts
+from kolora.models.pixels import to_picture, to_pixels
+from kolora.rendering.denoise import denoise
+from kolora.spec.story import Story
+from kolora.training.examples import Bucket, Examples
+from kolora.training.loop import train
 from PIL import Image
 
-from runner.device import find_device, gpu_memory
-from runner.memory.plan import GIB
-from runner.memory.story import plan_story
-from runner.models.conditioning import Conditioning
-from runner.models.lora import lora_bytes
-from runner.models.parts import Parts
-from runner.models.pixels import to_picture, to_pixels
-from runner.rendering.denoise import denoise
-from runner.spec.story import Story
-from runner.training.examples import Bucket, Examples
-from runner.training.loop import train
 from tests.full.meter import Meter, psnr
 from tests.full.story import Size, photo, quiet
 

@@ -1,4 +1,4 @@
-"""What each computation takes beside its weights: the table in ``runner.memory.plan``."""
+"""What each computation takes beside its weights: the table in ``kolora.memory.plan``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kolora.benching.networks import configs_of, made_up
+from kolora.device import find_device
+from kolora.memory.plan import Way
+from kolora.models.conditioning import Conditioning
+from kolora.models.layout import KOLORS
+from kolora.models.parts import size_ids
+from kolora.models.pixels import to_pixels
+from kolora.models.predictor import Predictor
+from kolora.models.schedule import NoiseSchedule
+from kolora.models.strips import decode_in_strips, encode_in_strips
+from kolora.training.examples import Bucket, Examples
+from kolora.training.loop import train
 
-from runner.benching.networks import configs_of, made_up
-from runner.device import find_device
-from runner.memory.plan import Way
-from runner.models.conditioning import Conditioning
-from runner.models.layout import KOLORS
-from runner.models.parts import size_ids
-from runner.models.pixels import to_pixels
-from runner.models.predictor import Predictor
-from runner.models.schedule import NoiseSchedule
-from runner.models.strips import decode_in_strips, encode_in_strips
-from runner.training.examples import Bucket, Examples
-from runner.training.loop import train
 from tests.full.meter import Meter, psnr, told
 from tests.full.story import Size, photo, quiet
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from runner.memory.plan import GIB
+from kolora.memory.plan import GIB
 
 
 class Meter:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kolora.device import find_device
+from kolora.models.conditioning import Conditioning
+from kolora.models.parts import Parts, size_ids
+from kolora.models.pixels import to_picture, to_pixels
+from kolora.rendering.denoise import denoise
+from kolora.training.draws import draw
+from kolora.training.examples import Bucket, Examples
+from kolora.training.loop import train
 
-from runner.device import find_device
-from runner.models.conditioning import Conditioning
-from runner.models.parts import Parts, size_ids
-from runner.models.pixels import to_picture, to_pixels
-from runner.rendering.denoise import denoise
-from runner.training.draws import draw
-from runner.training.examples import Bucket, Examples
-from runner.training.loop import train
 from tests.full.meter import psnr
 from tests.full.story import Size, photo, quiet
 from tests.reference import read_pipeline

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from kolora.spec import load_story
+from kolora.spec.story import Story
 from PIL import Image
-
-from runner.spec import load_story
-from runner.spec.story import Story
 
 SPEC = Path(__file__).parents[2] / "specs" / "story.yaml"
 """Its data set is of no use here: its settings and prompts count."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.errors import InputAbsent
-from runner.hubs.checkpoints import AESTHETICS, KOLORS
-from runner.hubs.choice import chosen, split_of
-from runner.hubs.remote import Remote
+from kolora.errors import InputAbsent
+from kolora.hubs.checkpoints import AESTHETICS, KOLORS
+from kolora.hubs.choice import chosen, split_of
+from kolora.hubs.remote import Remote
 
 PUBLISHED = [
     "README.md",

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kolora.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
+from kolora.hubs.download import bytes_in
+from kolora.hubs.store import Store, Wanted
+from kolora.stages import download
 
-from runner.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
-from runner.hubs.download import bytes_in
-from runner.hubs.store import Store, Wanted
-from runner.stages import download
 from tests.hubs.loopback import LoopbackHub, Repository
 
 BIG = random.Random(0).randbytes(300_000)
@@ -209,8 +209,8 @@ def test_two_processes_at_once_download_once(hub: LoopbackHub, wanted: Wanted, t
     code = textwrap.dedent(
         f"""
         from pathlib import Path
-        from runner.hubs.store import Wanted
-        from runner.stages import download
+        from kolora.hubs.store import Wanted
+        from kolora.stages import download
         wanted = Wanted({wanted.hub!r}, "model", {NAME!r}, patterns={PATTERNS!r})
         print(download(wanted, cache=Path({str(tmp_path)!r}), tick=lambda done, total: None)[1])
         """

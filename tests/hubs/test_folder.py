@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-
-from runner.errors import InputAbsent, StoryInvalid
-from runner.hubs.folder import Source, read_folder
-from runner.hubs.identity import files_in
+from kolora.errors import InputAbsent, StoryInvalid
+from kolora.hubs.folder import Source, read_folder
+from kolora.hubs.identity import files_in
 
 
 def read(folder: Path, caption: str = "") -> dict[str, str]:

@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-
-from runner.errors import InputAbsent
-from runner.hubs.identity import MEMO_WORTH_BYTES, files_in, identify_folder
+from kolora.errors import InputAbsent
+from kolora.hubs.identity import MEMO_WORTH_BYTES, files_in, identify_folder
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def entries(memo: Path) -> list[Path]:
 
 def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a file just written count as one that has long been left alone."""
-    monkeypatch.setattr("runner.hubs.identity.SETTLED_SECONDS", -1.0)
+    monkeypatch.setattr("kolora.hubs.identity.SETTLED_SECONDS", -1.0)
 
 
 def test_the_memo_answers_for_unchanged_large_files_only(

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
+from kolora.hubs.pictures import Picture, Unfit, read_picture
 from PIL import Image
 
-from runner.hubs.pictures import Picture, Unfit, read_picture
 from tests.pictures import BROKEN, CORNERS, SOUND, Recipe, corners_of, truth
 
 LIMIT = 100_000_000

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-from runner.hubs.identity import identify_folder
-from runner.hubs.store import Store, Wanted
+from kolora.hubs.identity import identify_folder
+from kolora.hubs.store import Store, Wanted
 
 WANTED = Wanted("modelscope", "model", "one/two", patterns=("*",))
 

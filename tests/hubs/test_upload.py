@@ -8,10 +8,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from kolora.errors import HubUnreachable, InputAbsent, UsageError
+from kolora.hubs.remote import TOKENS
+from kolora.stages import upload
 
-from runner.errors import HubUnreachable, InputAbsent, UsageError
-from runner.hubs.remote import TOKENS
-from runner.stages import upload
 from tests.hubs.loopback import LoopbackHub
 
 NAME = "墨韵-可图Kolors训练-小猫"

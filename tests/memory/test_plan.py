@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from runner.configs import KOLORS
-from runner.memory.plan import GIB, LADDERS, MemoryPlan, Way, Work, plan_memory, told
+from kolora.configs import KOLORS
+from kolora.memory.plan import GIB, LADDERS, MemoryPlan, Way, Work, plan_memory, told
 
 
 def work(**changes: Any) -> Work:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from runner.memory.plan import GIB
-from runner.memory.story import plan_story, work_of
-from runner.spec import Story, load_story
+from kolora.memory.plan import GIB
+from kolora.memory.story import plan_story, work_of
+from kolora.spec import Story, load_story
 
 SPEC = Path(__file__).parents[2] / "specs" / "story.yaml"
 

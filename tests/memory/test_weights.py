@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.memory.weights import count_weights
+from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
+from kolora.models.layout import KOLORS
+from kolora.models.streaming import text_pieces, unet_pieces
 from torch import nn
 
-from runner.memory.weights import count_weights
-from runner.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from runner.models.layout import KOLORS
-from runner.models.streaming import text_pieces, unet_pieces
 from tests.tensors import projections
 from tests.tiny import configs
 

@@ -7,10 +7,9 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-
-from runner.models import graphs
-from runner.models.attention import repeatable_attention
-from runner.models.graphs import captured
+from kolora.models import graphs
+from kolora.models.attention import repeatable_attention
+from kolora.models.graphs import captured
 
 
 def test_on_a_cpu_every_call_runs_the_work_on_what_it_is_given():

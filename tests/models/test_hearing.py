@@ -1,11 +1,11 @@
 """What the U-Net heard of a text stands in for the text, is computed from the weights as they are, and is forgotten."""
 
 import torch
+from kolora.models.conditioning import Conditioning
+from kolora.models.hearing import TextProjection, having_heard, hear, text_projections
+from kolora.models.parts import size_ids
+from kolora.models.predictor import Predictor
 
-from runner.models.conditioning import Conditioning
-from runner.models.hearing import TextProjection, having_heard, hear, text_projections
-from runner.models.parts import size_ids
-from runner.models.predictor import Predictor
 from tests.tensors import difference
 
 

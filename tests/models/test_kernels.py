@@ -1,4 +1,4 @@
-"""The kernels compile for the cards they are used on; what they compute is tried on a GPU, by ``runner.models.trials``.
+"""The kernels compile for the cards they are used on; what they compute is tried on a GPU, by ``kolora.models.trials``.
 
 Nothing here needs a GPU: compiling stops before the driver.
 """
@@ -10,10 +10,9 @@ import pytest
 
 pytest.importorskip("triton.compiler.backends.cuda", reason="compiles by Triton 2.3, which comes with torch 2.3")
 
+from kolora.models.kernels import attention, elements, norms
 from triton.compiler import ASTSource
 from triton.compiler.backends.cuda import CUDABackend
-
-from runner.models.kernels import attention, elements, norms
 
 FLOATS = {"eps", "scale"}
 NUMBERS = {"pixels", "channels", "tiles", "width", "groups", "elements", "heads", "queries", "keys"}

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.models import layers
+from kolora.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
+from kolora.models.conditioning import Conditioning
+from kolora.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransformerBlock, ResnetBlock
+from kolora.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
+from kolora.models.predictor import Predictor
+from kolora.models.streaming import stream, unet_pieces
+from kolora.spec.story import Lora
+from kolora.training.adapters import Master, add_adapters
 from torch import nn
 
-from runner.models import layers
-from runner.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
-from runner.models.conditioning import Conditioning
-from runner.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransformerBlock, ResnetBlock
-from runner.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
-from runner.models.predictor import Predictor
-from runner.models.streaming import stream, unet_pieces
-from runner.spec.story import Lora
-from runner.training.adapters import Master, add_adapters
 from tests.tensors import difference
 from tests.tiny import configs
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from diffsynth.models.lora import LoRAFromCivitai
 from diffsynth.models.sdxl_unet import SDXLUNet
+from kolora.errors import InputAbsent
+from kolora.models.lora import LoraWeights, Merge, lora_bytes, read_lora
+from kolora.models.parts import Parts, size_ids
 from peft import LoraConfig, inject_adapter_in_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from runner.errors import InputAbsent
-from runner.models.lora import LoraWeights, Merge, lora_bytes, read_lora
-from runner.models.parts import Parts, size_ids
 from tests.tensors import PROJECTIONS, difference, lora_for, write_lora
 
 METADATA = {f"kolora.{name}": str(number) for number, name in enumerate("abcdefgh")} | {"title": "水墨"}

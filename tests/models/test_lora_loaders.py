@@ -20,12 +20,12 @@ with warnings.catch_warnings():
     from diffusers import UNet2DConditionModel
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffsynth.models.model_manager import ModelManager
+from kolora.models.lora import LoraWeights, Merge, lora_bytes, read_lora
+from kolora.models.lora_names import diffusers_name
+from kolora.models.names import UNET_BLOCKS
+from kolora.models.parts import Parts, size_ids
+from kolora.models.weights import read_config
 
-from runner.models.lora import LoraWeights, Merge, lora_bytes, read_lora
-from runner.models.lora_names import diffusers_name
-from runner.models.names import UNET_BLOCKS
-from runner.models.parts import Parts, size_ids
-from runner.models.weights import read_config
 from tests.tensors import difference, lora_for
 
 CLOSE = 1e-5

@@ -10,8 +10,7 @@ import torch
 from diffsynth.models.sdxl_unet import SDXLUNet
 from diffsynth.models.sdxl_vae_decoder import SDXLVAEDecoder
 from diffsynth.models.sdxl_vae_encoder import SDXLVAEEncoder
-
-from runner.models.names import UNET_BLOCKS, unet_name, vae_decoder_name, vae_encoder_name
+from kolora.models.names import UNET_BLOCKS, unet_name, vae_decoder_name, vae_encoder_name
 
 STACKS = {
     7: "down_blocks.1.attentions.0",

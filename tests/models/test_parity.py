@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kolora.models.conditioning import Conditioning
+from kolora.models.parts import Parts, size_ids
+from kolora.models.pixels import to_picture, to_pixels
+from kolora.rendering.denoise import denoise
+from kolora.spec.story import Lora
+from kolora.training.draws import draw
+from kolora.training.examples import Bucket, Examples
+from kolora.training.loop import train
 from PIL import Image
 from torch import nn
 
-from runner.models.conditioning import Conditioning
-from runner.models.parts import Parts, size_ids
-from runner.models.pixels import to_picture, to_pixels
-from runner.rendering.denoise import denoise
-from runner.spec.story import Lora
-from runner.training.draws import draw
-from runner.training.examples import Bucket, Examples
-from runner.training.loop import train
 from tests.reference import read_pipeline
 from tests.tensors import difference
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from kolora.errors import InputAbsent
+from kolora.memory.plan import MemoryPlan, Way
+from kolora.models.conditioning import Conditioning
+from kolora.models.parts import FOLDERS, Parts, size_ids
+from kolora.rendering.denoise import denoise
 
-from runner.errors import InputAbsent
-from runner.memory.plan import MemoryPlan, Way
-from runner.models.conditioning import Conditioning
-from runner.models.parts import FOLDERS, Parts, size_ids
-from runner.rendering.denoise import denoise
 from tests.tensors import difference, lora_for, projections, same, write_lora
 
 TEXTS = ("一个女孩在雨中的阳台上", "", "a dragon sleeps in a cave, fire light")

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.errors import InputAbsent
+from kolora.models.pickled import read_pickled
 from torch import nn
 
-from runner.errors import InputAbsent
-from runner.models.pickled import read_pickled
 from tests.tensors import same
 
 GRID = torch.arange(24, dtype=torch.float32).reshape(4, 6)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from diffsynth.schedulers import EnhancedDDIMScheduler
+from kolora.errors import InputAbsent
+from kolora.models.layout import KOLORS
+from kolora.models.schedule import NoiseSchedule
 
-from runner.errors import InputAbsent
-from runner.models.layout import KOLORS
-from runner.models.schedule import NoiseSchedule
 from tests.tensors import difference
 
 CONFIG = KOLORS["scheduler"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.models.architecture import build_unet
+from kolora.models.streaming import stream, text_pieces, unet_pieces
 from torch import nn
 
-from runner.models.architecture import build_unet
-from runner.models.streaming import stream, text_pieces, unet_pieces
 from tests.tiny import configs, text_encoder
 
 CPU = torch.device("cpu")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from kolora.models import strips
+from kolora.models.architecture import build_vae_decoder, build_vae_encoder
+from kolora.models.strips import decode_in_strips, encode_in_strips
 
-from runner.models import strips
-from runner.models.architecture import build_vae_decoder, build_vae_encoder
-from runner.models.strips import decode_in_strips, encode_in_strips
 from tests.tensors import difference
 from tests.tiny import configs
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.models.tokenizer import Tokenizer
-from runner.tokens import TOKEN_LIMIT, count_tokens
+from kolora.models.tokenizer import Tokenizer
+from kolora.tokens import TOKEN_LIMIT, count_tokens
 
 TEXTS = (
     "",

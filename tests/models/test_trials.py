@@ -6,9 +6,8 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-
-from runner.models import trials
-from runner.models.trials import TOLERANCE, _works, difference, usable, works
+from kolora.models import trials
+from kolora.models.trials import TOLERANCE, _works, difference, usable, works
 
 
 @pytest.fixture

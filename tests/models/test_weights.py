@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.errors import InputAbsent
+from kolora.models.layout import write_shards
+from kolora.models.weights import load_part, read_ahead, read_config, read_weights, weight_files
 from safetensors.torch import save_file
 from torch import nn
 
-from runner.errors import InputAbsent
-from runner.models.layout import write_shards
-from runner.models.weights import load_part, read_ahead, read_config, read_weights, weight_files
 from tests.tensors import same
 
 Weights = Mapping[str, torch.Tensor]

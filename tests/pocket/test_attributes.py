@@ -2,10 +2,10 @@
 
 import random
 
-from runner.pocket.attributes import CLASSES, UNKNOWN, labels
-from runner.pocket.judge import held_out_prompts
-from runner.pocket.world import Figure, Scene, sample_scene
-from runner.pocket.world.scene import PEOPLE
+from kolora.pocket.attributes import CLASSES, UNKNOWN, labels
+from kolora.pocket.judge import held_out_prompts
+from kolora.pocket.world import Figure, Scene, sample_scene
+from kolora.pocket.world.scene import PEOPLE
 
 GIRL = Figure("girl", "pink", "dress", "long", "purple")
 

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from kolora.hubs.checkpoints import POCKET
+from kolora.models.layout import KOLORS
+from kolora.models.parts import Parts
+from kolora.models.pixels import to_pixels
+from kolora.pocket.attributes import CLASSES
+from kolora.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts, render, teach_ink
+from kolora.pocket.probe import chances, load_probe, read
+from kolora.pocket.recipe import Recipe
+from kolora.pocket.world import draw, sample_scene
+from kolora.pocket.world.scene import DEGRADATIONS
+from kolora.scoring.judges import Aesthetics, Similarity, similarities
 from safetensors import safe_open
 
-from runner.hubs.checkpoints import POCKET
-from runner.models.layout import KOLORS
-from runner.models.parts import Parts
-from runner.models.pixels import to_pixels
-from runner.pocket.attributes import CLASSES
-from runner.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts, render, teach_ink
-from runner.pocket.probe import chances, load_probe, read
-from runner.pocket.recipe import Recipe
-from runner.pocket.world import draw, sample_scene
-from runner.pocket.world.scene import DEGRADATIONS
-from runner.scoring.judges import Aesthetics, Similarity, similarities
 from tests.pocket.test_world import dice
 from tests.tensors import lora_for, write_lora
 

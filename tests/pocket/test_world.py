@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from runner.pocket.world import HELD_OUT, STYLES, Scene, caption, draw, draw_set, sample_scene
-from runner.pocket.world.places import BEHIND
-from runner.pocket.world.scene import (
+from kolora.pocket.world import HELD_OUT, STYLES, Scene, caption, draw, draw_set, sample_scene
+from kolora.pocket.world.places import BEHIND
+from kolora.pocket.world.scene import (
     ALONE,
     CHARACTERS,
     CLOTHES_COLOURS,
@@ -20,9 +19,9 @@ from runner.pocket.world.scene import (
     Figure,
     sample_figure,
 )
-from runner.pocket.world.spoil import spoil
-from runner.pocket.world.styles import FINISHES, LOOKS
-from runner.pocket.world.words import ACTION, CHARACTER, COLOUR, FAULT, GARMENT, HAIR, PLACE, STYLE
+from kolora.pocket.world.spoil import spoil
+from kolora.pocket.world.styles import FINISHES, LOOKS
+from kolora.pocket.world.words import ACTION, CHARACTER, COLOUR, FAULT, GARMENT, HAIR, PLACE, STYLE
 
 GIRL = Figure("girl", "pink", "dress", "long", "purple")
 SINGER = Scene("anime", "stage", GIRL, "sing")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from runner.rendering.a1111 import parameters_of
-from runner.spec import load_story
+from kolora.rendering.a1111 import parameters_of
+from kolora.spec import load_story
 
 STORY = """
 dataset: {source: pocket}

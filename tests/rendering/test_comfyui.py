@@ -8,9 +8,8 @@ import re
 from typing import Any
 
 import pytest
-
-from runner.rendering.comfyui import TEXT_ENCODER, UNET, VAE, Graph, escape, graph_of
-from runner.spec import load_story
+from kolora.rendering.comfyui import TEXT_ENCODER, UNET, VAE, Graph, escape, graph_of
+from kolora.spec import load_story
 
 LORA = "kolora-0123abcd.safetensors"
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "ddim", "uni_pc"]

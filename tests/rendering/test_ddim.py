@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from diffsynth.schedulers import EnhancedDDIMScheduler
+from kolora.models.layout import KOLORS
+from kolora.models.schedule import NoiseSchedule
+from kolora.rendering.ddim import ddim_steps, initial_noise
 
-from runner.models.layout import KOLORS
-from runner.models.schedule import NoiseSchedule
-from runner.rendering.ddim import ddim_steps, initial_noise
 from tests.tensors import difference
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])

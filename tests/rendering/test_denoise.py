@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.errors import StoryInvalid
+from kolora.models.conditioning import Conditioning
+from kolora.models.layout import KOLORS
+from kolora.models.parts import Parts
+from kolora.models.schedule import NoiseSchedule
+from kolora.rendering.ddim import ddim_steps, initial_noise
+from kolora.rendering.denoise import denoise
 from torch import nn
-
-from runner.errors import StoryInvalid
-from runner.models.conditioning import Conditioning
-from runner.models.layout import KOLORS
-from runner.models.parts import Parts
-from runner.models.schedule import NoiseSchedule
-from runner.rendering.ddim import ddim_steps, initial_noise
-from runner.rendering.denoise import denoise
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 PROMPT, NEGATIVE = 3.0, 1.0

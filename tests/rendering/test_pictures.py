@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kolora.rendering.pictures import paste_grid, png_bytes
 from PIL import Image
-
-from runner.rendering.pictures import paste_grid, png_bytes
 
 COLOURS = [(200, 30 * index, 255 - 30 * index) for index in range(8)]
 BLACK = (0, 0, 0)

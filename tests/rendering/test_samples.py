@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kolora.errors import Stopped
+from kolora.models.parts import Parts
+from kolora.models.pixels import to_picture
+from kolora.rendering.denoise import denoise
+from kolora.rendering.samples import Sampler
+from kolora.spec.story import SampleScene
 from PIL import Image
-
-from runner.errors import Stopped
-from runner.models.parts import Parts
-from runner.models.pixels import to_picture
-from runner.rendering.denoise import denoise
-from runner.rendering.samples import Sampler
-from runner.spec.story import SampleScene
 
 SCENES = [
     SampleScene(number=1, seed=5, width=64, height=64, steps=2, guidance_scale=3.0),

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kolora.report.pages import TEMPLATES
 from markdown_it import MarkdownIt
-
-from runner.report.pages import TEMPLATES
 
 OURS = (TEMPLATES / "page.js").read_text(encoding="utf-8").strip()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-
-from runner.report.curve import HEIGHT, POINTS, WIDTH, centred_mean, draw_curve, ticks
+from kolora.report.curve import HEIGHT, POINTS, WIDTH, centred_mean, draw_curve, ticks
 
 
 def points(path: str) -> list[tuple[float, float]]:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from kolora.cli import main
+from kolora.errors import InputAbsent
+from kolora.report.diff import read_difference
 
-from runner.cli import main
-from runner.errors import InputAbsent
-from runner.report.diff import read_difference
 from tests.report.page import html_page, squeezed
 from tests.report.run_folder import edit, make_run_folder
 

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from kolora.errors import InputAbsent
+from kolora.report import read_report_data
+from kolora.report.gather import DROPPED_SHOWN, EXAMPLES_SHOWN
 
-from runner.errors import InputAbsent
-from runner.report import read_report_data
-from runner.report.gather import DROPPED_SHOWN, EXAMPLES_SHOWN
 from tests.report.run_folder import CHECKPOINT, edit, make_run_folder
 
 OUT_OF_MEMORY = {"code": 71, "error": "out of memory", "hint": "lower render.width", "step": "render-04"}

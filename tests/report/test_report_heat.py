@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.report.heat import FULL, LABELLED, PALE, draw_heat
+from kolora.report.heat import FULL, LABELLED, PALE, draw_heat
 
 
 def test_pairs_are_shaded_from_the_least_to_the_most_alike() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.report.say import count, duration, memory, number, when
+from kolora.report.say import count, duration, memory, number, when
 
 
 @pytest.mark.parametrize(

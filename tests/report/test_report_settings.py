@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runner.report.settings import read_settings
-from runner.spec import load_story
-from runner.spec.story import Story
+from kolora.report.settings import read_settings
+from kolora.spec import load_story
+from kolora.spec.story import Story
 
 LEAST = "dataset: {source: pocket}\nscenes: [{prompt: a}]"
 

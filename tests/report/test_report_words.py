@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from kolora.errors import KoloraError
+from kolora.lock import Numerics
+from kolora.plan import REASONS as PLANNED
+from kolora.plan import STAGES
+from kolora.report.data import Gap, ReportData, Rule, Step, Verdict
+from kolora.report.pages import TEMPLATES
+from kolora.report.words import CHINESE, ENGLISH, KINDS, REASONS, STATISTICS
+from kolora.spec.operators import OPERATORS
 
-from runner.errors import KoloraError
-from runner.lock import Numerics
-from runner.plan import REASONS as PLANNED
-from runner.plan import STAGES
-from runner.report.data import Gap, ReportData, Rule, Step, Verdict
-from runner.report.pages import TEMPLATES
-from runner.report.words import CHINESE, ENGLISH, KINDS, REASONS, STATISTICS
-from runner.spec.operators import OPERATORS
-
-RUNNER = Path(__file__).parents[2] / "runner"
+RUNNER = Path(__file__).parents[2] / "runner" / "kolora"
 SOURCE = "".join(
     path.read_text(encoding="utf-8")
     for path in [*TEMPLATES.glob("*.j2"), *(RUNNER / "report").glob("*.py")]

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from kolora.errors import KoloraError, OutputUnwritable
+from kolora.report import write, write_report
 
-from runner.errors import KoloraError, OutputUnwritable
-from runner.report import write, write_report
 from tests.report.run_folder import make_run_folder
 
 
@@ -49,6 +49,6 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_reporting_loads_nothing_heavy() -> None:
     heavy = ["torch", "numpy", "diffsynth", "transformers", "peft", "lightning", "datasets", "data_juicer", "pandas"]
-    code = f"import sys, runner.report; print(*[name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, kolora.report; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

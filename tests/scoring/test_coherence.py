@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from kolora.scoring.coherence import measure_coherence, measure_style
 from torch import nn
-
-from runner.scoring.coherence import measure_coherence, measure_style
 
 EAST, NORTH, BETWEEN = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kolora.errors import InputAbsent
+from kolora.scoring.judges import BATCH, Aesthetics, Similarity, similarities
 from PIL import Image
 from safetensors.torch import load_file, save_file
-
-from runner.errors import InputAbsent
-from runner.scoring.judges import BATCH, Aesthetics, Similarity, similarities
 
 LONG = "一只猫在雨中的阳台上看着远方的山，" * 40
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-
-from runner.errors import SchemaTooNew, StoryInvalid
-from runner.spec import Problem, StoryProblems, load_story
+from kolora.errors import SchemaTooNew, StoryInvalid
+from kolora.spec import Problem, StoryProblems, load_story
 
 SOUND = "dataset: {source: pocket}\nscenes:\n  - prompt: a cat\n"
 """Three sound lines; what is wrong begins in line 4."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from runner.errors import InputAbsent
-from runner.spec import Problem, Story, StoryProblems, load_story, read_story
+from kolora.errors import InputAbsent
+from kolora.spec import Problem, Story, StoryProblems, load_story, read_story
 
 TEXT = "title: 小故事\ndataset: {source: pocket}\nscenes:\n  - prompt: 一只猫\n"
 

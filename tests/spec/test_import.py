@@ -1,4 +1,4 @@
-"""What `import runner.spec` brings with it: nothing heavy."""
+"""What `import kolora.spec` brings with it: nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HEAVY = (
 
 def test_a_story_is_read_without_anything_heavy() -> None:
     code = (
-        "import sys; from runner.spec import read_story, story_json_schema; read_story('specs/quickstart.yaml');"
+        "import sys; from kolora.spec import read_story, story_json_schema; read_story('specs/quickstart.yaml');"
         "story_json_schema(); print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "runner" in loaded
+    assert "kolora" in loaded
     assert [name for name in HEAVY if name in loaded] == []

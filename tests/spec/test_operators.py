@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from runner.spec import Problem, StoryProblems, load_story
-from runner.spec.operators import COMMON, OPERATORS, REFUSED, REFUSED_PARAMETERS, Operator, Parameter, faults, refusal
+from kolora.spec import Problem, StoryProblems, load_story
+from kolora.spec.operators import COMMON, OPERATORS, REFUSED, REFUSED_PARAMETERS, Operator, Parameter, faults, refusal
 
 JUICER = Path(str(importlib.util.find_spec("data_juicer").origin)).parent  # type: ignore[union-attr]
 ANNOTATIONS = {"whole": ("int", "PositiveInt"), "number": ("float",), "size": ("str",), "choice": ("str", "bool")}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.errors import SchemaTooNew
-from runner.spec import Problem, Story, StoryProblems, load_story
+from kolora.errors import SchemaTooNew
+from kolora.spec import Problem, Story, StoryProblems, load_story
 
 TEXT = "dataset: {source: pocket}\nlora:\n  rank: 4\nscenes:\n  - prompt: a\n  - {prompt: b, seed: 2}\n"
 

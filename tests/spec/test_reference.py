@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from runner.spec import Story
-from runner.spec.operators import OPERATORS
-from runner.spec.reference import BEGIN, END, insert_reference, reference
+from kolora.spec import Story
+from kolora.spec.operators import OPERATORS
+from kolora.spec.reference import BEGIN, END, insert_reference, reference
 
 README = Path(__file__).parents[2] / "README.md"
 

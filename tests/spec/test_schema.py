@@ -10,8 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-
-from runner.spec import load_story, story_json_schema
+from kolora.spec import load_story, story_json_schema
 
 SPECS = Path(__file__).parents[2] / "specs"
 SOUND: dict[str, Any] = {"dataset": {"source": "pocket"}, "scenes": [{"prompt": "a"}]}

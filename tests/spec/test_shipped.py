@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-
-from runner.spec import Story, load_story, new_story, read_story
+from kolora.spec import Story, load_story, new_story, read_story
 
 SPECS = Path(__file__).parents[2] / "specs"
 SHIPPED = sorted(SPECS.glob("*.yaml"))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from jsonschema import Draft202012Validator
+from kolora.errors import StoryInvalid
+from kolora.spec import Filter, Story, load_story, story_json_schema
+from kolora.spec.story import Lora
 from pydantic import ValidationError
-
-from runner.errors import StoryInvalid
-from runner.spec import Filter, Story, load_story, story_json_schema
-from runner.spec.story import Lora
 
 
 def story(more: str = "", *, scenes: int = 1) -> Story:

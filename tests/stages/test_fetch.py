@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.errors import InputAbsent, Stopped, StoryInvalid
+from kolora.hubs.identity import identify_folder
+from kolora.spec.story import Dataset
+from kolora.stages import Job, fetch
 from PIL import Image
 from pydantic import TypeAdapter
 
-from runner.errors import InputAbsent, Stopped, StoryInvalid
-from runner.hubs.identity import identify_folder
-from runner.spec.story import Dataset
-from runner.stages import Job, fetch
 from tests.pictures import corners_of, make_pictures, truth
 
 

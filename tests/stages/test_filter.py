@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.errors import StoryInvalid
+from kolora.stages import Job, fetch
+from kolora.stages.filter import SHOWN, SHOWN_SIDE, Part, TooFewPictures, run
 from PIL import Image
 
-from runner.errors import StoryInvalid
-from runner.stages import Job, fetch
-from runner.stages.filter import SHOWN, SHOWN_SIDE, Part, TooFewPictures, run
 from tests.pictures import make_pictures, truth
 from tests.stages.test_fetch import folder_part, job
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.artifacts import files_in
+from kolora.errors import Stopped
+from kolora.models.parts import Parts
+from kolora.spec.story import Lora, Prior, SampleScene
+from kolora.stages import Job, Tick, condition, encode, prior, train
 from PIL import Image
-
-from runner.artifacts import files_in
-from runner.errors import Stopped
-from runner.models.parts import Parts
-from runner.spec.story import Lora, Prior, SampleScene
-from runner.stages import Job, Tick, condition, encode, prior, train
 
 SCENE = SampleScene(number=1, seed=5, width=64, height=64, steps=1, guidance_scale=3.0)
 LORA = Lora(rank=2, steps=4, resolution=64, sample_every=2)

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
+from kolora.spec.story import Lora
+from kolora.training.adapters import Master, add_adapters
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from runner.spec.story import Lora
-from runner.training.adapters import Master, add_adapters
 from tests.tensors import PROJECTIONS, difference
 
 

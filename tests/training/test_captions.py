@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from runner.training.captions import compose
+from kolora.training.captions import compose
 
 
 @pytest.mark.parametrize(

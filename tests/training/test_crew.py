@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.errors import DeviceUnusable, Stopped
+from kolora.models.lora import lora_bytes
+from kolora.spec.story import Lora
+from kolora.training.crew import Crew, gather
+from kolora.training.loop import Trained, train
 
-from runner.errors import DeviceUnusable, Stopped
-from runner.models.lora import lora_bytes
-from runner.spec.story import Lora
-from runner.training.crew import Crew, gather
-from runner.training.loop import Trained, train
 from tests.training.test_loop import SCHEDULE, SmallNet, examples, go_on, lora, stop_at
 
 SETTINGS: dict[str, Any] = {"dropout": 0.0, "ema_decay": 0.9, "max_grad_norm": 0.5, "min_snr_gamma": 1.0}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from kolora.training.crops import bucket_for, bucket_sizes, cut
 from PIL import Image
-
-from runner.training.crops import bucket_for, bucket_sizes, cut
 
 
 @pytest.mark.parametrize("resolution", [64, 128, 256, 512, 768, 1024, 2048])

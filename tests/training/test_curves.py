@@ -6,10 +6,9 @@ import csv
 from pathlib import Path
 
 import pytest
-
-from runner.spec.story import Lora
-from runner.training import curves
-from runner.training.curves import Curves
+from kolora.spec.story import Lora
+from kolora.training import curves
+from kolora.training.curves import Curves
 
 LORA = Lora(steps=150, learning_rate=0.5, schedule="linear")
 LOSSES = [1 / (1 + step) for step in range(150)]

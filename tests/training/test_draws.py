@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-
-from runner.training.draws import Draw, draw, generator, global_stream, take_turns
+from kolora.training.draws import Draw, draw, generator, global_stream, take_turns
 
 CPU = torch.device("cpu")
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kolora.models.parts import Parts
+from kolora.models.pixels import to_pixels
+from kolora.training.examples import Examples, Shown, encode_examples, read_examples, write_examples
 from PIL import Image, ImageOps
-
-from runner.models.parts import Parts
-from runner.models.pixels import to_pixels
-from runner.training.examples import Examples, Shown, encode_examples, read_examples, write_examples
 
 CAPTIONS = {"01.png": "水墨，一只猫", "02.png": 'a "cat", asleep\nby the fire', "03.png": "水墨，一只猫"}
 

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.errors import Stopped, StoryInvalid
+from kolora.memory.plan import Way
+from kolora.models.conditioning import Conditioning
+from kolora.models.layout import KOLORS
+from kolora.models.lora import LoraWeights, Merge, lora_bytes
+from kolora.models.parts import Parts
+from kolora.models.schedule import NoiseSchedule
+from kolora.spec.story import Lora
+from kolora.training import loop
+from kolora.training.adapters import add_adapters
+from kolora.training.examples import Bucket, Examples
+from kolora.training.loop import Trained, train
+from kolora.training.state import State, read_state
 from torch import nn
 
-from runner.errors import Stopped, StoryInvalid
-from runner.memory.plan import Way
-from runner.models.conditioning import Conditioning
-from runner.models.layout import KOLORS
-from runner.models.lora import LoraWeights, Merge, lora_bytes
-from runner.models.parts import Parts
-from runner.models.schedule import NoiseSchedule
-from runner.spec.story import Lora
-from runner.training import loop
-from runner.training.adapters import add_adapters
-from runner.training.examples import Bucket, Examples
-from runner.training.loop import Trained, train
-from runner.training.state import State, read_state
 from tests.tensors import PROJECTIONS, difference, projections, same
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])

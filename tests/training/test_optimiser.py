@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.errors import StoryInvalid
+from kolora.spec.story import Lora
+from kolora.training import optimiser
+from kolora.training.optimiser import Optimiser, learning_rate
 from torch import nn
-
-from runner.errors import StoryInvalid
-from runner.spec.story import Lora
-from runner.training import optimiser
-from runner.training.optimiser import Optimiser, learning_rate
 
 
 def rates(**settings: Any) -> list[float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from kolora.training.state import State, read_state, write_state
 
-from runner.training.state import State, read_state, write_state
 from tests.tensors import same
 
 TENSORS = {"vector": torch.arange(6.0).reshape(2, 3).T, "optimizer.exp_avg": torch.ones(2)}

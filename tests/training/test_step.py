@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.memory.plan import Way
+from kolora.models.conditioning import Conditioning
+from kolora.models.layout import KOLORS
+from kolora.models.schedule import NoiseSchedule
+from kolora.spec.story import Lora
+from kolora.training.adapters import Master, add_adapters
+from kolora.training.draws import Draw, draw
+from kolora.training.examples import Bucket, Examples, beside
+from kolora.training.step import Batch, mix, ready_step
 from torch import nn
 
-from runner.memory.plan import Way
-from runner.models.conditioning import Conditioning
-from runner.models.layout import KOLORS
-from runner.models.schedule import NoiseSchedule
-from runner.spec.story import Lora
-from runner.training.adapters import Master, add_adapters
-from runner.training.draws import Draw, draw
-from runner.training.examples import Bucket, Examples, beside
-from runner.training.step import Batch, mix, ready_step
 from tests.training.test_loop import SmallNet
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.verifying.verdict import TOLERANCES, judge_picture, tolerance_of, worst
 from PIL import Image
 
-from runner.verifying.verdict import TOLERANCES, judge_picture, tolerance_of, worst
 from tests.commands import left
 from tests.stories import write_story
 from tests.tampering import LORA, change_weight, forge, in_yaml, set_pixel

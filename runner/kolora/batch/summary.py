@@ -1,0 +1,124 @@
+"""How the stories of a batch fared, all shards together: batch.json, and batch.html rendered from it.
+
+Each shard writes one small file a story, and whoever ends last finds all of them; nothing is shared but a folder.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kolora.artifacts import write_text, writing
+from kolora.batch.work import Task
+from kolora.report.data import Language, ReportData, Service
+from kolora.report.pages import html_page
+from kolora.report.words import WORDS
+from kolora.version import __version__
+
+OUTCOMES = ".batch"
+"""The folder under OUT that holds one outcome a story."""
+State = Literal["waiting", "running", "complete", "failed", "stopped"]
+
+
+class Outcome(BaseModel):
+    """How one story of a batch fared, as the shard that had it knows; its exit code is None before the end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    story: str
+    state: State = "waiting"
+    code: int | None = None
+    error: str = ""
+    hint: str = ""
+    seconds: float | None = None
+    service: Service | None = None
+
+
+class Line(Outcome):
+    """An outcome and what the story's own report says."""
+
+    title: str = ""
+    language: Language | None = None
+    checkpoint: str | None = None
+    scenes: int | None = None
+    scenes_done: int | None = None
+    aesthetics_mean: float | None = None
+    clip_mean: float | None = None
+    valid: str | None = None
+    grid: str | None = None
+    """Path of the picture of all scenes, relative to OUT."""
+    report: str | None = None
+
+
+class Summary(BaseModel):
+    """All that batch.json says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kolora: str
+    time: str
+    counts: dict[State, int]
+    stories: tuple[Line, ...]
+
+
+def write_outcome(out: Path, outcome: Outcome) -> None:
+    """Note how a story fares."""
+    with writing(out):
+        write_text(out / OUTCOMES / f"{outcome.label}.json", outcome.model_dump_json(indent=1) + "\n")
+
+
+def write_summary(out: Path, tasks: Sequence[Task]) -> Summary:
+    """Write batch.json and batch.html over all tasks, whichever shard has them."""
+    with writing(out):
+        (out / OUTCOMES).mkdir(parents=True, exist_ok=True)
+        with (out / OUTCOMES / ".lock").open("w") as lock:
+            # Two shards that end together write one after the other, so the last one has seen both.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lines = tuple(_line(out, task) for task in tasks)
+            summary = Summary(
+                kolora=__version__,
+                time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                counts=dict(Counter(line.state for line in lines)),
+                stories=lines,
+            )
+            write_text(out / "batch.json", summary.model_dump_json(indent=1) + "\n")
+            write_text(out / "batch.html", render_summary(summary))
+    return summary
+
+
+def render_summary(summary: Summary) -> str:
+    """Return batch.html: a line a story, in the language of most of them."""
+    languages = Counter(line.language for line in summary.stories if line.language)
+    language: Language = max(languages, key=lambda each: languages[each], default="zh")
+    return html_page("batch.html.j2", language, d=summary, w=WORDS[language], language=language)
+
+
+def _line(out: Path, task: Task) -> Line:
+    try:
+        told = Outcome.model_validate_json((out / OUTCOMES / f"{task.label}.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        told = Outcome(label=task.label, story=task.story)
+    try:
+        report = ReportData.model_validate_json((out / task.label / "report.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return Line(**told.model_dump())
+    return Line(
+        **told.model_dump(),
+        title=report.title,
+        language=report.language,
+        checkpoint=report.checkpoint.name if report.checkpoint else None,
+        scenes=len(report.scenes),
+        scenes_done=sum(scene.state == "done" for scene in report.scenes),
+        aesthetics_mean=report.verdict.aesthetics_mean,
+        clip_mean=report.verdict.clip_mean,
+        valid=report.verdict.state,
+        grid=f"{task.label}/{report.grid.path}" if report.grid else None,
+        report=f"{task.label}/report.html",
+    )

@@ -1,0 +1,71 @@
+"""Which stories a batch has, what their folders are called, and which of them are this shard's."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kolora.errors import InputAbsent, UsageError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One story of a batch: what it was given as, and the name of its folder under OUT."""
+
+    story: str
+    label: str
+
+
+def find_tasks(given: Sequence[str]) -> tuple[Task, ...]:
+    """List the stories that files, folders, globs and names of shipped stories mean, each once.
+
+    A folder means its own YAML files and the ``story.yaml`` of each folder in it; run folders are left out. Every
+    shard of a batch lists the same. Raises InputAbsent where a glob or folder has none.
+    """
+    if "-" in given:
+        raise UsageError("a batch cannot read its stories from standard input", hint="kolora batch stories/")
+    stories = list(dict.fromkeys(each for name in given for each in _expand(name)))
+    labels = [_label(story) for story in stories]
+    seen: Counter[str] = Counter()
+    tasks = []
+    for story, label in zip(stories, labels, strict=True):
+        seen[label] += 1
+        tasks.append(Task(story, label if seen[label] == 1 else f"{label}-{seen[label]}"))
+    return tuple(tasks)
+
+
+def share(tasks: Sequence[tuple[str, Task]], *, index: int, count: int) -> tuple[Task, ...]:
+    """Take this shard's part of tasks with the digests of their stories.
+
+    The order is that of the digests, so it is the same on every machine, however their file systems list folders.
+    """
+    ordered = sorted(tasks, key=lambda each: (each[0], each[1].label))
+    return tuple(task for _, task in ordered[index::count])
+
+
+def _expand(name: str) -> Iterator[str]:
+    path = Path(name)
+    if path.is_dir() and not (path / "story.yaml").is_file():
+        found = [str(each) for each in sorted(path.iterdir()) if each.suffix in (".yaml", ".yml")]
+        found += [str(each) for each in sorted(path.glob("*/story.yaml")) if not _is_run(each.parent)]
+    elif not path.exists() and glob.has_magic(name):
+        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - a pattern may be absolute
+    else:
+        found = [name]
+    if not found:
+        raise InputAbsent(f"{name!r} has no story file", hint="kolora batch stories/*.yaml")
+    yield from found
+
+
+def _label(story: str) -> str:
+    """Name a story's folder: after its file, or after the file's folder where the file is just ``story.yaml``."""
+    path = Path(story)
+    is_unnamed = path.name == "story.yaml" and path.parent.name
+    return path.parent.name if is_unnamed else path.stem
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "records").is_dir()

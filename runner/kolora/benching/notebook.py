@@ -1,0 +1,120 @@
+"""The notebook's way, on the same networks: what DiffSynth's training script and pipeline do at every step.
+
+Training: the text encoder and the VAE at every step, one picture a step, peft's own forward under fp16 autocast, a
+gradient scaler, activations computed twice. Rendering: two calls of one row a step, every kernel launched by itself,
+the VAE in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+
+from kolora.models.parts import size_ids
+from kolora.models.schedule import NoiseSchedule
+from kolora.models.tokenizer import Tokenizer
+from kolora.rendering.ddim import ddim_steps
+
+RANK, ALPHA, RATE, GUIDANCE = 16, 4.0, 1e-4, 4.0
+PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text encoder and its tokenizer, asked as the pipeline asks them."""
+
+    encoder: nn.Module
+    tokenizer: Tokenizer
+    device: str
+
+    @torch.no_grad()
+    def __call__(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give hidden (1, 256, D) and pooled (1, D)."""
+        tokens = self.tokenizer([text])
+        states = self.encoder(
+            input_ids=tokens.input_ids.to(self.device),
+            attention_mask=tokens.attention_mask.to(self.device),
+            position_ids=tokens.position_ids.to(self.device),
+            output_hidden_states=True,
+        ).hidden_states
+        return states[-2].transpose(0, 1).contiguous(), states[-1][-1]
+
+
+def training_step(
+    texts: Texts, unet: nn.Module, vae_encoder: nn.Module, schedule: NoiseSchedule, picture: torch.Tensor, text: str
+) -> Callable[[], None]:
+    """Give one training step; the U-Net gets peft's adapters. picture: pixels (1, 3, H, W) on the device."""
+    device = picture.device
+    inject_adapter_in_model(
+        LoraConfig(r=RANK, lora_alpha=ALPHA, init_lora_weights="gaussian", target_modules=list(PROJECTIONS)), unet
+    )
+    unet.train()
+    trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.data = parameter.data.float()
+    optimizer = torch.optim.AdamW(trained, lr=RATE)
+    half = device.type == "cuda"
+    scaler = cast(Any, torch.amp).GradScaler(device.type, enabled=half)
+    height, width = picture.shape[-2:]
+
+    def step() -> None:
+        with _autocast(device):
+            hidden, pooled = texts(text)
+            with torch.no_grad():
+                latents = vae_encoder(picture)
+            noise = torch.randn_like(latents)
+            timestep = torch.randint(0, schedule.steps, (1,))
+            noisy = schedule.add_noise(latents, noise, timestep.to(device))
+            predicted = unet(
+                noisy,
+                timestep.to(device, torch.float32),
+                encoder_hidden_states=hidden,
+                add_time_id=size_ids(height, width).to(device),
+                add_text_embeds=pooled,
+                use_gradient_checkpointing=True,
+            )
+            loss = F.mse_loss(predicted.float(), noise.float())
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return step
+
+
+@torch.no_grad()
+def picture(
+    texts: Texts,
+    unet: nn.Module,
+    vae_decoder: nn.Module,
+    schedule: NoiseSchedule,
+    *,
+    prompts: tuple[str, str],
+    size: int,
+    steps: int,
+) -> torch.Tensor:
+    """Draw one picture; returns its pixels (1, 3, H, W) on the CPU. prompts: the prompt and the negative prompt."""
+    device = texts.device
+    dtype = next(unet.parameters()).dtype
+    spoken = [texts(prompt) for prompt in prompts]
+    latents = torch.randn(1, 4, size // 8, size // 8, device=device, dtype=dtype)
+    ids = size_ids(size, size).to(device)
+    for step in ddim_steps(schedule, steps):
+        timestep = torch.tensor([float(step.timestep)]).to(device)
+        wanted, unwanted = (
+            unet(latents, timestep, encoder_hidden_states=hidden, add_time_id=ids, add_text_embeds=pooled)
+            for hidden, pooled in spoken
+        )
+        latents = step.sample * latents + step.noise * (unwanted + GUIDANCE * (wanted - unwanted))
+    return cast(torch.Tensor, vae_decoder(latents.float()).cpu())
+
+
+def _autocast(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast("cuda", torch.float16) if device.type == "cuda" else nullcontext()

@@ -1,0 +1,247 @@
+"""Many stories in one command: downloads once, then story after story, and one page over all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kolora.batch.cluster import Errand, connect, run_on_cluster
+from kolora.batch.process import Ended, run_process
+from kolora.batch.summary import Outcome, State, write_outcome, write_summary
+from kolora.batch.work import Task, find_tasks, share
+from kolora.cli.console import Teller, teller
+from kolora.cli.downloads import bring_one, is_offline
+from kolora.cli.stories import SHIPPED, Given, cache_folder, read_given
+from kolora.errors import KoloraError, Stopped
+from kolora.execute import GRACE_SECONDS, Halt
+from kolora.hubs.store import Wanted
+from kolora.report.data import Service
+from kolora.service import OWN, find_service, find_shard
+from kolora.sources import wanted_from_hubs
+
+URGENT = (75, 69, 71, 73, 70, 66, 78, 65, 2)
+"""Which code stands for a batch that fails in several ways: first those that a later attempt may cure."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A task and its story, or what is wrong with that."""
+
+    task: Task
+    digest: str
+    given: Given | None
+    problem: KoloraError | None
+
+
+@click.command()
+@click.argument("stories", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the run folders [KOLORA_OUT, else out].",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of every story.")
+@click.option("--offline", is_flag=True, help="Use the network for nothing [KOLORA_OFFLINE].")
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+@click.option("--ray", "on_ray", is_flag=True, help="Spread the stories over the Ray cluster of RAY_ADDRESS.")
+def batch(
+    stories: tuple[str, ...],
+    out: Path | None,
+    overrides: tuple[str, ...],
+    offline: bool,
+    device: str | None,
+    on_ray: bool,
+) -> None:
+    """Run many STORIES: files, folders, globs, each into a folder of its own.
+
+    On a batch service each task of an array takes its share. A story that fails does not stop the others; the exit
+    code tells of it. What is done is kept, so the same command goes on where it stopped.
+    """
+    root = out or Path(os.environ.get("KOLORA_OUT", "out"))
+    tasks, (index, count) = find_tasks(stories), find_shard(os.environ)
+    reads = {task: _read(task, overrides) for task in tasks}
+    mine = share([(reads[task].digest, task) for task in tasks], index=index, count=count)
+    tell, halt = teller(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
+    tell.say(
+        f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
+    )
+    options = [f"--set={each}" for each in overrides] + ([f"--device={device}"] if device else [])
+    # Before anybody listens for signals: Ray puts handlers of its own in place.
+    ray = connect() if on_ray else None
+    board = _Board(root.resolve() if on_ray else root, tasks, tell)
+    try:
+        with halt.listening():
+            absent = {} if is_offline(offline) else _bring([reads[task] for task in mine], tell, halt)
+            sound = list(board.without_problems([reads[task] for task in mine], absent))
+            if ray is None:
+                _run_here(sound, board, options, halt)
+            else:
+                _run_on_ray(ray, sound, board, options, device, halt)
+            halt.check()
+    finally:
+        tell.close()
+        write_summary(root, tasks)
+    tell.say(f"the summary is {root / 'batch.html'}", out=str(root))
+    _complain(board.fared)
+
+
+class _Board:
+    """What is told of the stories: on stdout, in an outcome each, and on the summary page."""
+
+    def __init__(self, root: Path, tasks: Sequence[Task], tell: Teller) -> None:
+        self.root = root
+        self.fared: dict[str, Ended] = {}
+        self._tasks = tasks
+        self._tell = tell
+        self._by_label = {task.label: task for task in tasks}
+        self._clocks: dict[str, float] = {}
+
+    def without_problems(self, reads: Iterable[_Read], absent: Mapping[Wanted, KoloraError]) -> Iterator[_Read]:
+        """Yield the stories that can begin; what is wrong with the others is how they ended."""
+        for read in reads:
+            problem = read.problem
+            if problem is None and read.given is not None and absent:
+                problem = next((absent[each] for each in _wanted(read.given) if each in absent), None)
+            if problem is None:
+                yield read
+            else:
+                self.ended(read.task.label, Ended(problem.code, problem.error, problem.hint))
+
+    def began(self, label: str, node: str = "") -> None:
+        self._clocks[label] = time.monotonic()
+        self._tell.say(f"{label} begins" + (f" on {node}" if node else ""), story=label)
+        _note(self._by_label[label], self.root, "running")
+        write_summary(self.root, self._tasks)
+
+    def told(self, label: str, line: Mapping[str, Any]) -> None:
+        self._tell.say(**{**line, "story": label})
+
+    def complained(self, label: str, line: str) -> None:
+        click.echo(f"{label}: {line}", err=True)
+
+    def ended(self, label: str, ended: Ended) -> None:
+        now = time.monotonic()
+        seconds = round(now - self._clocks.get(label, now), 1)
+        self.fared[label] = ended
+        _note(self._by_label[label], self.root, _state(ended), ended, seconds)
+        write_summary(self.root, self._tasks)
+        self._tell.say(
+            f"{label} is {_state(ended)}" + (f": {ended.error}" if ended.error else ""),
+            story=label,
+            code=ended.code,
+            seconds=seconds,
+        )
+
+
+def _run_here(reads: Iterable[_Read], board: _Board, options: Sequence[str], halt: Halt) -> None:
+    """Run story after story on this machine."""
+    for read in reads:
+        halt.check()
+        label = read.task.label
+        board.began(label)
+        ended = run_process(
+            _arguments(label, read.task.story, board.root, options),
+            halt=halt,
+            told=partial(board.told, label),
+            complained=partial(board.complained, label),
+        )
+        board.ended(label, ended)
+
+
+def _run_on_ray(
+    ray: Any, reads: Iterable[_Read], board: _Board, options: Sequence[str], device: str | None, halt: Halt
+) -> None:
+    """Run the stories wherever the cluster has room, which knows neither this process's folder nor its variables."""
+    environment = {
+        "KOLORA_CACHE": str(cache_folder().resolve()),
+        "KOLORA_ROOTS": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("KOLORA_ROOTS")])]),
+        **{name: value for name in (OWN.run, OWN.attempt) if (value := os.environ.get(name))},
+    }
+    errands = []
+    for read in reads:
+        given = read.given
+        assert given is not None
+        assert given.path is not None
+        story = given.path.name if given.base == SHIPPED else str(given.path.resolve())
+        arguments = _arguments(read.task.label, story, board.root, options)
+        errands.append(Errand(read.task.label, tuple(arguments), environment, given.story.lora.devices))
+    for label, ended in run_on_cluster(
+        ray, errands, device=device, halt=halt, began=board.began, told=board.told, complained=board.complained
+    ):
+        board.ended(label, ended)
+
+
+def _arguments(label: str, story: str, root: Path, options: Sequence[str]) -> list[str]:
+    return ["run", f"--out={root / label}", "--offline", *options, "--", story]
+
+
+def _read(task: Task, overrides: Sequence[str]) -> _Read:
+    """Read a story; what is wrong with one is that one's failure."""
+    try:
+        given = read_given(task.story, overrides)
+    except KoloraError as problem:
+        return _Read(task, hashlib.sha256(task.story.encode()).hexdigest(), None, problem)
+    return _Read(task, hashlib.sha256(given.source).hexdigest(), given, None)
+
+
+def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[Wanted, KoloraError]:
+    """Download what the stories use, each thing once; returns what could not be had and why."""
+    wanted = [each for read in reads if read.given for each in _wanted(read.given)]
+    absent: dict[Wanted, KoloraError] = {}
+    for each in dict.fromkeys(wanted):
+        try:
+            bring_one(each, tell, halt=halt)
+        except Stopped:
+            raise
+        except KoloraError as problem:
+            absent[each] = problem
+    return absent
+
+
+def _wanted(given: Given) -> tuple[Wanted, ...]:
+    return wanted_from_hubs(given.story, base=given.base, cache=cache_folder())
+
+
+def _state(ended: Ended) -> State:
+    return {0: "complete", Stopped.code: "stopped"}.get(ended.code, "failed")  # type: ignore[return-value]
+
+
+def _note(task: Task, root: Path, state: State, ended: Ended | None = None, seconds: float | None = None) -> None:
+    service = find_service(os.environ)
+    write_outcome(
+        root,
+        Outcome(
+            label=task.label,
+            story=task.story,
+            state=state,
+            code=ended.code if ended else None,
+            error=ended.error if ended else "",
+            hint=ended.hint if ended else "",
+            seconds=seconds,
+            service=Service.model_validate(vars(service)) if service else None,
+        ),
+    )
+
+
+def _complain(fared: Mapping[str, Ended]) -> None:
+    """Raise for the stories that failed: the code that stands for all of them, and each one's own."""
+    failed = {label: each for label, each in fared.items() if each.code}
+    if not failed:
+        return
+    codes = {each.code for each in failed.values()}
+    told = ", ".join(f"{label} ({each.code}: {each.error})" for label, each in failed.items())
+    problem = KoloraError(
+        f"{len(failed)} of {len(fared)} stories failed: {told}", hint="the same command tries them again"
+    )
+    problem.code = next((code for code in URGENT if code in codes), KoloraError.code)
+    raise problem

@@ -1,0 +1,59 @@
+"""What a story still needs from the hubs, brought into the cache before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from kolora.artifacts import writing
+from kolora.cli.console import Teller
+from kolora.cli.stories import Given, cache_folder
+from kolora.execute import Halt
+from kolora.hubs.remote import NAMES
+from kolora.hubs.store import NO_PINS, Pins, Wanted
+from kolora.sources import wanted_from_hubs
+from kolora.stages import download
+
+
+def is_offline(asked: bool) -> bool:
+    """Say whether the network is to be left alone: by --offline, or by KOLORA_OFFLINE."""
+    return asked or os.environ.get("KOLORA_OFFLINE", "0") not in ("", "0")
+
+
+def bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
+    """Download what a story needs and the cache does not hold; with ``refresh`` ask what has moved on the hubs.
+
+    Raises InputAbsent, HubUnreachable, OutputUnwritable, and Stopped after a signal: the next call goes on.
+    """
+    halt = Halt()
+    with halt.listening():
+        for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), refresh=refresh, pins=pins):
+            bring_one(wanted, tell, halt=halt, refresh=refresh)
+
+
+def bring_one(wanted: Wanted, tell: Teller, *, halt: Halt, refresh: bool = False) -> None:
+    """Download one repository; raises as ``bring`` does."""
+
+    def tick(done: int, total: int) -> None:
+        tell.downloading(wanted.id, done, total)
+        halt.check()
+
+    cache = cache_folder()
+    with writing(cache):
+        snapshot, came = download(wanted, cache=cache, tick=tick, refresh=refresh)
+    tell.say(
+        f"{wanted.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
+        f"{came / 1e6:.1f} MB downloaded from {NAMES[wanted.hub]}",
+        revision=snapshot.revision,
+        bytes=came,
+    )
+
+
+def to_download(given: Given, *, pins: Pins = NO_PINS) -> Iterator[str]:
+    """Say in words what a run would download."""
+    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), pins=pins):
+        yield f"{wanted.id} from {NAMES[wanted.hub]}, {_size(wanted)}"
+
+
+def _size(wanted: Wanted) -> str:
+    return "only the hub knows how much" if wanted.about is None else f"about {wanted.about / 1e9:.1f} GB"

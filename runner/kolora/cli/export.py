@@ -1,0 +1,34 @@
+"""kolora export: a finished run as files that other tools load, or as the contest's submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kolora.artifacts import writing
+from kolora.exporting.finished import read_finished
+from kolora.exporting.submission import pack_submission
+from kolora.exporting.tools import TOOLS, export_for
+from kolora.stages.convert import load_lora
+
+TEAM = click.option("--team", help="Team that hands it in [the story's].")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--to", "goal", type=click.Choice([*TOOLS, "submission"]), required=True, help="What it is for.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder [OUT/export].")
+@TEAM
+def export(out: Path, goal: str, output: Path | None, team: str | None) -> None:
+    """Write what another tool loads of the run in OUT, or the contest's folder and zip."""
+    run = read_finished(out)
+    into = output or out / "export" / ("" if goal == "submission" else goal)
+    with writing(into):
+        if goal == "submission":
+            packed = pack_submission(run, into=into, team=team, load=load_lora)
+            paths: tuple[Path, ...] = (packed.folder, packed.archive)
+        else:
+            paths = export_for(goal, run, into=into)
+    for path in paths:
+        click.echo(str(path))

@@ -1,0 +1,44 @@
+"""How a story would fit into a GPU's memory, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+
+from kolora.device import gpu_memory
+from kolora.memory.plan import GIB, told
+from kolora.memory.story import plan_story
+from kolora.sources import Found
+from kolora.spec import Story
+
+
+class _Amount(click.ParamType[float]):
+    """An amount of memory: 8GiB, or 8."""
+
+    name = "GiB"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GiB)?", str(value), re.IGNORECASE)
+        if match is None or not float(match[1]):
+            self.fail(f"{value!r} is no amount of memory like 8GiB", param, ctx)
+        return float(match[1])
+
+
+MEMORY = click.option("--memory", type=_Amount(), help="Plan for a GPU of that much memory [the present one's].")
+
+
+def memory_lines(story: Story, found: Found, *, memory: float | None) -> Iterator[str]:
+    """Say for each part of the work how it is done, and what it is expected to need; memory: GiB.
+
+    Pocket needs no GPU, and without one there is nothing to say of it.
+    """
+    there = gpu_memory() if memory is None else int(memory * GIB)
+    is_pocket = story.model.checkpoint == "pocket"
+    if is_pocket and there is None:
+        return
+    is_here = is_pocket or found.sources.checkpoint != "absent"
+    plan = plan_story(story, found.checkpoint if is_here else None, there=there)
+    for name, line in told(plan):
+        yield f"{name:<10} {line}"

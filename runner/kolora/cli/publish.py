@@ -1,0 +1,45 @@
+"""kolora publish: the submission of a finished run, uploaded to a hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from kolora.artifacts import writing
+from kolora.cli.downloads import is_offline
+from kolora.cli.export import TEAM
+from kolora.cli.stories import cache_folder
+from kolora.errors import UsageError
+from kolora.exporting.finished import read_finished
+from kolora.exporting.submission import pack_submission
+from kolora.hubs.remote import NAMES
+from kolora.spec.story import HUB_ID
+from kolora.stages import upload
+from kolora.stages.convert import load_lora
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--to", "hub", type=click.Choice(list(NAMES)), required=True, help="The hub.")
+@click.option("--repo", required=True, metavar="OWNER/NAME", help="The model repository; it is made if need be.")
+@click.option("--public", is_flag=True, help="Let everybody see it.")
+@TEAM
+def publish(out: Path, hub: str, repo: str, public: bool, team: str | None) -> None:
+    """Pack the run in OUT as a submission and upload it to a hub, private unless asked otherwise.
+
+    The token comes from MODELSCOPE_API_TOKEN or HF_TOKEN.
+    """
+    if not re.match(HUB_ID, repo):
+        raise UsageError(f"--repo is {repo!r}; expected owner/name", hint="--repo owner/name")
+    if is_offline(False):
+        raise UsageError("KOLORA_OFFLINE is set, and kolora publish uploads", hint="KOLORA_OFFLINE=0 kolora publish")
+    with writing(out):
+        packed = pack_submission(read_finished(out), into=out / "export", team=team, load=load_lora)
+    state = cache_folder() / "upload"
+    with writing(state):
+        state.mkdir(parents=True, exist_ok=True)
+        upload(packed.folder, hub=hub, id=repo, public=public, message=packed.name, state=state)
+    seen = "everybody sees it" if public else "only its owner sees it"
+    click.echo(f"{packed.name} is on {NAMES[hub]} as {repo}; {seen}")

@@ -1,0 +1,72 @@
+"""kolora verify: draw somebody's submission again and say whether it is what it claims."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from kolora.cli.console import teller
+from kolora.cli.stories import cache_folder
+from kolora.device import find_device
+from kolora.errors import VerifyDifferent
+from kolora.verifying.verify import Folders, verify
+
+SHOWN = 5
+FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+
+
+@click.command("verify")
+@click.argument("submission", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder [verify-NAME, beside out].")
+@click.option("--retrain", is_flag=True, help="Also train again, and compare LoRA and scores.")
+@click.option("--checkpoint", type=FOLDER, help="Your folder for a story that names one; must be what the lock pins.")
+@click.option("--dataset", type=FOLDER, help="Your folder of the pictures, for --retrain.")
+@click.option("--aesthetics", type=FOLDER, help="Your folder of the aesthetic predictor.")
+@click.option("--clip", type=FOLDER, help="Your folder of CLIP.")
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+@click.option("--json", "as_json", is_flag=True, help="Print verify.json.")
+def verify_command(
+    submission: Path,
+    out: Path | None,
+    retrain: bool,
+    checkpoint: Path | None,
+    dataset: Path | None,
+    aesthetics: Path | None,
+    clip: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Draw the scenes of SUBMISSION again: identical, equivalent or different (76).
+
+    SUBMISSION is a run folder, or a submission's folder or zip; it is read, never trusted.
+    """
+    root = out or Path(os.environ.get("KOLORA_OUT") or "out") / f"verify-{submission.resolve().stem}"
+    tell = teller(sys.stderr if as_json else sys.stdout)
+    try:
+        facts = verify(
+            submission,
+            out=root,
+            cache=cache_folder(),
+            device=find_device(device),
+            listener=tell,
+            folders=Folders(checkpoint, dataset, aesthetics, clip),
+            retrain=retrain,
+        )
+    finally:
+        tell.close()
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=1))
+    again = facts["retrained"]
+    trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
+    tell.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
+    if facts["verdict"] == "different":
+        reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
+        reasons += [f"scene {each['number']}: {why['what']}" for each in facts["scenes"] for why in each["beyond"]]
+        reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("beyond", ())]
+        more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+        told = "".join(f"\n  {each}" for each in reasons[:SHOWN])
+        raise VerifyDifferent(f"{submission} is different:{told}{more}", hint=f"open {root / 'verify.html'}")

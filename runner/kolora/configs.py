@@ -1,0 +1,86 @@
+"""What shapes a checkpoint's networks: the config.json files beside its weights, and the published ones of Kolors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kolora.errors import InputAbsent
+
+_AGAIN = "download the checkpoint again, or point model.checkpoint at a complete folder"
+
+KOLORS: dict[str, dict[str, Any]] = {
+    "text_encoder": {
+        "num_layers": 28,
+        "hidden_size": 4096,
+        "ffn_hidden_size": 13696,
+        "kv_channels": 128,
+        "num_attention_heads": 32,
+        "multi_query_attention": True,
+        "multi_query_group_num": 2,
+        "padded_vocab_size": 65024,
+        "seq_length": 32768,
+        "layernorm_epsilon": 1e-5,
+        "rmsnorm": True,
+        "post_layer_norm": True,
+        "add_bias_linear": False,
+        "add_qkv_bias": True,
+        "apply_residual_connection_post_layernorm": False,
+        "attention_softmax_in_fp32": True,
+        "bias_dropout_fusion": True,
+        "fp32_residual_connection": False,
+        "original_rope": True,
+        "use_cache": True,
+        "torch_dtype": "float16",
+    },
+    "unet": {
+        "block_out_channels": [320, 640, 1280],
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "encoder_hid_dim": 4096,
+        "encoder_hid_dim_type": "text_proj",
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 5632,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 2,
+        "use_linear_projection": True,
+        "sample_size": 128,
+    },
+    "vae": {
+        "block_out_channels": [128, 256, 512, 512],
+        "latent_channels": 4,
+        "layers_per_block": 2,
+        "scaling_factor": 0.13025,
+        "sample_size": 1024,
+    },
+    "scheduler": {
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "beta_end": 0.014,
+        "num_train_timesteps": 1100,
+        "prediction_type": "epsilon",
+        "timestep_spacing": "leading",
+        "steps_offset": 1,
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+    },
+}
+"""The published configs of Kwai-Kolors/Kolors, as far as they shape the networks."""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` (or ``scheduler_config.json``) of a part's folder."""
+    for name in ("config.json", "scheduler_config.json"):
+        path = folder / name
+        if path.is_file():
+            try:
+                config = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as problem:
+                raise InputAbsent(f"{folder.name}/{name} is not JSON: {problem}", hint=_AGAIN) from problem
+            if isinstance(config, dict):
+                return config
+    raise InputAbsent(f"the checkpoint has no {folder.name}/config.json", hint=_AGAIN)

@@ -1,0 +1,124 @@
+"""The contest's pack: a folder and a zip of it, the same bytes every time."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from kolora.artifacts import MANIFEST, write_manifest, write_text
+from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
+from kolora.exporting.card import model_card
+from kolora.exporting.finished import FinishedRun
+from kolora.report import ReportData
+from kolora.rules import Entry, Problem, ask_rules
+from kolora.spec import load_story
+
+REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")
+PACKED = ("story.lock.yaml", "grid.png", *REPORTS, "data/ledger.jsonl")
+PACKED_FOLDERS = ("images/", "lora/")
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time that every file of a zip is given: the earliest one it can tell."""
+
+
+class SubmissionInvalid(StoryInvalid):
+    """A run that breaks the contest's rules."""
+
+    def __init__(self, root: Path, problems: Sequence[Problem]) -> None:
+        count = "one thing keeps" if len(problems) == 1 else f"{len(problems)} things keep"
+        told = [f"{count} {root} from being a submission:", *(problem.told for problem in problems)]
+        super().__init__("\n  ".join(told), hint=problems[0].hint)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A pack on disk."""
+
+    name: str
+    folder: Path
+    archive: Path
+
+
+def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Callable[[Path], None]) -> Submission:
+    """Check a run by the contest's rules and pack it; returns the folder and the zip, both named by the rule.
+
+    load: reads a LoRA file and raises a KoloraError where it is none. An earlier pack of this name is replaced. Raises
+    SubmissionInvalid with everything that is wrong, and OutputUnwritable where the folder holds something else.
+    """
+    entry = _entry(run, team, load)
+    problems = [*(problem for rule in ask_rules(entry) for problem in rule.problems), *_changed(run)]
+    if problems:
+        raise SubmissionInvalid(run.root, problems)
+    name = entry.name
+    folder, partial = into / name, into / f".{name}.partial"
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise OutputUnwritable(f"{folder} is there already and is no submission", hint="choose another folder with -o")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in run.files:
+        if path in PACKED or path.startswith(PACKED_FOLDERS):
+            # ComfyUI, A1111 and DiffSynth all read kohya's convention: this is the file that bears the rule's name.
+            target = f"lora/{name}.safetensors" if path == "lora/kohya.safetensors" else path
+            (partial / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run.root / path, partial / target)
+    write_text(partial / "story.yaml", _story_as_run(run))
+    report = ReportData.model_validate_json((run.root / "report.json").read_bytes())
+    write_text(partial / "README.md", model_card(run, name=name, report=report))
+    write_manifest(partial)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    return Submission(name, folder, _zipped(folder))
+
+
+def _entry(run: FinishedRun, team: str | None, load: Callable[[Path], None]) -> Entry:
+    fault = None
+    try:
+        load(run.root / "lora" / "kohya.safetensors")
+    except KoloraError as problem:
+        fault = KoloraError(f"its LoRA does not load: {problem.error}", hint=problem.hint)
+    return Entry(
+        team=team or run.story.team,
+        title=run.story.title or run.story.name,
+        pictures=len(run.scenes),
+        aesthetics=run.aesthetics,
+        lora=fault,
+        checkpoint=run.checkpoint,
+        is_complete=True,
+    )
+
+
+def _changed(run: FinishedRun) -> Iterator[Problem]:
+    changed = run.changed()
+    if changed:
+        told = f"{', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''} changed after the run"
+        yield Problem(told, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
+
+
+def _story_as_run(run: FinishedRun) -> str:
+    """Give the story file, or, where --set changed what it says, one that says what was run."""
+    given = (run.root / "story.yaml").read_text(encoding="utf-8")
+    try:
+        if load_story(given) == run.story:
+            return given
+    except StoryInvalid:
+        pass  # --set may have put right what is wrong with it
+    told = run.story.model_dump(mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=120)
+    return "# The story as it was run; keys were changed on the command line.\n" + text
+
+
+def _zipped(folder: Path) -> Path:
+    """Zip a folder's files, sorted, undated, uncompressed: pictures and weights would not get smaller."""
+    archive = folder.with_name(f"{folder.name}.zip")
+    temporary = folder.with_name(f".{folder.name}.zip.new")
+    with zipfile.ZipFile(temporary, "w") as file:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
+            entry.external_attr, entry.create_system, entry.file_size = 0o644 << 16, 3, path.stat().st_size
+            with path.open("rb") as source, file.open(entry, "w") as target:
+                shutil.copyfileobj(source, target)
+    return temporary.replace(archive)

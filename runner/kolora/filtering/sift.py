@@ -1,0 +1,115 @@
+"""Asking the process that filters, and waiting for it without losing sight of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import kolora
+from kolora.errors import InputAbsent, KoloraError
+
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "SYSTEMROOT")
+"""All that filters see of the environment: no tokens, no proxies, nobody's caches."""
+
+LAST_LINES = 3
+
+
+def sift(
+    rows: Sequence[Mapping[str, Any]],
+    operators: Sequence[Mapping[str, Mapping[str, Any]]],
+    *,
+    scratch: Path,
+    log: Path,
+    tick: Callable[[], None],
+) -> list[dict[str, dict[str, Any]]]:
+    """Have Data-Juicer's filters judge rows; `juicer.judge` says what goes in and what comes back.
+
+    Everything it writes goes to ``scratch``, everything it prints to ``log``. ``tick`` is called several times a
+    second and may raise, which ends the process. Raises InputAbsent for a package that is not installed and KoloraError
+    with the log's last words otherwise.
+    """
+    scratch = scratch.resolve()
+    request, answer = scratch / "request.json", scratch / "answer.json"
+    request.write_text(json.dumps({"rows": rows, "operators": operators}), encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "kolora.filtering", str(request), str(answer)]
+    with (
+        log.open("ab") as noise,
+        subprocess.Popen(
+            command,
+            cwd=scratch,
+            env=_environment(scratch),
+            stdin=subprocess.PIPE,
+            stdout=noise,
+            stderr=subprocess.STDOUT,
+            # A terminal's Ctrl-C is for the run to answer.
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            while _runs(process):
+                tick()
+        finally:
+            process.kill()
+    if not answer.is_file():
+        raise KoloraError(
+            f"data_juicer failed with exit status {process.returncode}: {_last_words(log)}",
+            hint=f"read {log}, then change or take out the operator it names in filters",
+        )
+    answered = json.loads(answer.read_text(encoding="utf-8"))
+    if "absent" in answered:
+        raise InputAbsent(
+            f"filters: {answered['absent']}, and nothing is installed while a story runs",
+            hint="take the operator that needs it out of filters",
+        )
+    verdicts: list[dict[str, dict[str, Any]]] = answered["verdicts"]
+    return verdicts
+
+
+def _runs(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(timeout=0.1)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Send every cache to the scratch folder and keep every library off the network and off the GPU.
+
+    On the CPU an operator with a model decides the same on every machine.
+    """
+    home = str(scratch)
+    return {
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        "PYTHONPATH": str(Path(kolora.__file__).parents[1]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUTF8": "1",
+        "HOME": home,
+        "TMPDIR": home,
+        "XDG_CACHE_HOME": home,
+        "CACHE_HOME": home,
+        "DATA_JUICER_CACHE_HOME": home,
+        "HF_HOME": home,
+        "MODELSCOPE_CACHE": home,
+        "TORCH_HOME": home,
+        "MPLCONFIGDIR": home,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+def _last_words(log: Path) -> str:
+    """Return the end of the log in one line, without a traceback's markers."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return " | ".join([line for line in lines if line.strip("^~")][-LAST_LINES:]) or "it said nothing"

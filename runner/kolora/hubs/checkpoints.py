@@ -1,0 +1,141 @@
+"""Checkpoints and scorers: the catalogue of those on hubs, and where each lies on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kolora.errors import InputAbsent, UsageError
+from kolora.hubs.store import NO_PINS, Hub, Pins, Store, Wanted
+
+POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint or scorer on the hubs: its id on each, the files that are needed, their bytes, the licence."""
+
+    huggingface: str
+    modelscope: str
+    patterns: tuple[str, ...]
+    bytes: int
+    licence: str
+
+    def wanted(self, hub: Hub) -> Wanted:
+        """Say what to ask of a hub."""
+        name = self.modelscope if hub == "modelscope" else self.huggingface
+        return Wanted(hub, "model", name, patterns=self.patterns, about=self.bytes)
+
+
+KOLORS = Published(
+    "Kwai-Kolors/Kolors",
+    "Kwai-Kolors/Kolors",
+    (
+        "text_encoder/*.json",
+        "text_encoder/pytorch_model-*.bin",
+        "text_encoder/tokenizer.model",
+        "text_encoder/vocab.txt",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+        "scheduler/scheduler_config.json",
+    ),
+    17_820_000_000,
+    "Apache-2.0 for research, registration for commercial use",
+)
+"""The fp16 files: 12.5 GB of text encoder, 5.2 of U-Net, 0.2 of VAE. The same in fp32 would be 7.9 GB more."""
+CLIP = Published(
+    "openai/clip-vit-large-patch14",
+    "AI-ModelScope/clip-vit-large-patch14",
+    ("*.json", "merges.txt", "model.safetensors"),
+    1_713_000_000,
+    "MIT",
+)
+AESTHETICS = Published(
+    "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+    "AI-ModelScope/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+    ("*.json", "*.safetensors", "*.bin"),
+    1_220_000_000,
+    "Apache-2.0",
+)
+SCORERS = {"aesthetics": AESTHETICS, "clip": CLIP}
+
+
+def preferred_hub() -> Hub:
+    """Choose the hub of the catalogue's downloads: KOLORA_HUB, else ModelScope. Raises UsageError."""
+    named = os.environ.get("KOLORA_HUB") or "modelscope"
+    if named == "modelscope":
+        return "modelscope"
+    if named == "huggingface":
+        return "huggingface"
+    raise UsageError(f"KOLORA_HUB is {named!r}", hint="KOLORA_HUB=modelscope or KOLORA_HUB=huggingface")
+
+
+def find_published(published: Published, *, cache: Path, pins: Pins = NO_PINS) -> Path | None:
+    """Find the folder of a catalogue entry: put there by hand, or downloaded from either hub; None where absent."""
+    by_hand = cache / "models" / published.huggingface
+    if by_hand.is_dir():
+        return by_hand
+    hubs: tuple[Hub, ...] = ("modelscope", "huggingface")
+    snapshots = [
+        Store(cache).find(published.wanted(hub).pinned(pins))
+        for hub in sorted(hubs, key=lambda hub: hub != preferred_hub())
+    ]
+    return next((snapshot.folder for snapshot in snapshots if snapshot is not None), None)
+
+
+def used(checkpoint: str, scorers: dict[str, str]) -> Iterator[Published]:
+    """Name the catalogue entries that a story uses; scorers: "aesthetics" and "clip", each a name, "auto" or "off"."""
+    if checkpoint == "kolors":
+        yield KOLORS
+    for kind, name in scorers.items():
+        has_own = checkpoint == "pocket" or (checkpoint != "kolors" and (Path(checkpoint) / kind).is_dir())
+        if name == "auto" and not has_own:
+            yield SCORERS[kind]
+
+
+def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
+    """Find the folder of ``kolors``, ``pocket`` or a path; raises InputAbsent with where to put it."""
+    if name == "pocket":
+        return POCKET
+    if name == "kolors":
+        return _cached(KOLORS, cache, pins, key="model.checkpoint")
+    folder = Path(name)
+    if not folder.is_dir():
+        raise InputAbsent(
+            f"model.checkpoint is {name!r}, and there is no such folder",
+            hint="give kolors, pocket, or a folder in the layout of Kwai-Kolors/Kolors",
+        )
+    return folder
+
+
+def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pins = NO_PINS) -> Path | None:
+    """Find the folder of a scorer; None where it is off.
+
+    kind: "aesthetics" or "clip". "auto" takes the one inside the checkpoint's folder, else the catalogue's.
+    """
+    if name == "off":
+        return None
+    if name != "auto":
+        folder = Path(name)
+        if not folder.is_dir():
+            raise InputAbsent(
+                f"scores.{kind} is {name!r}, and there is no such folder", hint="give auto, off, or a folder"
+            )
+        return folder
+    own = checkpoint / kind
+    return own if own.is_dir() else _cached(SCORERS[kind], cache, pins, key=f"scores.{kind}")
+
+
+def _cached(published: Published, cache: Path, pins: Pins, *, key: str) -> Path:
+    folder = find_published(published, cache=cache, pins=pins)
+    if folder is None:
+        off = ", or to off" if key.startswith("scores") else ""
+        raise InputAbsent(
+            f"{published.huggingface} is not in the cache {cache}, and nothing is downloaded here",
+            hint=f"kolora fetch STORY downloads it; or set {key} to the folder it is in{off}",
+        )
+    return folder

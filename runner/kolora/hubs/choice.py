@@ -1,0 +1,57 @@
+"""Which files of a repository are needed: those of a pattern, or a data set's subset and split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from kolora.errors import InputAbsent
+from kolora.hubs.remote import Remote
+from kolora.hubs.store import Wanted
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+TABLES = (".parquet", ".csv", ".jsonl")
+DATA = (*PICTURES, *ARCHIVES, *TABLES, ".txt")
+"""Endings of what a data set may consist of; scripts, cards and other people's caches are left on the hub."""
+
+SPLITS = frozenset({"train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval"})
+DEFAULT = "default"
+"""What hubs call the subset of a data set that has none."""
+
+
+def chosen(files: Sequence[Remote], wanted: Wanted) -> list[Remote]:
+    """Choose the files wanted; of weights published twice, safetensors win over pickles."""
+    if wanted.kind == "dataset":
+        paths = set(split_of([file.path for file in files], subset=wanted.subset, split=wanted.split))
+    else:
+        paths = {file.path for file in files if any(fnmatchcase(file.path, each) for each in wanted.patterns)}
+        safe = {str(PurePosixPath(path).parent) for path in paths if path.endswith(".safetensors")}
+        paths = {path for path in paths if not (path.endswith(".bin") and str(PurePosixPath(path).parent) in safe)}
+    return [file for file in files if file.path in paths]
+
+
+def split_of(paths: Sequence[str], *, subset: str | None, split: str | None) -> list[str]:
+    """Choose a data set's paths by subset and split, as far as folders and names tell them; raises InputAbsent."""
+    data = [path for path in paths if path.lower().endswith(DATA) and not PurePosixPath(path).name.startswith(".")]
+    if subset is not None:
+        of_subset = [path for path in data if subset in _words(path)]
+        if not of_subset and subset != DEFAULT:
+            raise InputAbsent(f"the data set has no subset {subset!r}", hint="correct dataset.subset, or leave it out")
+        data = of_subset or data
+    splits = {path: next((word for word in _words(path) if word in SPLITS), None) for path in data}
+    if split is None or not any(splits.values()):
+        return data
+    if split not in splits.values():
+        there = ", ".join(sorted({each for each in splits.values() if each}))
+        raise InputAbsent(f"the data set has no split {split!r}; it has {there}", hint="correct dataset.split")
+    return [path for path in data if splits[path] in (split, None)]
+
+
+def _words(path: str) -> list[str]:
+    """Name a path's folders, and the stem of its file with and without what numbers its pieces."""
+    *folders, name = PurePosixPath(path).parts
+    stem = name.split(".")[0]
+    return [*folders, stem, re.split(r"[-_]", stem)[0]]

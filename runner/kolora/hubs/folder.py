@@ -1,0 +1,172 @@
+"""A folder of pictures with captions: metadata.csv, metadata.jsonl, .txt sidecars, or one caption for all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kolora.errors import InputAbsent, StoryInvalid
+from kolora.hubs.identity import refusal
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+
+FILE_NAME, TEXT = "file_name", "text"
+"""The two columns that metadata must have; others are left alone."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the folder that claims to be a picture.
+
+    path: relative to the folder, as the file system spells it. text: its caption, empty where it has none.
+    refused: why it must not be opened; None where it may.
+    """
+
+    path: str
+    text: str
+    refused: str | None
+
+
+def read_folder(folder: Path, files: Sequence[str], *, caption: str) -> tuple[Source, ...]:
+    """Pair every file that is not itself a caption with its caption, in the order of ``files``.
+
+    A picture's own line in the metadata comes first, then its sidecar (same name, ending .txt), then ``caption``.
+    ``files`` are the folder's, as ``identity.files_in`` lists them. Raises StoryInvalid for metadata that cannot be
+    read as such and for a folder without any caption, InputAbsent for metadata that names files which are not there.
+    """
+    metadata = [name for name in METADATA if name in files]
+    if len(metadata) > 1:
+        raise StoryInvalid(
+            f"'{folder}' has both metadata.csv and metadata.jsonl; one of them was expected",
+            hint="take out the one that is not meant",
+        )
+    captions = _read_metadata(folder, metadata[0], files) if metadata else {}
+    stems = {_stem(path) for path in files if path not in metadata and not path.lower().endswith(".txt")}
+    sidecars = {_stem(path): path for path in files if path.lower().endswith(".txt") and _stem(path) in stems}
+    sources = tuple(
+        Source(path, captions.get(path) or _read_sidecar(folder, sidecars.get(_stem(path))) or caption.strip(), refused)
+        for path in files
+        if path not in metadata and path != sidecars.get(_stem(path))
+        for refused in [refusal(folder, path)]
+    )
+    if sources and not any(source.text for source in sources):
+        raise StoryInvalid(
+            f"no picture in '{folder}' has a caption: there is no metadata.csv, no metadata.jsonl, no .txt file beside "
+            "a picture and no dataset.caption",
+            hint="set dataset.caption to one caption for all",
+        )
+    return sources
+
+
+def legible(path: str) -> str:
+    """Spell a file's path so that it can be printed: bytes that are no UTF-8 become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
+
+
+def _read_sidecar(folder: Path, path: str | None) -> str:
+    return "" if path is None else _read_text(folder, path).strip()
+
+
+def _read_text(folder: Path, path: str) -> str:
+    refused = refusal(folder, path)
+    if refused:
+        raise InputAbsent(
+            f"'{legible(path)}' in '{folder}' holds captions but cannot be opened: {refused}",
+            hint="put the file itself into the folder",
+        )
+    try:
+        return (folder / path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StoryInvalid(
+            f"'{legible(path)}' in '{folder}' is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}",
+            hint="save it again as UTF-8 (in a spreadsheet: CSV UTF-8)",
+        ) from error
+
+
+def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str, str]:
+    """Read the captions of a metadata file by the path of the picture they belong to."""
+    # Some systems decompose accents in file names, some spreadsheets compose them.
+    spelt = {unicodedata.normalize("NFC", path): path for path in files}
+    captions: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    absent = []
+    rows = _csv_rows if name.endswith(".csv") else _jsonl_rows
+    for line, file_name, text in rows(_read_text(folder, name), name):
+        wanted = PurePosixPath(unicodedata.normalize("NFC", file_name.strip().replace("\\", "/")))
+        if wanted.is_absolute() or ".." in wanted.parts:
+            raise StoryInvalid(
+                f"{name} line {line} names '{file_name}', which is outside the folder",
+                hint=f"name files of '{folder}' by their path inside it",
+            )
+        path = spelt.get(str(wanted))
+        if path is None:
+            absent.append(f"line {line}: '{file_name}'")
+        elif path in lines:
+            raise StoryInvalid(
+                f"{name} names '{file_name}' twice, in lines {lines[path]} and {line}", hint="keep one of the two lines"
+            )
+        else:
+            captions[path], lines[path] = text.strip(), line
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise InputAbsent(
+            f"{name} in '{folder}' names files that are not there: {', '.join(absent[:3])}{more}",
+            hint=f"add the files, or take their lines out of {name}",
+        )
+    return captions
+
+
+def _csv_rows(content: str, name: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line, file name and text of every record."""
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        header = next(reader, [])
+        for column in (FILE_NAME, TEXT):
+            if column not in header:
+                raise StoryInvalid(
+                    f"{name} has no column '{column}'; its first line has {', '.join(map(repr, header)) or 'nothing'}",
+                    hint=f"make the first line of {name}: {FILE_NAME},{TEXT}",
+                )
+        start = reader.line_num + 1
+        for record in reader:
+            if record and len(record) != len(header):
+                raise StoryInvalid(
+                    f"{name} line {start} has {len(record)} columns; {len(header)} were expected",
+                    hint='put captions that contain commas into double quotes: "..."',
+                )
+            if record:
+                yield start, record[header.index(FILE_NAME)], record[header.index(TEXT)]
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise StoryInvalid(
+            f"{name} line {reader.line_num} is not CSV: {error}", hint=f"mend that line of {name}"
+        ) from error
+
+
+def _jsonl_rows(content: str, name: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line, file name and text of every record."""
+    # Not splitlines(): it would also split at separators that JSON allows inside a string.
+    for line, text in enumerate(content.split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StoryInvalid(f"{name} line {line} is not JSON: {error}", hint=f"mend that line of {name}") from error
+        for column in (FILE_NAME, TEXT):
+            if not isinstance(record, dict) or not isinstance(record.get(column), str):
+                raise StoryInvalid(
+                    f"{name} line {line} has no '{column}' that is a string",
+                    hint=f'write each line like {{"{FILE_NAME}": "01.jpg", "{TEXT}": "..."}}',
+                )
+        yield line, record[FILE_NAME], record[TEXT]

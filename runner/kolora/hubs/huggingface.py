@@ -1,0 +1,95 @@
+"""Hugging Face through its own client: HF_ENDPOINT names a mirror, HF_TOKEN opens what is private."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from kolora.errors import InputAbsent
+from kolora.hubs.remote import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
+from kolora.hubs.store import Wanted
+
+
+class HuggingFace:
+    """One repository on Hugging Face."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        disable_progress_bars()
+        self._wanted = wanted
+        # False keeps the client from tokens that a login left on the disk.
+        token: str | bool = os.environ.get(TOKENS["huggingface"]) or False
+        self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
+
+    def list(self) -> Listing:
+        """List the files, their revision resolved to a commit; files in LFS with their sha256."""
+        wanted = self._wanted
+        with self._translated():
+            found = self._api.repo_info(
+                wanted.id, repo_type=wanted.kind, revision=wanted.revision, files_metadata=True, timeout=30
+            )
+        if not found.sha:
+            raise unknown(wanted)
+        files = [
+            Remote(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else None, each.blob_id)
+            for each in found.siblings or ()
+        ]
+        return Listing(found.sha, files)
+
+    def download(self, revision: str, file: Remote, into: Path) -> Path:
+        """Download one file; the client keeps what it has of it under ``into`` and asks for the rest."""
+        with self._translated():
+            path = self._api.hf_hub_download(
+                self._wanted.id, file.path, repo_type=self._wanted.kind, revision=revision, local_dir=into
+            )
+        return Path(path)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (HfHubHTTPError, requests.RequestException, FileMetadataError, OfflineModeIsEnabled) as problem:
+            # The client wraps what went wrong in "not in the local cache either".
+            cause = problem.__cause__ if isinstance(problem, LocalEntryNotFoundError) else problem
+            raise self._judged(cause or problem) from problem
+        except HFValidationError as problem:
+            raise unknown(self._wanted) from problem
+        except OSError as problem:
+            if problem.errno is not None:
+                raise
+            # So it says that a file has another size than was announced.
+            raise Faltered(str(problem).partition("\n")[0]) from problem
+
+    def _judged(self, problem: BaseException) -> Exception:
+        """Turn the client's problem into ours: absent, forbidden, or worth another try."""
+        if isinstance(problem, OfflineModeIsEnabled):
+            return InputAbsent(
+                f"HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, and {self._wanted.id} is to come from Hugging Face",
+                hint="unset it, or KOLORA_HUB=modelscope",
+            )
+        response = getattr(problem, "response", None)
+        status = None if response is None else response.status_code
+        if isinstance(problem, GatedRepoError):
+            return forbidden(self._wanted)
+        if isinstance(problem, RepositoryNotFoundError | RevisionNotFoundError) or status == 404:
+            return unknown(self._wanted)
+        if status in (401, 403):
+            return forbidden(self._wanted)
+        if response is not None:
+            return Faltered(f"HTTP {status}", after=seconds(response.headers.get("Retry-After")))
+        return Faltered(type(problem).__name__)

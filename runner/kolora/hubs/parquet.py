@@ -1,0 +1,73 @@
+"""Pictures and texts out of parquet files, a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from kolora.errors import InputAbsent
+from kolora.hubs.columns import picture_column, text_column
+from kolora.spec.story import HubDataset
+
+ROWS = 16
+"""Rows read at a time: pictures are large."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: the bytes of its picture (None where it has none), the name it came with, and its text."""
+
+    content: bytes | None
+    name: str
+    text: str
+
+
+def count_rows(path: Path) -> int:
+    """Count the rows of a parquet file; raises InputAbsent where it is none."""
+    return int(_opened(path).metadata.num_rows)
+
+
+def read_rows(path: Path, dataset: HubDataset) -> Iterator[Row]:
+    """Yield a file's rows; pictures are bytes, or structs of ``bytes`` and ``path`` as `datasets` writes them."""
+    file = _opened(path)
+    columns = {field.name: field.type for field in file.schema_arrow}
+    fitting = [name for name, kind in columns.items() if _holds_bytes(kind)]
+    image = picture_column(dataset, list(columns), fitting=fitting, where=path.name)
+    text = text_column(dataset, list(columns), where=path.name)
+    try:
+        for batch in file.iter_batches(batch_size=ROWS, columns=[image, *([text] if text else [])]):
+            for row in batch.to_pylist():
+                content, name = _content(row[image])
+                yield Row(content, name, str(row.get(text) or "").strip() if text else "")
+    except (pyarrow.ArrowException, OSError) as problem:
+        raise _damaged(path, problem) from problem
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as problem:
+        raise _damaged(path, problem) from problem
+
+
+def _damaged(path: Path, problem: Exception) -> InputAbsent:
+    reason = str(problem).partition("\n")[0]
+    return InputAbsent(f"{path.name} is no whole parquet file: {reason}", hint="kolora cache verify looks at the cache")
+
+
+def _holds_bytes(kind: Any) -> bool:
+    types = pyarrow.types
+    if types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _content(cell: Any) -> tuple[bytes | None, str]:
+    if isinstance(cell, dict):
+        return cell.get("bytes"), Path(cell.get("path") or "").name
+    return cell, ""

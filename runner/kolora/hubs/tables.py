@@ -1,0 +1,48 @@
+"""Tables of a hub's data set, CSV or JSON lines, that name pictures by their paths."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kolora.errors import StoryInvalid
+from kolora.hubs.columns import picture_column, text_column
+from kolora.spec.story import HubDataset
+
+
+def read_table(folder: Path, name: str, files: Collection[str], dataset: HubDataset) -> list[tuple[str, str]]:
+    """Read path and text of every row of a table that names any of ``files``; empty for a table of something else.
+
+    A path starts from the table's own folder, else from the data set's. Raises StoryInvalid for a table that cannot
+    be read, or that names pictures in no clear column.
+    """
+    rows = _rows((folder / name).read_text(encoding="utf-8-sig", errors="replace"), name)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    beside = PurePosixPath(name).parent
+
+    def found(cell: Any) -> str | None:
+        if not isinstance(cell, str) or not cell.strip():
+            return None
+        path = cell.strip().replace("\\", "/").removeprefix("./")
+        return next((each for each in (str(beside / path), path) if each in files), None)
+
+    fitting = [column for column in columns if any(found(row.get(column)) for row in rows)]
+    if not fitting:
+        return []
+    image = picture_column(dataset, columns, fitting=fitting, where=name)
+    text = text_column(dataset, columns, where=name)
+    return [(path, str(row.get(text) or "").strip() if text else "") for row in rows if (path := found(row.get(image)))]
+
+
+def _rows(content: str, name: str) -> Sequence[dict[str, Any]]:
+    try:
+        if name.lower().endswith(".csv"):
+            return list(csv.DictReader(io.StringIO(content, newline="")))
+        rows = [json.loads(line) for line in content.split("\n") if line.strip()]
+    except (csv.Error, ValueError, RecursionError) as problem:
+        raise StoryInvalid(f"{name} cannot be read: {problem}", hint="take another data set, or a folder") from problem
+    return [row for row in rows if isinstance(row, dict)]

@@ -1,0 +1,324 @@
+"""story.lock.yaml: everything that a run's results depend on, written down, and held against what there is now."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kolora.artifacts import Record, picture_path
+from kolora.device import device_class
+from kolora.errors import InputAbsent, SchemaTooNew
+from kolora.hubs.store import Pins
+from kolora.sources import Found
+from kolora.version import __version__
+
+LOCK_VERSION = 1
+HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
+MOST_BYTES = 32 * 2**20
+DEEPEST = 20
+SHOWN = 5
+"""Files named in one message."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Origin(_Frozen):
+    """Where on the hubs a folder came from."""
+
+    hub: str
+    id: str
+    revision: str
+
+
+class Folder(_Frozen):
+    """A folder of input files: one digest of all, and every file's own; origin is None for what is not of a hub."""
+
+    name: str = ""
+    sha256: Sha256
+    origin: Origin | None = None
+    files: dict[str, Sha256 | Literal[""]] = {}
+
+
+class Row(_Frozen):
+    """One picture that the filters kept: the source file's name, its pixels as trained on, its caption."""
+
+    source: str
+    sha256: Sha256
+    text: str
+
+
+class Pictures(_Frozen):
+    """The data set; identity is the sha256 of a folder, or the version of pocket's little world."""
+
+    identity: str | None = None
+    origin: Origin | None = None
+    files: dict[str, Sha256 | Literal[""]] = {}
+    kept: dict[str, Row] = {}
+
+
+class Numerics(_Frozen):
+    """The arithmetic in force, and for which steps."""
+
+    steps: tuple[str, ...]
+    device: str
+    device_class: str | None = None
+    device_name: str | None = None
+    dtype: str | None = None
+    torch: str | None = None
+    kernels: str | None = None
+    deterministic: bool | None = None
+    threads: int | None = None
+
+
+class Lock(_Frozen):
+    """What a story came to.
+
+    story: as given, every default spelled out. overrides: the run's own ``--set``. lora: digest of one given.
+    """
+
+    lock: Literal[1]
+    kolora: str
+    name: str
+    overrides: tuple[str, ...] = ()
+    story: dict[str, Any]
+    checkpoint: Folder
+    dataset: Pictures | None
+    lora: Sha256 | None = None
+    scorers: dict[str, Folder | None]
+    packages: dict[str, str]
+    numerics: tuple[Numerics, ...]
+    image: str | None = None
+    steps: dict[str, Sha256]
+    results: dict[str, Sha256]
+
+    def numerics_of(self, stage: str) -> Numerics | None:
+        """Return the arithmetic of a stage's first step."""
+        return next((each for each in self.numerics if any(name.startswith(stage) for name in each.steps)), None)
+
+    @property
+    def pins(self) -> Pins:
+        """The revisions that downloads must come at."""
+        models = [self.checkpoint.origin, *(scorer.origin for scorer in self.scorers.values() if scorer)]
+        origins = [("model", origin) for origin in models] + [
+            ("dataset", self.dataset.origin if self.dataset is not None else None)
+        ]
+        return {(origin.hub, kind, origin.id): origin.revision for kind, origin in origins if origin is not None}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One thing that is not as the lock pins it; only what is of the environment may be accepted."""
+
+    what: str
+    of: Literal["input", "environment"]
+
+
+class LockDrifted(InputAbsent):
+    """Something is not as the lock pins it."""
+
+
+def lock_of(
+    found: Found,
+    records: Mapping[str, Record],
+    *,
+    sifted: Path | None,
+    overrides: Sequence[str],
+    packages: Mapping[str, str],
+    image: str | None,
+) -> Lock:
+    """Resolve a finished run. records: by step. sifted: the folder of the filter's results; None where none ran."""
+    sources, files = found.sources, found.files
+    scorers = {"aesthetics": sources.aesthetics, "clip": sources.clip}
+    return Lock(
+        lock=1,
+        kolora=__version__,
+        name=found.story.name,
+        overrides=tuple(overrides),
+        story=found.given.model_dump(mode="json"),
+        checkpoint=Folder(
+            name=found.checkpoint_name,
+            sha256=sources.checkpoint,
+            origin=_origin(found, found.checkpoint),
+            files=dict(files["checkpoint"]),
+        ),
+        dataset=None
+        if found.story.training_set is None
+        else Pictures(
+            identity=sources.dataset or None,
+            origin=_origin(found, sources.pictures),
+            files=dict(files.get("dataset", {})),
+            kept={} if sifted is None else _kept(sifted, records["filter"]),
+        ),
+        lora=None if sources.lora is None else sources.lora.digest,
+        scorers={
+            kind: None
+            if scorer is None
+            else Folder(sha256=scorer.digest, origin=_origin(found, scorer.folder), files=dict(files[kind]))
+            for kind, scorer in scorers.items()
+        },
+        packages=dict(packages),
+        numerics=_numerics(records),
+        image=image,
+        steps={name: record.digest for name, record in records.items()},
+        results=_results(records),
+    )
+
+
+def lock_text(lock: Lock) -> str:
+    """Spell a lock as YAML."""
+    dumped = lock.model_dump(mode="json")
+    return HEAD + yaml.safe_dump(dumped, allow_unicode=True, sort_keys=False, width=120)
+
+
+def read_lock(source: bytes, *, name: str) -> Lock:
+    """Read a lock that may come from a stranger: plain values only, bounded in size and depth, no aliases.
+
+    Raises InputAbsent for what is no lock, SchemaTooNew for one of a later kolora.
+    """
+    renew = "run the story again with --no-lock: that writes a new lock"
+    try:
+        values = _plain(source)
+    except (yaml.YAMLError, ValueError) as problem:
+        raise InputAbsent(f"{name} is no lock: {str(problem).splitlines()[0]}", hint=renew) from problem
+    version = values.get("lock") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > LOCK_VERSION:
+        raise SchemaTooNew(
+            f"{name}: given lock: {version}, expected {LOCK_VERSION}, the newest this kolora reads",
+            hint="use a newer kolora",
+        )
+    try:
+        return Lock.model_validate(values)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputAbsent(f"{name} is no lock of this kolora: {where}: {first['msg']}", hint=renew) from problem
+
+
+def drift_of(lock: Lock, found: Found, *, device: str, packages: Mapping[str, str], image: str | None) -> list[Drift]:
+    """List what is not as the lock pins it, before anything heavy runs.
+
+    A scorer that the story switches off is not missed. An image counts where the lock names one.
+    """
+    sources, files = found.sources, found.files
+    inputs = [("checkpoint", lock.checkpoint.sha256, sources.checkpoint, lock.checkpoint.files)]
+    pictures = lock.dataset or Pictures()
+    inputs.append(("dataset", pictures.identity or "", sources.dataset, pictures.files))
+    inputs.append(("render.lora", lock.lora or "none", sources.lora.digest if sources.lora else "none", {}))
+    for kind, scorer in (("aesthetics", sources.aesthetics), ("clip", sources.clip)):
+        pinned = lock.scorers.get(kind)
+        if pinned is not None and scorer is not None:
+            inputs.append((kind, pinned.sha256, scorer.digest, pinned.files))
+    drifted = [
+        Drift(f"{kind} is not what the lock pins: {_changes(pins, files.get(kind, {}), pinned, digest)}", "input")
+        for kind, pinned, digest, pins in inputs
+        if pinned != digest
+    ]
+    drifts = environment_drift(lock, device, packages, image)
+    return drifted + [Drift(f"{what} is {now}, the lock has {then}", "environment") for what, now, then in drifts]
+
+
+def environment_drift(
+    lock: Lock, device: str, packages: Mapping[str, str], image: str | None
+) -> list[tuple[str, str, str]]:
+    """List where this machine is another than the lock's: of what, what it is here, what the lock has."""
+    trained = lock.numerics_of("train") or lock.numerics_of("render")
+    pairs = [("kolora", lock.kolora, __version__)]
+    pairs += [(name, version, packages.get(name, "absent")) for name, version in lock.packages.items()]
+    if trained is not None and trained.device_class is not None:
+        pairs.append(("the device", trained.device_class, device_class(device)))
+    if lock.image is not None:
+        pairs.append(("the image", lock.image, image or "none"))
+    return [(what, now, then) for what, then, now in pairs if then != now]
+
+
+def refuse_drift(drifted: Sequence[Drift], *, lock: str, accept_environment: bool) -> None:
+    """Raise LockDrifted with everything that drifted at once; accepted differences of the environment are none."""
+    refused = [each for each in drifted if each.of == "input" or not accept_environment]
+    if not refused:
+        return
+    told = "".join(f"\n  {each.what}" for each in refused)
+    if any(each.of == "input" for each in refused):
+        hint = "bring what the lock pins (kolora fetch STORY), or --no-lock goes on with what there is"
+    else:
+        hint = "--accept-environment goes on here: the same inputs, pictures that may differ by rounding"
+    raise LockDrifted(f"{lock} does not hold here:{told}", hint=hint)
+
+
+def _plain(source: bytes) -> Any:
+    if len(source) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    depth = 0
+    text = source.decode("utf-8")
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("an alias, which a lock never has")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST}")
+    return yaml.load(text, Loader=yaml.CSafeLoader)
+
+
+def _kept(sifted: Path, record: Record) -> dict[str, Row]:
+    with (sifted / "ledger.jsonl").open(encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    with (sifted / "train" / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        texts = {row["file_name"]: row["text"] for row in csv.DictReader(file)}
+    return {
+        name: Row(source=line["source"], sha256=record.files[f"train/{name}"].sha256, text=texts[name])
+        for line in lines
+        if line["train"]
+        for name in (Path(line["train"]).name,)
+    }
+
+
+def _numerics(records: Mapping[str, Record]) -> tuple[Numerics, ...]:
+    """Say each arithmetic once, with the steps that it was in force for; steps that compute nothing have none."""
+    spelled = [(json.dumps(each.numerics, sort_keys=True), each) for each in records.values() if _computes(each)]
+    grouped = groupby(sorted(spelled, key=lambda pair: pair[0]), key=lambda pair: pair[0])
+    groups = [[record for _, record in group] for _, group in grouped]
+    return tuple(Numerics(steps=tuple(each.step for each in group), **group[0].numerics) for group in groups)
+
+
+def _computes(record: Record) -> bool:
+    return record.numerics.get("torch") is not None and record.stage not in ("fetch", "filter", "grid")
+
+
+def _results(records: Mapping[str, Record]) -> dict[str, str]:
+    pictures = {
+        picture_path(name): record.files["image.png"].sha256
+        for name, record in records.items()
+        if record.stage == "render"
+    }
+    grid = {"grid.png": records["grid"].files["grid.png"].sha256} if "grid" in records else {}
+    converted = records["convert"].files if "convert" in records else {}
+    lora = {f"lora/{name}": file.sha256 for name, file in converted.items()}
+    return {**lora, **pictures, **grid}
+
+
+def _origin(found: Found, folder: Path | None) -> Origin | None:
+    origin = found.origins.get(folder) if folder else None
+    return Origin.model_validate(dict(origin)) if origin else None
+
+
+def _changes(pinned: Mapping[str, str], now: Mapping[str, str], was: str, digest: str) -> str:
+    """Name the files that make the difference; where the files are not known, both digests."""
+    changed = [f"{name} has other bytes" for name in pinned if name in now and now[name] != pinned[name]]
+    gone = [f"{name} is gone" for name in pinned if name not in now]
+    new = [f"{name} is new" for name in now if name not in pinned]
+    told = changed + gone + new
+    if not told:
+        return f"it is {digest[:12]}, the lock has {was[:12]}"
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return ", ".join(told[:SHOWN]) + more

@@ -1,0 +1,46 @@
+"""The memory plan of a story on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kolora.configs import KOLORS, read_config
+from kolora.memory.plan import GIB, MemoryPlan, Work, plan_memory
+from kolora.spec import Story
+
+ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
+"""Bytes of a weight on a GPU, by ``model.dtype``."""
+
+
+def plan_story(story: Story, checkpoint: Path | None, *, there: int | None) -> MemoryPlan:
+    """Plan how a story fits into a GPU's memory.
+
+    checkpoint: its folder; None for Kolors that is still to be downloaded. there: bytes that the GPU has, None where
+    nobody knows; ``model.memory`` may allow less.
+    """
+    allowed = None if story.model.memory is None else int(story.model.memory * GIB)
+    known = [each for each in (there, allowed) if each is not None]
+    return plan_memory(_configs(checkpoint), work_of(story), memory=min(known, default=None))
+
+
+def work_of(story: Story) -> Work:
+    """Tell what of a story decides about memory."""
+    lora = story.lora
+    largest = max(story.resolved_scenes(), key=lambda scene: scene.width * scene.height)
+    return Work(
+        item=ITEM[story.model.dtype],
+        resolution=lora.resolution,
+        batch_size=lora.batch_size,
+        rank=lora.rank,
+        checkpointing=lora.gradient_checkpointing,
+        width=largest.width,
+        height=largest.height,
+    )
+
+
+def _configs(checkpoint: Path | None) -> Mapping[str, Mapping[str, Any]]:
+    if checkpoint is None:
+        return KOLORS
+    return {part: read_config(checkpoint / part) for part in ("text_encoder", "unet", "vae")}

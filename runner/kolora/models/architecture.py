@@ -1,0 +1,185 @@
+"""Kolors' networks with the widths and depths of a config.json, built from DiffSynth's blocks.
+
+With the published config each of them has exactly the state dict of DiffSynth's own class; with pocket's config it
+is the same topology, small. Every part is built without storage (meta device) and filled by the loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from kolora.errors import InputAbsent
+from kolora.models.diffsynth_blocks import (
+    ChatGLMConfig,
+    ChatGLMModel,
+    DownSampler,
+    PopBlock,
+    PushBlock,
+    SDXLUNet,
+    SDXLVAEDecoder,
+    SDXLVAEEncoder,
+    Timesteps,
+    VAEAttentionBlock,
+)
+from kolora.models.hearing import TextProjection
+from kolora.models.layers import Doubling, Norm, Resnet, own_stack
+
+LATENT_CHANNELS = 4
+VAE_FACTOR = 8
+"""Pixels a latent cell covers, per side."""
+
+
+class UNet(SDXLUNet):  # type: ignore[misc]
+    """DiffSynth's Kolors U-Net with other widths; ``forward`` is DiffSynth's, blocks are ``kolora.models.layers``'s.
+
+    forward(sample (B, 4, H/8, W/8), timestep (B,), encoder_hidden_states (B, 256, D), add_time_id (6 B,),
+    add_text_embeds (B, D)) -> predicted noise (B, 4, H/8, W/8).
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        nn.Module.__init__(self)
+        low, middle, high = config["block_out_channels"]
+        _, middle_depth, high_depth = config["transformer_layers_per_block"]
+        _, middle_heads, high_heads = config["attention_head_dim"]  # diffusers' name; for SDXL it counts the heads
+        context = config["cross_attention_dim"]
+        embedding = 4 * low
+
+        def resnet(inside: int, outside: int) -> nn.Module:
+            return Resnet(inside, outside, embedding)
+
+        def attention(width: int) -> nn.Module:
+            heads, depth = (middle_heads, middle_depth) if width == middle else (high_heads, high_depth)
+            return own_stack(heads, width, depth, context)
+
+        def down(inside: int, outside: int) -> list[nn.Module]:
+            blocks: list[nn.Module] = []
+            for width in (inside, outside):
+                blocks += [resnet(width, outside), attention(outside), PushBlock()]
+            return blocks
+
+        def up(insides: Sequence[int], outside: int, *, attend: bool) -> list[nn.Module]:
+            blocks: list[nn.Module] = []
+            for width in insides:
+                blocks += [PopBlock(), resnet(width, outside)] + ([attention(outside)] if attend else [])
+            return blocks
+
+        self.time_proj = Timesteps(low)
+        self.time_embedding = nn.Sequential(nn.Linear(low, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.add_time_proj = Timesteps(config["addition_time_embed_dim"])
+        self.add_time_embedding = nn.Sequential(
+            nn.Linear(config["projection_class_embeddings_input_dim"], embedding),
+            nn.SiLU(),
+            nn.Linear(embedding, embedding),
+        )
+        self.conv_in = nn.Conv2d(LATENT_CHANNELS, low, 3, padding=1)
+        self.text_intermediate_proj = TextProjection(config["encoder_hid_dim"], context)
+        self.blocks = nn.ModuleList(
+            [resnet(low, low), PushBlock(), resnet(low, low), PushBlock(), DownSampler(low), PushBlock()]
+            + [*down(low, middle), DownSampler(middle), PushBlock()]
+            + down(middle, high)
+            + [resnet(high, high), attention(high), resnet(high, high)]
+            + [*up((2 * high, 2 * high, high + middle), high, attend=True), Doubling(high)]
+            + [*up((high + middle, 2 * middle, middle + low), middle, attend=True), Doubling(middle)]
+            + up((middle + low, 2 * low, 2 * low), low, attend=False)
+        )
+        self.conv_norm_out = Norm(32, low, eps=1e-5)
+        self.conv_act = nn.SiLU()
+        self.conv_out = nn.Conv2d(low, LATENT_CHANNELS, 3, padding=1)
+        self.is_kolors = True
+
+
+def _vae_resnet(inside: int, outside: int) -> nn.Module:
+    return Resnet(inside, outside, eps=1e-6)
+
+
+def _vae_middle(width: int) -> list[nn.Module]:
+    return [
+        _vae_resnet(width, width),
+        VAEAttentionBlock(1, width, width, 1, eps=1e-6),
+        _vae_resnet(width, width),
+    ]
+
+
+class VAEDecoder(SDXLVAEDecoder):  # type: ignore[misc]
+    """DiffSynth's VAE decoder with other widths: latents (B, 4, h, w), scaled -> pixels (B, 3, 8 h, 8 w) in -1..1."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        nn.Module.__init__(self)
+        first, *_, last = widths = config["block_out_channels"]
+        self.scaling_factor = config["scaling_factor"]
+        self.post_quant_conv = nn.Conv2d(LATENT_CHANNELS, LATENT_CHANNELS, 1)
+        self.conv_in = nn.Conv2d(LATENT_CHANNELS, last, 3, padding=1)
+        blocks, width = _vae_middle(last), last
+        for index, outside in enumerate(reversed(widths)):
+            if index:
+                blocks.append(Doubling(width))
+            blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside), _vae_resnet(outside, outside)]
+            width = outside
+        self.blocks = nn.ModuleList(blocks)
+        self.conv_norm_out = Norm(32, first, eps=1e-5)
+        self.conv_act = nn.SiLU()
+        self.conv_out = nn.Conv2d(first, 3, 3, padding=1)
+
+
+class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
+    """DiffSynth's VAE encoder with other widths: pixels (B, 3, H, W) in -1..1 -> mean latents (B, 4, H/8, W/8)."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        nn.Module.__init__(self)
+        first, *_, last = widths = config["block_out_channels"]
+        self.scaling_factor = config["scaling_factor"]
+        self.quant_conv = nn.Conv2d(2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1)
+        self.conv_in = nn.Conv2d(3, first, 3, padding=1)
+        blocks: list[nn.Module] = []
+        width = first
+        for index, outside in enumerate(widths):
+            if index:
+                blocks.append(DownSampler(width, padding=0, extra_padding=True))
+            blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside)]
+            width = outside
+        self.blocks = nn.ModuleList(blocks + _vae_middle(last))
+        self.conv_norm_out = Norm(32, last, eps=1e-6)
+        self.conv_act = nn.SiLU()
+        self.conv_out = nn.Conv2d(last, 2 * LATENT_CHANNELS, 3, padding=1)
+
+
+def build_unet(config: Mapping[str, Any]) -> nn.Module:
+    """Build the U-Net of a diffusers-style ``unet/config.json``."""
+    return _built("unet", UNet, config)
+
+
+def build_vae_encoder(config: Mapping[str, Any]) -> nn.Module:
+    """Build the encoder half of a diffusers-style ``vae/config.json``."""
+    return _built("vae", VAEEncoder, config)
+
+
+def build_vae_decoder(config: Mapping[str, Any]) -> nn.Module:
+    """Build the decoder half of a diffusers-style ``vae/config.json``."""
+    return _built("vae", VAEDecoder, config)
+
+
+def build_text_encoder(config: Mapping[str, Any]) -> nn.Module:
+    """Build ChatGLM as ``text_encoder/config.json`` has it.
+
+    Newer transformers no longer fill in ``use_cache`` and ``original_rope``, and the cache is of no use to an
+    encoder that runs once a text, so both are set here.
+    """
+    settings = {**config, "use_cache": False, "original_rope": config.get("original_rope", True)}
+    settings.setdefault("torch_dtype", "float32")
+    for key in ("architectures", "auto_map", "model_type", "transformers_version", "_name_or_path"):
+        settings.pop(key, None)
+    return _built("text_encoder", lambda known: ChatGLMModel(ChatGLMConfig(**known), empty_init=False), settings)
+
+
+def _built(part: str, make: Any, config: Mapping[str, Any]) -> nn.Module:
+    try:
+        module: nn.Module = make(config)
+    except (KeyError, ValueError, TypeError) as problem:
+        raise InputAbsent(
+            f"{part}/config.json is not one of a Kolors checkpoint: {problem!r}",
+            hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
+        ) from problem
+    return module

@@ -1,0 +1,246 @@
+"""The model seam: one checkpoint's parts, as tensors in and tensors out.
+
+Training, rendering and the encoders stand on this class and know neither DiffSynth nor the checkpoint's size.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import nn
+
+from kolora.errors import DeviceUnusable, InputAbsent
+from kolora.memory.plan import AMPLE, CONTEXT, MemoryPlan
+from kolora.models.architecture import (
+    build_text_encoder,
+    build_unet,
+    build_vae_decoder,
+    build_vae_encoder,
+)
+from kolora.models.conditioning import Conditioning
+from kolora.models.layers import lay_out
+from kolora.models.lora import Wearer
+from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
+from kolora.models.predictor import Predictor
+from kolora.models.schedule import NoiseSchedule
+from kolora.models.streaming import stream, text_pieces, unet_pieces
+from kolora.models.strips import decode_in_strips, encode_in_strips
+from kolora.models.tokenizer import Tokenizer
+from kolora.models.weights import load_part, read_ahead, read_config
+
+T = TypeVar("T")
+FOLDERS = ("text_encoder", "unet", "vae", "scheduler")
+
+
+class Parts:
+    """A checkpoint folder's parts, each loaded when first asked for and kept until released.
+
+    device: "cpu" or "cuda"; dtype: "auto", "float32", "float16" or "bfloat16", of the text encoder and the U-Net
+    ("auto": float16 on a GPU, float32 on a CPU). The VAE always computes in float32: the published one overflows in
+    half precision, and it is a small share of the time. memory: how the parts fit into the GPU's memory; of what it
+    counts with, no more is taken.
+    """
+
+    def __init__(self, checkpoint: Path, *, device: str, dtype: str = "auto", memory: MemoryPlan = AMPLE) -> None:
+        absent = [name for name in FOLDERS if not (checkpoint / name).is_dir()]
+        if absent:
+            raise InputAbsent(
+                f"{checkpoint} lacks {', '.join(absent)}, which every Kolors checkpoint has",
+                hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
+            )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise DeviceUnusable(
+                "there is a GPU, but torch cannot use it (its driver may be too old for CUDA 12.1)",
+                hint="kolora doctor",
+            )
+        make_deterministic()
+        self.checkpoint = checkpoint
+        self.device = device
+        self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
+        self.memory = memory
+        self._kernels: set[str] = set()
+        self._loaded: dict[str, Any] = {}
+        if device == "cuda" and memory.memory is not None:
+            limit_memory(memory.memory)
+
+    @property
+    def kernels(self) -> str:
+        """Say whose kernels the U-Nets and VAEs loaded so far compute with: torch's, or Triton's besides, or both."""
+        return ", ".join(sorted(self._kernels)) or "torch"
+
+    def step_down(self, stage: str) -> bool:
+        """Release everything and do a stage's work more frugally from now on; False when there is no such way."""
+        self.release()
+        lower = self.memory.lower(stage)
+        self.memory = lower or self.memory
+        return lower is not None
+
+    def release(self, *names: str) -> None:
+        """Forget the named parts, or all, and give their memory back."""
+        if "unet" in names:
+            names += ("predictor",)
+        for name in names or tuple(self._loaded):
+            self._loaded.pop(name, None)
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def condition(self, texts: Sequence[str]) -> Conditioning:
+        """Encode texts, one at a time, because a row's bytes depend on the batch it is in.
+
+        Of ChatGLM's hidden states (tokens, 1, D) Kolors reads the last but one, and pools the last token of the last.
+        """
+        encoder = self._part("text_encoder", self._load_text_encoder)
+        hidden, pooled = [], []
+        for text in texts:
+            tokens = self.tokenizer()([text])
+            states = encoder(
+                input_ids=tokens.input_ids.to(self.device),
+                attention_mask=tokens.attention_mask.to(self.device),
+                position_ids=tokens.position_ids.to(self.device),
+                output_hidden_states=True,
+            ).hidden_states
+            hidden.append(states[-2][:, 0])
+            pooled.append(states[-1][-1, 0])
+        return Conditioning(torch.stack(hidden), torch.stack(pooled))
+
+    @torch.inference_mode()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Encode pixels (B, 3, H, W) in -1..1 to scaled mean latents (B, 4, H/8, W/8), float32."""
+        strips = self.memory.way("encode").strips
+        encoder = self._part("vae_encoder", lambda: self._load_vae(build_vae_encoder, vae_encoder_name, strips=strips))
+        pixels = pixels.to(self.device, torch.float32)
+        return encode_in_strips(encoder, pixels) if strips else encoder(pixels)
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decode scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w), float32, about -1..1."""
+        strips = self.memory.way("render").strips
+        decoder = self._part("vae_decoder", lambda: self._load_vae(build_vae_decoder, vae_decoder_name, strips=strips))
+        latents = latents.to(self.device, torch.float32)
+        return decode_in_strips(decoder, latents) if strips else decoder(latents)
+
+    def unet(self, *, lora: Path | None = None, strength: float = 1.0) -> nn.Module:
+        """Give the U-Net wearing a LoRA; ``kolora.models.architecture.UNet`` says what its forward takes.
+
+        Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
+        """
+        return self._part("unet", self._load_wearer).wear(lora, strength=strength)
+
+    def predictor(self, *, lora: Path | None = None, strength: float = 1.0) -> Predictor:
+        """Give the noise prediction of the U-Net wearing a LoRA, as ``unet`` would; what it records is kept with it."""
+        unet = self.unet(lora=lora, strength=strength)
+        return self._part("predictor", lambda: Predictor(unet, recorded=not self.memory.way("render").streamed))
+
+    def training_unet(self) -> nn.Module:
+        """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.
+
+        Gradients underflow in plain float16, so bfloat16 takes its place, or float32 on cards that lack it. Where its
+        weights are to be streamed it lies in CPU memory, for the adapters must come first.
+        """
+        dtype = self.dtype
+        if dtype == torch.float16:
+            usable = self.device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+            dtype = torch.bfloat16 if usable else torch.float32
+        return self._load_unet(dtype, device="cpu" if self.memory.way("train").streamed else self.device)
+
+    def schedule(self) -> NoiseSchedule:
+        """Give the checkpoint's noise schedule."""
+        return self._part("schedule", lambda: NoiseSchedule.from_config(read_config(self.checkpoint / "scheduler")))
+
+    def tokenizer(self) -> Tokenizer:
+        """Give the checkpoint's tokenizer."""
+        return self._part("tokenizer", lambda: Tokenizer(self.checkpoint / "text_encoder"))
+
+    def _part(self, name: str, load: Callable[[], T]) -> T:
+        if name not in self._loaded:
+            # Weights made in inference mode could never be changed outside it, as a LoRA does.
+            with torch.inference_mode(False):
+                self._loaded[name] = load()
+        return cast(T, self._loaded[name])
+
+    def _load_wearer(self) -> Wearer:
+        way = self.memory.way("render")
+        unet = self._load_unet(self.dtype, device="cpu" if way.streamed else self.device)
+        if way.streamed:
+            stream(unet, unet_pieces(unet), device=torch.device(self.device), room=way.room, pinned=True)
+        return Wearer(unet, device=self.device)
+
+    def _load_unet(self, dtype: torch.dtype, *, device: str) -> nn.Module:
+        unet = load_part(build_unet, self.checkpoint / "unet", rename=unet_name, device=device, dtype=dtype)
+        return self._laid_out(unet)
+
+    def _load_vae(
+        self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str], *, strips: bool
+    ) -> nn.Module:
+        folder = self.checkpoint / "vae"
+        half = load_part(build, folder, rename=rename, device=self.device, dtype=torch.float32)
+        if strips and self.device == "cuda":
+            self._kernels.add("torch")
+            return half
+        return self._laid_out(half)
+
+    def _laid_out(self, module: nn.Module) -> nn.Module:
+        """Lay convolutions out with channels last where there are kernels, and on a CPU: a third to a half faster."""
+        if self.device == "cpu":
+            cast(Any, module).to(memory_format=torch.channels_last)
+        self._kernels.add("triton" if self.device == "cuda" and lay_out(module) else "torch")
+        return module
+
+    def _load_text_encoder(self) -> nn.Module:
+        """Load ChatGLM without its output layer (0.5 GB of logits that conditioning never reads).
+
+        The rotary table's dtype sets the precision of the positions, so it is made here, in the dtype computed in.
+        """
+        way = self.memory.way("condition")
+        encoder = load_part(
+            build_text_encoder,
+            self.checkpoint / "text_encoder",
+            rename=lambda name: name,
+            device="cpu" if way.streamed else self.device,
+            dtype=self.dtype,
+            optional=("rotary_pos_emb.inv_freq",),
+            drop=("output_layer",),
+        )
+        rotary = cast(Any, encoder).rotary_pos_emb
+        exponents = torch.arange(0, rotary.dim, 2, device=self.device).to(self.dtype) / rotary.dim
+        rotary.inv_freq = 1.0 / (10000**exponents)
+        if way.streamed:
+            # Its weights stay in the files, mapped: a copy that cannot be swapped out would fill the CPU's memory.
+            stream(encoder, text_pieces(encoder), device=torch.device(self.device), room=way.room, pinned=False)
+        for part, dtype in (("vae", torch.float32), ("unet", self.dtype)):
+            read_ahead(self.checkpoint / part, dtype=dtype)
+        return encoder
+
+
+def make_deterministic() -> None:
+    """Ask for kernels that give the same bits every time, where there are such; the others only warn.
+
+    cuBLAS needs its workspace fixed before CUDA starts. torch would also fill all fresh memory, for programs that read
+    what they never wrote: none of ours do, and it costs a tenth of the time.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False
+
+
+def limit_memory(memory: int) -> None:
+    """Let torch take no more of the GPU than leaves room for CUDA itself within ``memory`` bytes."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max(memory - CONTEXT, 0) / total))
+
+
+def _resolved(dtype: str, device: str) -> str:
+    return {"cpu": "float32", "cuda": "float16"}[device] if dtype == "auto" else dtype
+
+
+def size_ids(height: int, width: int) -> torch.Tensor:
+    """Give the time ids of a picture: original height and width, crop 0 0, target height and width; (6,) float32."""
+    return torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)

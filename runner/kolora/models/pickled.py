@@ -1,0 +1,105 @@
+"""Tensors out of torch's zipped ``.bin`` files, without running what a pickle says.
+
+Kolors' text encoder is published as pickles. Unpickling can call anything, and ``weights_only`` of the torch we pin
+has a known hole (CVE-2025-32434), so this reader admits exactly the four names that a state dict of tensors needs
+and maps the storages straight from the file: a pickle that asks for more is refused before it does anything.
+Format: torch/serialization.py; restriction: "Restricting Globals" in Python's pickle documentation.
+"""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kolora.errors import InputAbsent
+
+_DTYPES = {
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+}
+_LOCAL_HEADER = 30
+"""Bytes of a zip entry's local header before its name (APPNOTE 4.3.7)."""
+
+
+def read_pickled(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict from a ``.bin`` file, its tensors mapped from disk.
+
+    Raises InputAbsent when the file is no zipped torch archive, is damaged, or holds anything but tensors.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            loaded: dict[str, torch.Tensor] = _Tensors(archive, path).load()
+    except Exception as problem:  # a damaged pickle can end in any of them, as Python's documentation says
+        raise InputAbsent(
+            f"{path.name} is not a state dict of plain tensors: {problem}",
+            hint="download the checkpoint again, or take its safetensors files",
+        ) from problem
+    named = isinstance(loaded, dict) and all(isinstance(name, str) for name in loaded)
+    if not named or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise InputAbsent(
+            f"{path.name} holds something else than a dict of tensors", hint="download the checkpoint again"
+        )
+    return loaded
+
+
+class _Tensors(pickle.Unpickler):
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        names = {info.filename: info for info in archive.infolist()}
+        (data,) = [name for name in names if name.endswith("/data.pkl")] or [""]
+        if not data:
+            raise ValueError("it has no data.pkl")
+        self._entries = names
+        self._prefix = data.removesuffix("data.pkl")
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        super().__init__(archive.open(data))
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return _rebuild_parameter
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no state dict needs")
+
+    def persistent_load(self, pid: Any) -> torch.Tensor:
+        kind, dtype, key, _location, count = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise pickle.UnpicklingError(f"it refers to a {kind!r}")
+        info = self._entries[f"{self._prefix}data/{key}"]
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != count * dtype.itemsize:
+            raise ValueError(f"storage {key} is compressed or has another size than it says")
+        name_length, extra_length = struct.unpack_from("<HH", self._map, info.header_offset + 26)
+        start = info.header_offset + _LOCAL_HEADER + name_length + extra_length
+        if not count:
+            return torch.empty(0, dtype=dtype)
+        return torch.frombuffer(self._map, dtype=dtype, count=count, offset=start)
+
+    def load(self) -> Any:
+        return super().load()
+
+
+def _rebuild_tensor(
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> torch.Tensor:
+    return storage.as_strided(size, stride, offset)
+
+
+_rebuild_parameter: Callable[..., torch.Tensor] = lambda tensor, *_: tensor  # noqa: E731

@@ -1,0 +1,84 @@
+"""A U-Net asked for the noise in one scene's latents, again and again: what does not change is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from kolora.models.attention import fastest_attention
+from kolora.models.conditioning import Conditioning
+from kolora.models.graphs import Work, called, captured
+from kolora.models.hearing import having_heard, hear
+
+Predict = Callable[[torch.Tensor, int], torch.Tensor]
+"""``predict(latents (1, 4, h, w) float32, timestep)`` gives the noise in every row's view of them, float32."""
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """The call for one shape, and the tensors that it reads whatever it is given."""
+
+    work: Work
+    constants: tuple[torch.Tensor, ...]
+
+
+class Predictor:
+    """A U-Net's noise prediction, recorded once for every shape of latents and number of rows.
+
+    The recording reads the U-Net's weights where they lie, so it follows changes made in place. Weights that come and
+    go cannot be recorded, nor be asked for out of their turn: then, ``recorded`` False, all is computed every time.
+    """
+
+    def __init__(self, unet: nn.Module, *, recorded: bool = True) -> None:
+        self._unet = unet
+        self._records = recorded
+        self._recorded: dict[tuple[int, ...], _Recorded] = {}
+
+    def listen(self, conditioning: Conditioning, latents: torch.Tensor, size_ids: torch.Tensor) -> Predict:
+        """Make ready for a scene; what it returns is good until the next call.
+
+        conditioning: one row for every row that is predicted, on the device that computes, in the U-Net's dtype.
+        latents: (1, 4, h, w), only their shape counts. size_ids: (6 B,).
+        """
+        device, dtype = conditioning.hidden.device, conditioning.hidden.dtype
+        ids = size_ids.to(device)
+        heard = hear(self._unet, conditioning.hidden) if self._records else ()
+        constants = (ids, conditioning.hidden, conditioning.pooled, *heard)
+        key = (*latents.shape, *conditioning.hidden.shape)
+        sample = latents.to(device, dtype)
+        if key in self._recorded:
+            for old, new in zip(self._recorded[key].constants, constants, strict=True):
+                old.copy_(new)
+        else:
+            # Copies, because constants may be views of what the caller keeps.
+            kept = tuple(each.clone() for each in constants)
+            work = self._ready(self._work(kept), (sample, torch.zeros(1, device=device)))
+            self._recorded[key] = _Recorded(work, kept)
+        work = self._recorded[key].work
+
+        def predict(latents: torch.Tensor, timestep: int) -> torch.Tensor:
+            return work(latents.to(dtype), torch.full((1,), float(timestep), device=device)).float()
+
+        return predict
+
+    def _ready(self, work: Work, inputs: Sequence[torch.Tensor]) -> Work:
+        return captured(work, inputs) if self._records else called(work, inputs[0].device)
+
+    def _work(self, constants: tuple[torch.Tensor, ...]) -> Work:
+        ids, hidden, pooled, *heard = constants
+
+        def work(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+            with having_heard(self._unet, heard), fastest_attention(hidden.device):
+                predicted: torch.Tensor = self._unet(
+                    sample.expand(len(hidden), -1, -1, -1),
+                    timestep,
+                    encoder_hidden_states=hidden,
+                    add_time_id=ids,
+                    add_text_embeds=pooled,
+                )
+            return predicted
+
+        return work

@@ -1,0 +1,110 @@
+"""A VAE that computes a picture strip by strip: the whole one's result to rounding, in a part of its memory.
+
+Tiles that are decoded by themselves differ in colour, because a norm sees one tile only. Here every layer goes through
+the whole picture, with the whole picture's norms; only what a layer makes on the way is confined to a strip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kolora.models.diffsynth_blocks import DownSampler, ResnetBlock, UpSampler
+
+STRIP = 2**24
+"""Values of a layer's input in one strip: 64 MiB in float32."""
+
+Prepare = Callable[[torch.Tensor], torch.Tensor]
+
+
+def decode_in_strips(decoder: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+    """Do what the VAE decoder does: scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w)."""
+    known = cast(Any, decoder)
+    return _through(known, known.post_quant_conv(latents / known.scaling_factor))
+
+
+def encode_in_strips(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Do what the VAE encoder does: pixels (B, 3, H, W) to scaled mean latents (B, 4, H/8, W/8)."""
+    known = cast(Any, encoder)
+    latents = known.quant_conv(_through(known, pixels))
+    return cast(torch.Tensor, latents[:, :4] * known.scaling_factor)
+
+
+def _through(half: Any, x: torch.Tensor) -> torch.Tensor:
+    x = _convolved(half.conv_in, x)
+    for block in half.blocks:
+        if isinstance(block, ResnetBlock):
+            x = _resnet(block, x)
+        elif isinstance(block, UpSampler):
+            x = _convolved(block.conv, x, enlarged=2)
+        elif isinstance(block, DownSampler):
+            x = _convolved(block.conv, x, padding=(0, 1))
+        else:
+            x = block(x, None, None, None)[0]
+    return _convolved(half.conv_out, x, prepare=_normed(half.conv_norm_out, x))
+
+
+def _resnet(block: Any, x: torch.Tensor) -> torch.Tensor:
+    """Do what a residual block does; ``x`` is used up, for at full size it is the largest tensor there is."""
+    inner = _convolved(block.conv1, x, prepare=_normed(block.norm1, x))
+    narrows = inner.shape[1] < x.shape[1]
+    if block.conv_shortcut is not None:
+        x = _convolved(block.conv_shortcut, x, padding=(0, 0), into=x[:, : inner.shape[1]] if narrows else None)
+    x = _convolved(block.conv2, inner, prepare=_normed(block.norm2, inner), into=x, adds=True)
+    del inner
+    return x.clone(memory_format=torch.contiguous_format) if narrows else x
+
+
+def _normed(norm: nn.GroupNorm, x: torch.Tensor) -> Prepare:
+    """Give the norm by the statistics of all of ``x``, and the activation after it, as a function of a strip of it."""
+    batch, channels = x.shape[:2]
+    variance, mean = torch.var_mean(x.reshape(batch, norm.num_groups, -1), dim=-1, correction=0, keepdim=True)
+    scale = torch.rsqrt(variance + norm.eps) * norm.weight.view(1, norm.num_groups, -1)
+    shift = norm.bias.view(1, norm.num_groups, -1) - mean * scale
+    scale, shift = scale.view(batch, channels, 1, 1), shift.view(batch, channels, 1, 1)
+    return lambda strip: F.silu(torch.addcmul(shift, strip, scale), inplace=True)
+
+
+def _convolved(
+    conv: nn.Conv2d,
+    x: torch.Tensor,
+    *,
+    prepare: Prepare | None = None,
+    padding: tuple[int, int] = (1, 1),
+    enlarged: int = 1,
+    into: torch.Tensor | None = None,
+    adds: bool = False,
+) -> torch.Tensor:
+    """Convolve a picture strip by strip.
+
+    prepare: what is done to the input first. padding: zeros before and after it, on both axes. enlarged: how often its
+    rows and columns are repeated first. into: where the result goes, added to what is there if it ``adds``; the input
+    itself may be overwritten where no row needs another.
+    """
+    side, stride = conv.kernel_size[0], conv.stride[0]
+    height, width = (enlarged * length for length in x.shape[2:])
+    rows, columns = ((length + sum(padding) - side) // stride + 1 for length in (height, width))
+    result = into if into is not None else x.new_empty(x.shape[0], conv.out_channels, rows, columns)
+    at_once = max(1, STRIP // (x.shape[0] * x.shape[1] * width * stride))
+    for top in range(0, rows, at_once):
+        bottom = min(top + at_once, rows)
+        first, end = top * stride - padding[0], (bottom - 1) * stride - padding[0] + side
+        begin, stop = max(first, 0), min(end, height)
+        strip = x[:, :, begin // enlarged : (stop - 1) // enlarged + 1]
+        if prepare is not None:
+            strip = prepare(strip)
+        if enlarged > 1:
+            skipped = begin % enlarged
+            strip = F.interpolate(strip, scale_factor=float(enlarged), mode="nearest")
+            strip = strip[:, :, skipped : skipped + stop - begin]
+        strip = F.pad(strip, (*padding, begin - first, end - stop))
+        convolved = F.conv2d(strip, conv.weight, conv.bias, stride)
+        if adds:
+            result[:, :, top:bottom] += convolved
+        else:
+            result[:, :, top:bottom] = convolved
+    return result

@@ -1,0 +1,42 @@
+"""Kolors' tokenizer: ChatGLM's sentence pieces, padded on the left to 256 tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kolora.models.diffsynth_blocks import TOKENIZER_FOLDER, ChatGLMTokenizer
+from kolora.tokens import TOKEN_LIMIT
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised texts, each tensor (B, 256) int64: padded on the left, mask 0 and position 0 there."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    position_ids: torch.Tensor
+
+
+class Tokenizer:
+    """Texts to tokens, with the tokenizer of the checkpoint or, where it brings none, the one DiffSynth ships."""
+
+    limit = TOKEN_LIMIT
+
+    def __init__(self, folder: Path | None = None) -> None:
+        own = folder / "tokenizer.model" if folder is not None else None
+        self._tokenizer = ChatGLMTokenizer(str(own if own and own.is_file() else TOKENIZER_FOLDER / "tokenizer.model"))
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Tokenise texts; what exceeds 256 tokens is cut at the right, as Kolors does."""
+        encoded = self._tokenizer(
+            list(texts), padding="max_length", max_length=TOKEN_LIMIT, truncation=True, return_tensors="pt"
+        )
+        return Tokens(encoded["input_ids"], encoded["attention_mask"], encoded["position_ids"])
+
+    def count(self, text: str) -> int:
+        """Count a text's tokens, the two that open every prompt included; over 256 the rest is cut."""
+        return len(self._tokenizer(text)["input_ids"])

@@ -1,0 +1,118 @@
+"""Weight files of a checkpoint part: found, read one tensor at a time, and put into a module."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from kolora.configs import read_config as read_config
+from kolora.errors import InputAbsent
+from kolora.models.pickled import read_pickled
+
+HALF = (torch.float16, torch.bfloat16)
+_AGAIN = "download the checkpoint again, or point model.checkpoint at a complete folder"
+
+
+def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
+    """List the files that together hold a part's weights once.
+
+    safetensors win over pickles; of the published fp16 and fp32 files the one that fits ``half`` is taken.
+    """
+    indexes = sorted(folder.glob("*.safetensors.index*.json")) or sorted(folder.glob("*.bin.index*.json"))
+    singles = [path for path in sorted(folder.glob("*.safetensors")) if "-of-" not in path.name]
+    if singles and not any(".safetensors." in index.name for index in indexes):
+        return (_variant(singles, half=half),)
+    if indexes:
+        index = _variant(indexes, half=half)
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, LookupError, TypeError, AttributeError) as problem:
+            raise InputAbsent(f"{folder.name}/{index.name} is no index: {problem!r}", hint=_AGAIN) from problem
+        files = tuple(folder / name for name in names)
+        absent = [path.name for path in files if path.parent != folder or not path.is_file()]
+        if absent:
+            raise InputAbsent(f"{folder.name}/{index.name} names {', '.join(absent)}, which is not there", hint=_AGAIN)
+        return files
+    pickles = sorted(folder.glob("*.bin"))
+    if pickles:
+        return (_variant(pickles, half=half),)
+    raise InputAbsent(f"the checkpoint has no weights in {folder.name}/", hint=_AGAIN)
+
+
+def _variant(paths: list[Path], *, half: bool) -> Path:
+    fitting = [path for path in paths if (".fp16" in path.name) == half]
+    return (fitting or paths)[0]
+
+
+def read_ahead(folder: Path, *, dtype: torch.dtype) -> None:
+    """Ask the system to bring a part's weights from the disk while others compute, where it can be asked."""
+    for path in weight_files(folder, half=dtype in HALF) if hasattr(os, "posix_fadvise") else ():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+def read_weights(files: tuple[Path, ...], *, device: str) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
+    """Yield each weight's published name and a function that reads it onto ``device``."""
+    for path in files:
+        if path.suffix == ".bin":
+            for name, tensor in read_pickled(path).items():
+                yield name, lambda tensor=tensor: tensor.to(device)  # type: ignore[misc]
+            continue
+        try:
+            with safe_open(path, framework="pt", device=device) as opened:
+                for name in opened.keys():  # noqa: SIM118 - the file object is no dict
+                    yield name, lambda name=name, opened=opened: opened.get_tensor(name)  # type: ignore[misc]
+        except SafetensorError as problem:
+            raise InputAbsent(f"{path.parent.name}/{path.name} is damaged: {problem}", hint=_AGAIN) from problem
+
+
+def load_part(
+    build: Callable[[dict[str, Any]], nn.Module],
+    folder: Path,
+    *,
+    rename: Callable[[str], str],
+    device: str,
+    dtype: torch.dtype,
+    optional: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+) -> nn.Module:
+    """Build a part without storage and fill it from ``folder``, each tensor read once, straight to ``device``.
+
+    build: config -> module.
+    rename: module's name of a weight -> published name.
+    optional: weights that may be absent from the files (the module computes them); drop: submodules not wanted.
+    Raises InputAbsent naming the first absent, foreign or misshapen weight.
+    """
+    config = read_config(folder)
+    with torch.device("meta"):
+        module = build(config)
+    for submodule in drop:
+        setattr(module, submodule, None)
+    wanted = {rename(name): name for name in module.state_dict()}
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    found: dict[str, torch.Tensor] = {}
+    for published, read in read_weights(weight_files(folder, half=dtype in HALF), device=device):
+        name = wanted.get(published.removeprefix("transformer."))
+        if name is None:
+            continue
+        tensor = read()
+        if tensor.shape != shapes[name]:
+            raise InputAbsent(
+                f"{folder.name}: {published} has shape {tuple(tensor.shape)}, its config.json asks for "
+                f"{tuple(shapes[name])}",
+                hint=_AGAIN,
+            )
+        found[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    absent = [rename(key) for key in shapes if key not in found and key not in optional]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise InputAbsent(f"{folder.name}: the files lack {absent[0]}{more}", hint=_AGAIN)
+    module.load_state_dict(found, strict=False, assign=True)
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,53 @@
+"""Denoises one scene: the guided pair as one batch of two rows, latents kept in float32 between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from kolora.errors import StoryInvalid
+from kolora.models.conditioning import Conditioning
+from kolora.models.parts import size_ids
+from kolora.models.predictor import Predictor
+from kolora.models.schedule import NoiseSchedule
+from kolora.rendering.ddim import ddim_steps, initial_noise
+
+
+@torch.inference_mode()
+def denoise(
+    unet: nn.Module | Predictor,
+    schedule: NoiseSchedule,
+    conditioning: Conditioning,
+    *,
+    seed: int,
+    height: int,
+    width: int,
+    steps: int,
+    guidance_scale: float,
+    tick: Callable[[int, int], None],
+) -> torch.Tensor:
+    """Turn noise into latents (1, 4, height / 8, width / 8), float32, scaled as the VAE wants them.
+
+    unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. conditioning: two rows, the
+    prompt's and the negative prompt's, on the U-Net's device and in its dtype. At guidance_scale 1 the negative prompt
+    has no say and is not computed. Raises StoryInvalid where what comes out are no numbers.
+    """
+    predictor = unet if isinstance(unet, Predictor) else Predictor(unet)
+    rows = 1 if guidance_scale == 1.0 else 2
+    heard = Conditioning(conditioning.hidden[:rows], conditioning.pooled[:rows])
+    latents = initial_noise(seed=seed, height=height, width=width).to(heard.hidden.device)
+    predict = predictor.listen(heard, latents, size_ids(height, width).repeat(rows))
+    for done, step in enumerate(ddim_steps(schedule, steps), 1):
+        predicted = predict(latents, step.timestep)
+        noise = predicted[:1]
+        if rows == 2:
+            noise = predicted[1:] + guidance_scale * (predicted[:1] - predicted[1:])
+        latents = step.sample * latents + step.noise * noise
+        tick(done, steps)
+    if not latents.isfinite().all():
+        dtype = str(heard.hidden.dtype).removeprefix("torch.")
+        lower = "set model.dtype to bfloat16" if dtype == "float16" else "lower render.lora_scale"
+        raise StoryInvalid(f"the picture of seed {seed} overflowed in {dtype}: there is nothing to see", hint=lower)
+    return latents

@@ -1,0 +1,57 @@
+"""Pictures drawn while a LoRA is trained: the same scenes from the same noise every time, so that they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kolora.models.conditioning import Conditioning
+from kolora.models.pixels import to_picture
+from kolora.models.predictor import Predictor
+from kolora.models.schedule import NoiseSchedule
+from kolora.rendering.denoise import denoise
+from kolora.rendering.pictures import png_bytes
+from kolora.spec.story import SampleScene
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws each scene with the U-Net as it is. What is drawn already is left alone: it would be the same.
+
+    scenes: with what is heard of each, in any dtype, on the device that computes. recorded: as Predictor has it.
+    """
+
+    schedule: NoiseSchedule
+    decode: Callable[[torch.Tensor], torch.Tensor]
+    scenes: Sequence[tuple[SampleScene, Conditioning]]
+    folder: Path
+    recorded: bool = True
+
+    def __call__(self, unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
+        """Draw what is not drawn yet; ``tick`` is called after every denoising step and may raise."""
+        predictor = Predictor(unet, recorded=self.recorded)
+        dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
+        for scene, heard in self.scenes:
+            path = self.folder / f"{step:04d}-{scene.number:02d}.png"
+            if path.exists():
+                continue
+            latents = denoise(
+                predictor,
+                self.schedule,
+                Conditioning(heard.hidden.to(dtype), heard.pooled.to(dtype)),
+                seed=scene.seed,
+                height=scene.height,
+                width=scene.width,
+                steps=scene.steps,
+                guidance_scale=scene.guidance_scale,
+                tick=lambda *_: tick(),
+            )
+            texts = {"kolora.step": str(step), "kolora.scene": str(scene.number), "kolora.seed": str(scene.seed)}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".new")
+            temporary.write_bytes(png_bytes(to_picture(self.decode(latents)), texts))
+            temporary.replace(path)

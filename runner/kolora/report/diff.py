@@ -1,0 +1,135 @@
+"""Two runs side by side: what their stories say otherwise, how their scores differ, and which pictures are the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from kolora.artifacts import write_text, writing
+from kolora.report.data import ReportData, Scene, Setting
+from kolora.report.gather import read_report_data
+from kolora.report.pages import html_page
+from kolora.report.pictures import FEW, FEW_WIDTH, MANY_WIDTH, PAGE_BYTES, Preview, encode
+from kolora.report.words import WORDS
+
+TEXT_SHARE = 0.15
+"""Of the page, kept for what is not pictures."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One key that the two stories do not say alike; None where a story does not have it."""
+
+    key: str
+    one: Setting | None
+    other: Setting | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of both runs, by the key of its name among the report's words."""
+
+    name: str
+    one: float | None
+    other: float | None
+
+    @property
+    def change(self) -> float | None:
+        """How much the other run has more."""
+        return None if self.one is None or self.other is None else self.other - self.one
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One scene of both runs."""
+
+    number: int
+    one: Scene | None
+    other: Scene | None
+
+    @property
+    def state(self) -> Literal["identical", "different", "one_sided"]:
+        """identical: the same bytes. one_sided: drawn in one run only, or in none."""
+        if not (self.one and self.other and self.one.image and self.other.image):
+            return "one_sided"
+        same = self.one.sha256 is not None and self.one.sha256 == self.other.sha256
+        return "identical" if same else "different"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two runs."""
+
+    one: ReportData
+    other: ReportData
+    settings: tuple[Changed, ...]
+    scores: tuple[Score, ...]
+    scenes: tuple[Pair, ...]
+
+
+def read_difference(one: Path, other: Path) -> Difference:
+    """Compare two run folders by what their reports say. Raises InputAbsent where one is no run folder."""
+    return difference_of(read_report_data(one), read_report_data(other))
+
+
+def difference_of(one: ReportData, other: ReportData) -> Difference:
+    """Compare two reports; scenes are paired by their numbers."""
+    ours, theirs = ({each.key: each for each in report.again.settings} for report in (one, other))
+    keys = [*ours, *(key for key in theirs if key not in ours)]
+    scenes = [{scene.number: scene for scene in report.scenes} for report in (one, other)]
+    return Difference(
+        one=one,
+        other=other,
+        settings=tuple(
+            Changed(key, ours.get(key), theirs.get(key))
+            for key in keys
+            if key not in ours or key not in theirs or ours[key].value != theirs[key].value
+        ),
+        scores=tuple(
+            Score(name, mine, yours)
+            for (name, mine), (_, yours) in zip(_numbers(one), _numbers(other), strict=True)
+            if (mine, yours) != (None, None)
+        ),
+        scenes=tuple(
+            Pair(number, scenes[0].get(number), scenes[1].get(number)) for number in sorted({*scenes[0], *scenes[1]})
+        ),
+    )
+
+
+def _numbers(report: ReportData) -> Sequence[tuple[str, float | None]]:
+    verdict, coherence, style, training = report.verdict, report.coherence, report.style, report.training
+    return (
+        ("aesthetics_mean", verdict.aesthetics_mean),
+        ("clip_mean", verdict.clip_mean),
+        ("coherence_mean", coherence.mean if coherence else None),
+        ("style_mean", style.mean if style else None),
+        ("loss_last", training.loss_last if training else None),
+        ("total", report.seconds),
+    )
+
+
+def write_difference(difference: Difference, one: Path, other: Path, page: Path) -> None:
+    """Write the two runs side by side as one HTML file. Raises OutputUnwritable."""
+    sides = ((one, difference.one), (other, difference.other))
+    text = html_page(
+        "diff.html.j2",
+        difference.one.language,
+        w=WORDS[difference.one.language],
+        x=difference,
+        previews=[_previews(out, report) for out, report in sides],
+        links=[quote(Path(os.path.relpath(out, page.parent)).as_posix()) for out, _ in sides],
+        names=[out.resolve().name for out, _ in sides],
+    )
+    with writing(page.parent):
+        write_text(page, text)
+
+
+def _previews(out: Path, report: ReportData) -> Mapping[str, Preview]:
+    paths = [scene.image for scene in report.scenes if scene.image]
+    width = FEW_WIDTH // 2 if len(paths) <= FEW else MANY_WIDTH // 2
+    room = round(PAGE_BYTES * (1 - TEXT_SHARE) / 2 * 3 / 4)
+    return encode(out, {path: (width, room // len(paths)) for path in paths})

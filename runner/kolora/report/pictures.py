@@ -1,0 +1,91 @@
+"""Previews of the pictures, small enough that the page stays one light file; each leads to the full picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from kolora.report.data import ReportData
+
+PAGE_BYTES = 4_900_000
+"""For the whole page, text and pictures."""
+LEAST_BYTES = 400_000
+"""For the pictures, however long the texts are."""
+GRID_WIDTH, FEW_WIDTH, MANY_WIDTH, BESIDE_WIDTH, SMALL_WIDTH = 1600, 1024, 512, 384, 192
+"""Pixels: sharp at the width each has on a page."""
+FEW = 12
+SHARES = {"grid": 18, "scenes": 52, "plain": 14, "samples": 5, "examples": 6, "dropped": 5}
+"""Of the room for pictures, in hundredths; what a group leaves goes to nobody, so that a page stays predictable."""
+TRIES = ((1.0, 88), (1.0, 80), (0.75, 80), (0.6, 76), (0.45, 72), (0.3, 68), (0.2, 60))
+"""Share of the wanted width and JPEG quality, tried in turn until the picture fits its share of the page."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture as a data URI, with the pixels it has."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def make_previews(out: Path, data: ReportData, *, text_bytes: int) -> Mapping[str, Preview]:
+    """Return a preview by path for each picture of a report that can be read; paths are relative to `out`.
+
+    text_bytes: length of the page without pictures. Base64 adds a third to what is encoded here.
+    """
+    room = max(LEAST_BYTES, (PAGE_BYTES - text_bytes) * 3 // 4)
+    jobs: dict[str, tuple[int, int]] = {}
+    for name, (width, paths) in _groups(data).items():
+        for path in paths:
+            jobs.setdefault(path, (width, room * SHARES[name] // 100 // len(paths)))
+    return encode(out, jobs)
+
+
+def encode(out: Path, jobs: Mapping[str, tuple[int, int]]) -> Mapping[str, Preview]:
+    """Return a preview by path for each picture that can be read, at most so wide and of at most so many bytes."""
+    with ThreadPoolExecutor() as pool:  # Pillow decodes and encodes outside the interpreter's lock
+        made = pool.map(lambda path: _preview(out / path, width=jobs[path][0], room=jobs[path][1]), jobs)
+        return {path: preview for path, preview in zip(jobs, made, strict=True) if preview}
+
+
+def _groups(data: ReportData) -> Mapping[str, tuple[int, Sequence[str]]]:
+    """List the pictures of a report by what they are, each group with the width it is shown at."""
+    scenes = data.scenes
+    return {
+        "grid": (GRID_WIDTH, [data.grid.path] if data.grid else []),
+        "scenes": (FEW_WIDTH if len(scenes) <= FEW else MANY_WIDTH, [each.image for each in scenes if each.image]),
+        "plain": (BESIDE_WIDTH, [each.plain for each in scenes if each.plain]),
+        "samples": (SMALL_WIDTH, [each.path for each in data.training.samples] if data.training else []),
+        "examples": (SMALL_WIDTH, [each.path for each in data.data.examples] if data.data else []),
+        "dropped": (SMALL_WIDTH, [each.thumbnail for each in data.data.losses if each.thumbnail] if data.data else []),
+    }
+
+
+def _preview(path: Path, *, width: int, room: int) -> Preview | None:
+    """Reduce a picture until its JPEG has at most `room` bytes; None where it is no picture."""
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
+        return None
+    width = min(width, picture.width)
+    content = b""
+    for share, quality in TRIES:
+        wanted = max(16, round(width * share))
+        if wanted < picture.width:
+            height = max(1, round(picture.height * wanted / picture.width))
+            picture = picture.resize((wanted, height), Image.Resampling.LANCZOS, reducing_gap=1.0)
+        buffer = io.BytesIO()
+        # 4:4:4: red edges of drawings smear when colour is halved.
+        picture.save(buffer, "JPEG", quality=quality, subsampling=0)
+        content = buffer.getvalue()
+        if len(content) <= room:
+            break
+    return Preview("data:image/jpeg;base64," + base64.b64encode(content).decode(), *picture.size)

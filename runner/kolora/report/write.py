@@ -1,0 +1,76 @@
+"""Writes the reports, each in one move, and reads them back before it calls them written."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+from kolora.artifacts import write_text, writing
+from kolora.errors import KoloraError
+from kolora.report.data import Language, ReportData
+from kolora.report.gather import read_report_data
+from kolora.report.pages import render_html, render_markdown
+from kolora.report.pictures import make_previews
+
+_VOID = frozenset({"br", "img", "meta", "wbr"})
+"""The void elements of our template."""
+
+
+def write_report(out: Path) -> tuple[Path, ...]:
+    """Write report.json, report.md and report.html into the run folder `out`, the page also in the other language.
+
+    Returns their paths. Each appears whole or not at all. Raises InputAbsent where `out` is no run folder,
+    OutputUnwritable where it cannot be written, KoloraError where what was written does not read back.
+    """
+    data = read_report_data(out)
+    other: Language = "en" if data.language == "zh" else "zh"
+    translated = data.model_copy(update={"language": other})
+    previews = make_previews(out, data, text_bytes=len(render_html(data, {}).encode()))
+    pages = {
+        out / "report.json": data.model_dump_json(by_alias=True, indent=2) + "\n",
+        out / "report.md": render_markdown(data),
+        out / "report.html": render_html(data, previews, other=f"report.{other}.html"),
+        out / f"report.{other}.html": render_html(translated, previews, other="report.html"),
+    }
+    with writing(out):
+        # A story that changed its language left a page of what is now the first one.
+        (out / f"report.{data.language}.html").unlink(missing_ok=True)
+        for path, text in pages.items():
+            write_text(path, text)
+    _read_back(out, data)
+    return tuple(pages)
+
+
+def _read_back(out: Path, data: ReportData) -> None:
+    try:
+        if ReportData.model_validate_json((out / "report.json").read_bytes()) != data:
+            raise ValueError("report.json says something else")
+        for page in sorted(out.glob("report*.html")):
+            outline = _Outline()
+            outline.feed(page.read_text(encoding="utf-8"))
+            outline.close()
+            if outline.open or not outline.closed_html:
+                raise ValueError(f"{page.name} is cut off")
+    except (OSError, ValueError) as fault:
+        raise KoloraError(f"The report in {out} does not read back: {fault}.", hint=f"kolora report {out}") from fault
+
+
+class _Outline(HTMLParser):
+    """Follows the elements of a page and refuses one that closes what is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.closed_html = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """`<path/>` opens nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            raise ValueError(f"the page closes <{tag}>, which is not open")
+        self.closed_html = tag == "html"

@@ -1,0 +1,115 @@
+"""The two judges of a submission, loaded from a folder in their published layout, offline.
+
+Aesthetics: the LAION predictor, class AestheticsPredictorV2Linear of simple-aesthetics-predictor, about 1 to 10.
+Similarity: CLIP's cosine between picture and text, times 100. Higher is better for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from aesthetics_predictor import AestheticsPredictorV2Linear
+from PIL import Image
+from torch import nn
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast, CLIPVisionConfig
+
+from kolora.errors import InputAbsent
+from kolora.models.weights import read_weights, weight_files
+
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+
+BATCH = 16
+"""Pictures judged at once: enough to fill a GPU, little enough for a laptop."""
+
+
+class Aesthetics:
+    """Grades pictures by their looks."""
+
+    def __init__(self, folder: Path, *, device: str) -> None:
+        self._device = device
+        self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
+        config = _from(folder, lambda: CLIPVisionConfig.from_pretrained(folder, local_files_only=True))
+        self._model = _filled(AestheticsPredictorV2Linear(config), folder).to(device)
+
+    @torch.inference_mode()
+    def grade(self, paths: Sequence[Path]) -> list[float]:
+        """Grade pictures, about 1 to 10 each."""
+        grades: list[float] = []
+        for pixels in _batches(self._processor, paths):
+            grades += self._model(pixel_values=pixels.to(self._device)).logits[:, 0].tolist()
+        return grades
+
+
+class Similarity:
+    """Embeds pictures and texts in one space."""
+
+    def __init__(self, folder: Path, *, device: str) -> None:
+        self._device = device
+        self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
+        self._tokenizer = _from(folder, lambda: CLIPTokenizerFast.from_pretrained(folder, local_files_only=True))
+        config = _from(folder, lambda: CLIPConfig.from_pretrained(folder, local_files_only=True))
+        self._limit = config.text_config.max_position_embeddings
+        self._model = _filled(CLIPModel(config), folder).to(device)
+
+    @torch.inference_mode()
+    def pictures(self, paths: Sequence[Path]) -> torch.Tensor:
+        """Embed pictures: (N, D) float32 on the CPU, each of length 1."""
+        rows = [
+            self._model.get_image_features(pixel_values=pixels.to(self._device))
+            for pixels in _batches(self._processor, paths)
+        ]
+        return nn.functional.normalize(torch.cat(rows).float(), dim=-1).cpu()
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embed texts: (N, D) float32 on the CPU, each of length 1; CLIP reads only as many tokens as it knows."""
+        rows = []
+        for text in texts:
+            tokens = self._tokenizer(text, truncation=True, max_length=self._limit, return_tensors="pt")
+            rows.append(self._model.get_text_features(**tokens.to(self._device)))
+        return nn.functional.normalize(torch.cat(rows).float(), dim=-1).cpu()
+
+
+def similarities(pictures: torch.Tensor, texts: torch.Tensor) -> list[float]:
+    """Compare pictures (N, D) with texts (N, D) pair by pair: 100 x cosine."""
+    return (100 * (pictures * texts).sum(dim=-1)).tolist()
+
+
+def _batches(processor: CLIPImageProcessor, paths: Sequence[Path]) -> list[torch.Tensor]:
+    return [_pixels(processor, paths[start : start + BATCH]) for start in range(0, len(paths), BATCH)]
+
+
+def _pixels(processor: CLIPImageProcessor, paths: Sequence[Path]) -> torch.Tensor:
+    pictures = []
+    for path in paths:
+        with Image.open(path) as opened:
+            pictures.append(opened.convert("RGB"))
+    pixels: torch.Tensor = processor(images=pictures, return_tensors="pt")["pixel_values"]
+    return pixels
+
+
+def _from(folder: Path, load: Callable[[], T]) -> T:
+    try:
+        return load()
+    except (OSError, ValueError, TypeError) as problem:  # TypeError: how CLIP's tokenizer says that a file is absent
+        raise InputAbsent(
+            f"{folder.name}/ is no complete scorer: {str(problem).splitlines()[0]}",
+            hint="point scores.clip and scores.aesthetics at complete folders, or set them to off",
+        ) from problem
+
+
+def _filled(model: M, folder: Path) -> M:
+    weights = {name: read() for name, read in read_weights(weight_files(folder, half=False), device="cpu")}
+    wanted = model.state_dict()
+    absent = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
+    if absent:
+        raise InputAbsent(
+            f"{folder.name}: the files lack {absent[0]} of shape {tuple(wanted[absent[0]].shape)}",
+            hint="download the scorer again",
+        )
+    model.load_state_dict({name: weights[name].to(wanted[name].dtype) for name in wanted})
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,214 @@
+"""What lies outside the story file - checkpoint, pictures, scorers - found, confined and identified by content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kolora.errors import InputAbsent, StoryInvalid
+from kolora.hubs.checkpoints import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
+from kolora.hubs.identity import identify_file, identify_folder
+from kolora.hubs.store import NO_PINS, Pins, Store, Wanted
+from kolora.plan import Sources
+from kolora.pocket import WORLD_VERSION
+from kolora.spec import Story
+from kolora.spec.story import FolderDataset, HubDataset, PocketDataset
+from kolora.spec.words import listed, nearest
+from kolora.stages.convert import GivenLora
+from kolora.stages.score import Scorer
+
+NAMES: Mapping[str, Sequence[str]] = {
+    "dataset.path": (),
+    "render.lora": (),
+    "model.checkpoint": ("kolors", "pocket"),
+    "scores.aesthetics": ("auto", "off"),
+    "scores.clip": ("auto", "off"),
+}
+"""The keys of a story that may hold a path, each with the names that it may hold instead."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
+
+    origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
+    be identified; only a plan may go on with such a gap. files: the sha256 of every input file by its path, of each of
+    ``checkpoint``, ``dataset``, ``aesthetics`` and ``clip`` that is a folder.
+    """
+
+    given: Story
+    story: Story
+    checkpoint: Path
+    sources: Sources
+    origins: Mapping[Path, Mapping[str, str]]
+    absent: tuple[InputAbsent, ...]
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def checkpoint_name(self) -> str:
+        """Name the checkpoint as reports and pictures do."""
+        return "pocket" if self.checkpoint == POCKET else Path(self.story.model.checkpoint).name
+
+
+def wanted_from_hubs(
+    story: Story, *, base: Path, cache: Path, refresh: bool = False, pins: Pins = NO_PINS
+) -> tuple[Wanted, ...]:
+    """List what a story uses of the hubs and the cache does not hold; with ``refresh`` also what it holds.
+
+    base: folder that relative paths of the story start from. pins: revisions to ask for where the story names none.
+    """
+    wanted = []
+    if isinstance(story.training_set, HubDataset):
+        wanted.append(_wanted_pictures(story.training_set, pins))
+    name = story.model.checkpoint
+    checkpoint = name if name in NAMES["model.checkpoint"] else str(base / name)
+    scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
+    for published in used(checkpoint, scorers):
+        asked = published.wanted(preferred_hub()).pinned(pins)
+        is_downloaded = Store(cache).find(asked) is not None
+        if find_published(published, cache=cache, pins=pins) is None or (refresh and is_downloaded):
+            wanted.append(asked)
+    return tuple(each for each in wanted if refresh or Store(cache).find(each) is None)
+
+
+def _wanted_pictures(dataset: HubDataset, pins: Pins) -> Wanted:
+    wanted = Wanted(
+        dataset.source,
+        "dataset",
+        dataset.id,
+        revision=dataset.revision,
+        subset=dataset.subset,
+        split=dataset.split,
+    )
+    return wanted.pinned(pins)
+
+
+def paths_of(story: Story) -> Mapping[str, str]:
+    """Return the paths that a story uses by their keys; names such as ``kolors``, ``auto`` and ``off`` are none."""
+    named = {
+        "dataset.path": story.training_set.path if isinstance(story.training_set, FolderDataset) else None,
+        "render.lora": story.render.lora,
+        "model.checkpoint": story.model.checkpoint,
+        "scores.aesthetics": story.scores.aesthetics,
+        "scores.clip": story.scores.clip,
+    }
+    return {key: path for key, path in named.items() if path is not None and path not in NAMES[key]}
+
+
+def check_paths(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]) -> None:
+    """Raise StoryInvalid for a path that leads out, InputAbsent for one that leads nowhere; before any download."""
+    _check_there(_confined(story, base, [base, cache, *roots]))
+
+
+def _check_there(story: Story) -> None:
+    for key, path in paths_of(story).items():
+        if not Path(path).exists():
+            near = nearest(Path(path).name, NAMES[key]) or listed(NAMES[key])
+            raise InputAbsent(
+                f"{key} leads to '{path}', and nothing is there",
+                hint=(f"write {near}, or " if near else "")
+                + "check the path, and that it is mounted into the container",
+            )
+
+
+def find_sources(
+    story: Story, *, base: Path, cache: Path, roots: Sequence[Path], strict: bool = True, pins: Pins = NO_PINS
+) -> Found:
+    """Find what a story stands on.
+
+    base: folder that relative paths of the story start from. roots: folders that paths may lead into, besides it.
+    strict: raise the first InputAbsent instead of returning it. pins: revisions to use where the story names none.
+    Raises StoryInvalid for a path that leads elsewhere.
+    """
+    given, story = story, _confined(story, base, [base, cache, *roots])
+    memo = cache / "identities"
+    absent: list[InputAbsent] = []
+    files: dict[str, Mapping[str, str]] = {}
+
+    def identify(kind: str, folder: Path) -> str:
+        digest, files[kind] = identify_folder(folder, memo=_writable(memo), follow_links=True)
+        return digest
+
+    def scorer(kind: str) -> Scorer | None:
+        folder = find_scorer(getattr(story.scores, kind), kind=kind, checkpoint=checkpoint, cache=cache, pins=pins)
+        return Scorer(digest=identify(kind, folder), folder=folder) if folder else None
+
+    checkpoint, digest = POCKET, "absent"
+    aesthetics = clip = lora = None
+    dataset, pictures = "", None
+    try:
+        _check_there(story)
+        if story.render.lora is not None:
+            path = Path(story.render.lora)
+            lora = GivenLora(digest=identify_file(path, memo=_writable(memo)), path=path)
+        if isinstance(story.training_set, FolderDataset):
+            dataset, files["dataset"] = identify_folder(Path(story.training_set.path))
+        elif isinstance(story.training_set, PocketDataset):
+            dataset = f"world {WORLD_VERSION}"
+        elif story.training_set is not None:
+            pictures = _downloaded(story.training_set, cache, pins)
+            dataset = identify("dataset", pictures)
+        checkpoint = find_checkpoint(story.model.checkpoint, cache=cache, pins=pins)
+        digest = identify("checkpoint", checkpoint)
+        aesthetics, clip = scorer("aesthetics"), scorer("clip")
+    except InputAbsent as problem:
+        if strict:
+            raise
+        absent.append(problem)
+    sources = Sources(
+        checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip, lora=lora
+    )
+    origins = {
+        each.folder: {"hub": each.wanted.hub, "id": each.wanted.id, "revision": each.revision}
+        for each in Store(cache).snapshots()
+    }
+    return Found(given, story, checkpoint, sources, origins, tuple(absent), files)
+
+
+def _downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
+    snapshot = Store(cache).find(_wanted_pictures(dataset, pins))
+    if snapshot is None:
+        raise InputAbsent(
+            f"the data set {dataset.id} is not in the cache {cache}, and nothing is downloaded here",
+            hint="kolora fetch STORY downloads it",
+        )
+    return snapshot.folder
+
+
+def _confined(story: Story, base: Path, roots: Sequence[Path]) -> Story:
+    changes: dict[str, object] = {}
+    if isinstance(story.training_set, FolderDataset):
+        path = _confine("dataset.path", story.training_set.path, base, roots)
+        changes["dataset"] = story.training_set.model_copy(update={"path": path})
+    if story.render.lora is not None:
+        path = _confine("render.lora", story.render.lora, base, roots)
+        changes["render"] = story.render.model_copy(update={"lora": path})
+    if story.model.checkpoint not in NAMES["model.checkpoint"]:
+        path = _confine("model.checkpoint", story.model.checkpoint, base, roots)
+        changes["model"] = story.model.model_copy(update={"checkpoint": path})
+    scores = {
+        kind: _confine(f"scores.{kind}", getattr(story.scores, kind), base, roots)
+        for kind in ("aesthetics", "clip")
+        if getattr(story.scores, kind) not in NAMES[f"scores.{kind}"]
+    }
+    if scores:
+        changes["scores"] = story.scores.model_copy(update=scores)
+    return story.model_copy(update=changes)
+
+
+def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
+    """Resolve a path of the story and refuse one that leads out of the folders it may use."""
+    path = (base / given).resolve()
+    if any(path.is_relative_to(root.resolve()) for root in roots):
+        return str(path)
+    raise StoryInvalid(
+        f"{key} is {given!r}, which leads to {path}; a story may only use its own folder, the output and the cache",
+        hint=f"name the folder yourself: --set {key}={path}, or add it to KOLORA_ROOTS",
+    )
+
+
+def _writable(memo: Path) -> Path | None:
+    parent = next(folder for folder in (memo, *memo.parents) if folder.exists())
+    return memo if os.access(parent, os.W_OK) else None

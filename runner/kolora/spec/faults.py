@@ -1,0 +1,94 @@
+"""What is wrong with a story: faults as the models find them, problems as the reader sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic_core import PydanticCustomError
+
+from kolora.errors import StoryInvalid
+from kolora.spec.words import shown
+
+Step = str | int
+"""A key, or the index of an item (from 0)."""
+
+MOST_SHOWN = 40
+"""Problems that a message spells out."""
+
+FAULTS = "faults"
+"""Type of the pydantic errors that carry faults, and the key they carry them under."""
+
+
+class Fault(NamedTuple):
+    """One breach of a rule, placed relative to the value whose validator found it."""
+
+    given: str
+    expected: str
+    path: tuple[Step, ...] = ()
+    nearest: str | None = None
+    key: bool = False
+    """Whether the key itself is at fault rather than its value."""
+
+
+def broken(*faults: Fault) -> PydanticCustomError:
+    """Return the error for a validator to raise; it carries ``faults`` to the loader."""
+    said = "; ".join(f"given {fault.given}, expected {fault.expected}" for fault in faults)
+    return PydanticCustomError(FAULTS, "{said}", {"said": said, FAULTS: faults})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to change in a story.
+
+    path: where in the story, scenes and filters counted from 1; empty for the file as a whole.
+    line, column: where in the file, from 1; None when the value came from ``argument``.
+    argument: the ``--set`` argument that brought the value; None when the file did.
+    nearest: the right spelling that is nearest to the one given, if one is near.
+    """
+
+    path: str
+    given: str
+    expected: str
+    line: int | None = None
+    column: int | None = None
+    argument: str | None = None
+    nearest: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Return where to look: the ``--set`` argument, or line and column."""
+        if self.argument is not None:
+            return f"--set {shown(self.argument)}"
+        return "" if self.line is None else f"line {self.line}, column {self.column}"
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        where = ": ".join(part for part in (self.place, self.path) if part)
+        said = f"given {self.given}, expected {self.expected}"
+        near = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"{where}: {said}{near}" if where else f"{said}{near}"
+
+    @property
+    def remedy(self) -> str:
+        """Return what to change, as one short sentence."""
+        where = f"in {self.place} " if self.place else ""
+        if self.nearest:
+            return f"{where}write {self.nearest}"
+        return f"{where}give {self.path or 'the story'} {self.expected}"
+
+
+class StoryProblems(StoryInvalid):
+    """Everything that is wrong with one story file, at once."""
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self._message(name), hint=self.problems[0].remedy)
+
+    def _message(self, name: str) -> str:
+        count = len(self.problems)
+        if count == 1:
+            return f"{name}: {self.problems[0]}"
+        lines = [f"{name} has {count:,} problems:", *(str(problem) for problem in self.problems[:MOST_SHOWN])]
+        return "\n  ".join(lines) + (f"\n  and {count - MOST_SHOWN:,} more" if count > MOST_SHOWN else "")

@@ -1,0 +1,148 @@
+"""A story file read and checked: every problem at once, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from kolora.errors import InputAbsent, SchemaTooNew
+from kolora.spec.document import MOST_BYTES, Document, UnreadableError, decode, read, spell
+from kolora.spec.faults import FAULTS, Fault, Problem, Step, StoryProblems
+from kolora.spec.overrides import apply_overrides
+from kolora.spec.schema import Schema, choices, descend, phrase
+from kolora.spec.story import SCHEMA_VERSION, Story
+from kolora.spec.words import listed, nearest, shown, spoken
+
+FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
+
+
+def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
+    """Return the story in the file at ``path``, ``overrides`` (each ``path=value``) written over it.
+
+    Raises InputAbsent when the file cannot be read, and what load_story raises. Never reads beyond the size limit.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise InputAbsent(
+            f"given the story file {path}: {said}; expected a file to read", hint="name a story file, or run kolora new"
+        ) from error
+    return load_story(raw, name=path.name, overrides=overrides)
+
+
+def load_story(source: str | bytes, *, name: str = "story", overrides: Iterable[str] = ()) -> Story:
+    """Return the story in ``source``, ``overrides`` (each ``path=value``) written over it.
+
+    ``name`` is what messages call the file. Raises StoryProblems with every problem of file and overrides, and
+    SchemaTooNew when the story is written for a later kolora.
+    """
+    try:
+        document, problems = read(decode(source) if isinstance(source, bytes) else source)
+    except UnreadableError as error:
+        raise StoryProblems(name, [error.problem]) from error
+    document, refused = apply_overrides(document, overrides)
+    _check_version(document, name)
+    story, found = _validated(document)
+    seen = {problem.path for problem in problems}
+    problems += refused + [problem for problem in found if problem.path not in seen]
+    if story is None or problems:
+        raise StoryProblems(name, sorted(problems, key=_order))
+    return story
+
+
+def _check_version(document: Document, name: str) -> None:
+    version = document.data.get("kolora") if isinstance(document.data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{name}: given kolora: {version}, expected at most {SCHEMA_VERSION}, the newest this one reads",
+            hint=f"run it with a newer kolora, or write kolora: {SCHEMA_VERSION}",
+        )
+
+
+def _validated(document: Document) -> tuple[Story | None, list[Problem]]:
+    """Return the story, or the problems that keep it from being one."""
+    if document.data is None:
+        return None, [Problem("", "an empty file", "a story with at least dataset and scenes")]
+    try:
+        return Story.model_validate(document.data), []
+    except ValidationError as error:
+        errors = [details for details in error.errors() if not _echo(details)]
+        return None, [problem for details in errors for problem in _problems(details, document)]
+
+
+def _echo(details: ErrorDetails) -> bool:
+    """Tell whether an error only repeats others: a list counts as too short when its items are unsound."""
+    return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
+
+
+def _problems(details: ErrorDetails, document: Document) -> Iterator[Problem]:
+    """Yield the problems behind one pydantic error."""
+    walk = list(descend(details["loc"]))
+    path = tuple(step for step, _ in walk if step is not None)
+    faults: Iterable[Fault] = details.get("ctx", {}).get(FAULTS) or [_fault(details, walk)]
+    for fault in faults:
+        yield _placed(fault, path, document)
+
+
+def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fault:
+    """Return what one of pydantic's own errors says, in our words."""
+    kind, given = details["type"], details["input"]
+    step, node = walk[-1]
+    if kind == "extra_forbidden":
+        return _unknown(str(step), choices(walk[-2][1]))
+    if kind == "missing":
+        return Fault(given="nothing", expected=phrase(node))
+    if kind.startswith("union_tag"):
+        return _variant(given, node)
+    if kind == "string_unicode":
+        return Fault(given=spoken(given), expected="printable text")
+    return Fault(given=spoken(given), expected=phrase(node) + _advice(kind, given))
+
+
+def _unknown(key: str, known: list[str]) -> Fault:
+    """Return the fault of a key that does not exist, the full-width marks of Chinese typing by name."""
+    mark = next((mark for mark in FULL_WIDTH if mark in key), None)
+    if mark:
+        expected = f"`key: value` with an ASCII {FULL_WIDTH[mark]}, not with a full-width {mark}"
+        return Fault(given=f'the key "{shown(key)}"', expected=expected, key=True)
+    return Fault(given=f'unknown key "{shown(key)}"', expected=listed(known), nearest=nearest(key, known), key=True)
+
+
+def _advice(kind: str, given: object) -> str:
+    """Return what else to say about the slips that YAML makes easy."""
+    if kind == "finite_number":
+        return ", finite"
+    if kind == "string_type" and isinstance(given, int | float):
+        return ", in quotes"
+    if kind.startswith("model_") and isinstance(given, str) and "：" in given:
+        return " written as `key: value`, not with a full-width colon ："
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        return f", written {given:.0f}"
+    return ""
+
+
+def _variant(given: Any, node: Schema) -> Fault:
+    """Return the fault of a data set whose source is missing or unknown."""
+    key, variants = node["discriminator"]["propertyName"], list(node["discriminator"]["mapping"])
+    value = given.get(key) if isinstance(given, Mapping) else None
+    near = nearest(value, variants) if isinstance(value, str) else None
+    return Fault(path=(key,), given=spoken(value), expected=listed(variants), nearest=near)
+
+
+def _placed(fault: Fault, above: tuple[Step, ...], document: Document) -> Problem:
+    path = above + fault.path
+    place = document.place(path, key=fault.key)
+    near = spell((*path[:-1], fault.nearest)) if fault.nearest and fault.key else fault.nearest
+    return Problem(spell(path), fault.given, fault.expected, place.line, place.column, place.argument, nearest=near)
+
+
+def _order(problem: Problem) -> tuple[bool, int, int]:
+    """Return the key that sorts problems as a reader of the file meets them, arguments last."""
+    return problem.argument is not None, problem.line or 0, problem.column or 0

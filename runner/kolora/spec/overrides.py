@@ -1,0 +1,99 @@
+"""The ``--set`` arguments: ``lora.steps=50`` written over what the file says, with the same checks to come.
+
+A path is spelled as problems spell it: scenes and filters are counted from 1, so ``scenes[3].seed`` (or
+``scenes.3.seed``) is the scene of images/03.png. The value is read as YAML; an empty one is empty text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any
+
+from kolora.spec.document import Document, Path, Place, UnreadableError, read, spell
+from kolora.spec.faults import Problem
+from kolora.spec.words import shown, spoken
+
+_STEP = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|(?:\.([0-9]{1,6})(?=[.=\[]|$))|\[([0-9]{1,6})\]")
+
+
+def apply_overrides(document: Document, overrides: Iterable[str]) -> tuple[Document, list[Problem]]:
+    """Return ``document`` with ``overrides`` (each ``path=value``) written over it, and those that make no sense."""
+    problems: list[Problem] = []
+    for argument in overrides:
+        try:
+            path, value = _parsed(argument)
+            document = _replaced(document, path, value, argument)
+        except UnreadableError as error:
+            problems.append(error.problem)
+    return document, problems
+
+
+def _parsed(argument: str) -> tuple[Path, Any]:
+    """Return the path and the value of one argument, or raise UnreadableError."""
+    spelled, equals, text = argument.partition("=")
+    if not equals:
+        raise _refused(argument, "", spoken(argument), "path=value, such as lora.steps=50")
+    return _path(argument, spelled.strip()), _value(argument, spelled.strip(), text)
+
+
+def _path(argument: str, spelled: str) -> Path:
+    path: list[str | int] = []
+    at = 0
+    while at < len(spelled):
+        found = _STEP.match(spelled, at)
+        if not found or (at == 0 and not found[1]):
+            break
+        path.append(found[1] or int(found[2] or found[3]) - 1)
+        at = found.end()
+    if at < len(spelled) or not path:
+        raise _refused(argument, "", f'the path "{shown(spelled)}"', "a path such as lora.steps or scenes[2].seed")
+    if -1 in path:
+        raise _refused(argument, "", f"item 0 in {spelled}", "items counted from 1, as the pictures are")
+    return tuple(path)
+
+
+def _value(argument: str, spelled: str, text: str) -> Any:
+    if not text.strip():
+        return ""
+    try:
+        document, problems = read(text.strip())
+    except UnreadableError as error:
+        raise _refused(argument, spelled, error.problem.given, error.problem.expected) from error
+    if problems:
+        raise _refused(argument, spelled, problems[0].given, problems[0].expected)
+    return document.data
+
+
+def _replaced(document: Document, path: Path, value: Any, argument: str) -> Document:
+    """Return the document with ``value`` at ``path``, every place below it now the argument's."""
+    data = deepcopy(document.data) if document.data is not None else {}
+    place = Place(argument=argument)
+    holder, keys = data, dict(document.keys)
+    for depth, step in enumerate(path):
+        _check_step(holder, path[:depth], step, argument)
+        if depth == len(path) - 1:
+            holder[step] = value
+        else:
+            if isinstance(step, str) and holder.get(step) is None:
+                holder[step] = {}
+                keys[path[: depth + 1]] = place
+            holder = holder[step]
+    places = {at: where for at, where in document.places.items() if at[: len(path)] != path}
+    return Document(data, places | {path: place}, keys | {path: place})
+
+
+def _check_step(holder: object, above: Path, step: str | int, argument: str) -> None:
+    """Raise UnreadableError where ``step`` cannot be taken from ``holder``."""
+    if isinstance(step, str) and not isinstance(holder, dict):
+        raise _refused(argument, spell(above), f"{step} in {spoken(holder)}", "a key of a mapping")
+    if isinstance(step, int) and not isinstance(holder, list):
+        raise _refused(argument, spell(above), f"item {step + 1} of {spoken(holder)}", "an item of a list")
+    if isinstance(step, int) and isinstance(holder, list) and step >= len(holder):
+        expected = f"one of the {len(holder)} items of {spell(above)}, counted from 1"
+        raise _refused(argument, spell(above), f"item {step + 1}", expected)
+
+
+def _refused(argument: str, path: str, given: str, expected: str) -> UnreadableError:
+    return UnreadableError(Problem(path, given, expected, argument=argument))

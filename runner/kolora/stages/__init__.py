@@ -1,0 +1,84 @@
+"""The stages of a story: one short module each, wiring only, torch loaded when one runs.
+
+A stage module has ``VERSION`` (raise it when the same inputs would give other bytes), ``Part`` (a frozen model of
+all it may see of the story; the step's digest covers exactly that) and ``run(part, job)``, which fills
+``job.folder`` and returns flat facts for the report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kolora.hubs.store import Snapshot, Wanted
+from kolora.memory.plan import MemoryPlan
+
+if TYPE_CHECKING:
+    from kolora.models.parts import Parts
+
+Tick = Callable[[int, int], None]
+"""``tick(done, total)``: report progress; raises Stopped when the run was asked to stop and may do so here."""
+
+Facts = dict[str, Any]
+"""What a stage found, as plain JSON values."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage is handed besides its part of the story.
+
+    folder: empty folder the stage owns; it becomes the finished step when the stage returns.
+    state: folder that survives a kill, for stages that save their progress; gone when the step is finished.
+    inputs: finished folders of the steps it declared, by step name.
+    log: file that takes the noise of libraries.
+    parts: gives the checkpoint's parts, each loaded on first use and shared by the steps of one run.
+    tick: progress, and the one place where a stage may be interrupted.
+    """
+
+    folder: Path
+    state: Path
+    inputs: Mapping[str, Path]
+    log: Path
+    parts: Callable[[], Parts]
+    tick: Tick
+
+
+def open_parts(checkpoint: Path, *, device: str, dtype: str, memory: MemoryPlan) -> Parts:
+    """Open a checkpoint; this is what loads torch."""
+    from kolora.models.parts import Parts
+
+    return Parts(checkpoint, device=device, dtype=dtype, memory=memory)
+
+
+def download(wanted: Wanted, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
+    """Bring a hub's repository into the cache; ``kolora.hubs.download.download`` says more."""
+    _settle_clients()
+    from kolora.hubs.download import download as bring
+
+    return bring(wanted, cache=cache, tick=tick, refresh=refresh)
+
+
+def upload(folder: Path, *, hub: str, id: str, public: bool, message: str, state: Path) -> None:  # noqa: A002 - the hubs' own word
+    """Upload a folder to a hub; ``kolora.hubs.upload.upload`` says more."""
+    _settle_clients()
+    from kolora.hubs.upload import upload as send
+
+    send(folder, hub=hub, id=id, public=public, message=message, state=state)
+
+
+def _settle_clients() -> None:
+    """Set what the hubs' clients read when they are loaded.
+
+    One layer retries, ours; plain HTTP, which can be continued after a cut; no lines and bars of theirs between ours.
+    """
+    os.environ.setdefault("MODELSCOPE_DOWNLOAD_MAX_RETRIES", "0")
+    os.environ.setdefault("MODELSCOPE_API_MAX_RETRIES", "1")
+    os.environ.setdefault("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("TQDM_DISABLE", "1")

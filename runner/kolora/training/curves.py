@@ -1,0 +1,46 @@
+"""The curve of a training while it is made, by Lightning's loggers: CSV, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.fabric.loggers import CSVLogger, TensorBoardLogger
+from lightning_utilities.core.imports import RequirementCache
+
+from kolora.spec.story import Lora
+from kolora.training.optimiser import learning_rate
+
+TENSORBOARD = (RequirementCache("tensorboard"), RequirementCache("tensorboardX"))
+"""Packages that can write TensorBoard's event files; either will do."""
+
+
+class Curves:
+    """Writes the losses in the order of the steps, each once.
+
+    folder: gets ``metrics.csv``, of all steps, whose bytes repeat. events: gets TensorBoard's event files, of this
+    run's steps; they hold times of day, so they lie where nothing is compared.
+    """
+
+    def __init__(self, lora: Lora, folder: Path, *, events: Path | None = None) -> None:
+        self._lora = lora
+        self._table = CSVLogger(folder, name="", version="")
+        self._events = (
+            None if events is None or not any(TENSORBOARD) else TensorBoardLogger(events, name="", version="")
+        )
+        self._told = 0
+
+    def tell(self, losses: Sequence[float], *, since: int) -> None:
+        """Write the losses that are new; TensorBoard has those before step ``since`` from an earlier run."""
+        for step in range(self._told, len(losses)):
+            values = {"loss": losses[step], "learning_rate": learning_rate(self._lora, step)}
+            self._table.log_metrics(values, step + 1)
+            if self._events is not None and step >= since:
+                self._events.log_metrics(values, step + 1)
+        self._told = len(losses)
+
+    def close(self) -> None:
+        """Write what has not been written yet."""
+        for logger in (self._table, self._events):
+            if logger is not None:
+                logger.finalize("success")

@@ -1,0 +1,137 @@
+"""The encoded training set: made from pictures and captions, written and read as safetensors."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save
+
+from kolora.models.conditioning import Conditioning
+from kolora.models.parts import Parts
+from kolora.models.pixels import to_pixels
+from kolora.training.captions import compose
+from kolora.training.crops import cut
+from kolora.training.draws import generator
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Pictures of one size: latents (N, V, 4, h, w) float32 in V variants (crops, mirrored) of each, and captions (N,),
+    the row of conditioning that belongs to each.
+
+    weight: how much they count. share: steps of an epoch that show them; as many as there are pictures unless given.
+    """
+
+    latents: torch.Tensor
+    captions: torch.Tensor
+    weight: float = 1.0
+    share: int | None = None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The training set: conditioning of the distinct texts, and the pictures by size.
+
+    The last row of conditioning is the empty text's where pictures may be shown without theirs.
+    """
+
+    conditioning: Conditioning
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Steps of an epoch that show each bucket."""
+        return tuple(len(each.latents) if each.share is None else each.share for each in self.buckets)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some pictures count otherwise than others."""
+        return len({bucket.weight for bucket in self.buckets} | {1.0}) > 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A training picture, by its file's name, and the text it is shown with."""
+
+    picture: str
+    text: str
+
+
+def encode_examples(
+    parts: Parts,
+    folder: Path,
+    *,
+    resolution: int,
+    crop: str,
+    flip: bool,
+    seed: int,
+    trigger: str = "",
+    template: str | None = None,
+    untold: bool = False,
+    tick: Callable[[int, int], None],
+) -> tuple[Examples, tuple[Shown, ...]]:
+    """Encode ``folder`` (pictures and ``metadata.csv``); returns examples on the CPU, and what each is shown with.
+
+    untold: whether the empty text is encoded too, for pictures that are shown without theirs.
+    """
+    with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    shown = tuple(Shown(row["file_name"], compose(row["text"], trigger=trigger, template=template)) for row in rows)
+    captions = list(dict.fromkeys(each.text for each in shown))
+    texts = [*captions, ""] if untold else captions
+    total = len(texts) + len(shown)
+    conditionings = []
+    for done, text in enumerate(texts, 1):
+        conditionings.append(parts.condition([text]))
+        tick(done, total)
+    parts.release("text_encoder")
+    sizes: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
+    for done, each in enumerate(shown, len(texts) + 1):
+        with Image.open(folder / each.picture) as opened:
+            picture = opened.convert("RGB")
+        chance = generator(seed, "crop", each.picture)
+        pieces = cut(picture, resolution=resolution, crop=crop, flip=flip, chance=chance)
+        latents = torch.cat([parts.encode(to_pixels(piece)).cpu() for piece in pieces])
+        sizes.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
+        tick(done, total)
+    conditioning = Conditioning(
+        torch.cat([each.hidden.cpu() for each in conditionings]),
+        torch.cat([each.pooled.cpu() for each in conditionings]),
+    )
+    buckets = (zip(*sizes[size], strict=True) for size in sorted(sizes))
+    return Examples(
+        conditioning, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
+    ), shown
+
+
+def beside(examples: Examples, prior: Examples, *, weight: float) -> Examples:
+    """Give a training set whose every other step shows pictures of ``prior``, which count ``weight``."""
+    hidden = torch.cat([prior.conditioning.hidden, examples.conditioning.hidden])
+    pooled = torch.cat([prior.conditioning.pooled, examples.conditioning.pooled])
+    (others,) = prior.buckets
+    own = (replace(each, captions=each.captions + len(prior.conditioning.hidden)) for each in examples.buckets)
+    others = replace(others, weight=weight, share=sum(examples.shares))
+    return Examples(Conditioning(hidden, pooled), (*own, others))
+
+
+def write_examples(path: Path, examples: Examples) -> None:
+    """Write the training set."""
+    tensors = dict(examples.conditioning.tensors())
+    for number, bucket in enumerate(examples.buckets):
+        tensors |= {f"{number}.latents": bucket.latents.contiguous(), f"{number}.captions": bucket.captions}
+    path.write_bytes(save(tensors))
+
+
+def read_examples(path: Path) -> Examples:
+    """Read what ``write_examples`` wrote."""
+    tensors = load_file(path)
+    count = sum(name.endswith(".latents") for name in tensors)
+    return Examples(
+        Conditioning(tensors["hidden"], tensors["pooled"]),
+        tuple(Bucket(tensors[f"{number}.latents"], tensors[f"{number}.captions"]) for number in range(count)),
+    )

@@ -1,0 +1,382 @@
+"""Trains a LoRA on cached latents and conditioning, with peft's adapters and Lightning's loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from kolora.errors import Stopped, StoryInvalid
+from kolora.memory.plan import Way
+from kolora.models.graphs import Work, shared_memory
+from kolora.models.lora import LoraWeights
+from kolora.models.schedule import NoiseSchedule
+from kolora.models.streaming import stream, unet_pieces
+from kolora.spec.story import Lora
+from kolora.training.adapters import Master, add_adapters
+from kolora.training.crew import Crew
+from kolora.training.curves import Curves
+from kolora.training.draws import Draw, draw, global_stream, take_turns
+from kolora.training.examples import Examples
+from kolora.training.optimiser import Optimiser
+from kolora.training.state import State, read_state, write_state
+from kolora.training.step import mix, ready_step
+
+log = logging.getLogger(__name__)
+
+SAVING_SHARE = 0.02
+"""Share of the time that saving may take; a small LoRA is saved every second, a large one every few minutes."""
+LONGEST_UNSAVED = 120.0
+"""Seconds after which the state is saved whatever it costs."""
+LOSSES_AT_ONCE = 8
+"""Steps after which losses are read from a GPU, so that it need not wait for us after every one."""
+SKIPS = 5
+"""Steps without a number for a loss, which change nothing: so many, and over a tenth of all, end the run."""
+
+
+Sample = Callable[[nn.Module, int, Callable[[], None]], None]
+"""``sample(unet, step, tick)`` draws what the LoRA of that step draws, unless it has; ``tick`` may raise."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The LoRA and how it came about: the loss of every step, NaN for those that changed nothing."""
+
+    weights: LoraWeights
+    losses: tuple[float, ...]
+    parameters: int
+    resumed_at: int
+    seconds: float
+
+
+def train(
+    unet: nn.Module,
+    schedule: NoiseSchedule,
+    examples: Examples,
+    lora: Lora,
+    *,
+    state: Path,
+    tick: Callable[[int, int], None],
+    sample: Sample | None = None,
+    curves: Curves | None = None,
+    crew: Crew | None = None,
+    way: Way | None = None,
+    device: str | None = None,
+) -> Trained:
+    """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
+
+    unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
+    state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
+    crew: the processes that train together, of which each calls this, and the leader alone with what else is optional.
+    way: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
+    device: where a streamed U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
+    """
+    way = way or Way(checkpointing=lora.gradient_checkpointing is True)
+    add_adapters(unet, lora)
+    if way.streamed:
+        assert device is not None
+        stream(unet, unet_pieces(unet), device=torch.device(device), room=way.room, pinned=True)
+    module = _LoraTraining(unet, schedule, examples, lora, way, crew)
+    resumed_at = module.resume(read_state(state))
+    started = time.monotonic()
+    keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
+    keeper.sample()
+    if resumed_at < lora.steps:
+        _fit(module, lora, keeper, start=resumed_at)
+    keeper.close()
+    module.master.wear(module.optimiser.result)
+    return Trained(
+        weights=module.master.weights(module.optimiser.result),
+        losses=tuple(module.losses),
+        parameters=module.parameters_trained,
+        resumed_at=resumed_at,
+        seconds=time.monotonic() - started,
+    )
+
+
+class _LoraTraining(LightningModule):  # type: ignore[misc]
+    """Epsilon prediction on cached latents; a batch is one step's draw.
+
+    Losses stay on the device until ``read`` asks for them: to read one is to wait for the GPU.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        schedule: NoiseSchedule,
+        examples: Examples,
+        lora: Lora,
+        way: Way,
+        crew: Crew | None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.crew = crew
+        # In a tuple, so that Lightning does not see it: it would move all of it to the device.
+        self._networks = (unet,)
+        self._way = way
+        self.lora = lora
+        self.schedule = schedule
+        self.examples = examples
+        self.losses: list[float] = []
+        self._unread: list[torch.Tensor] = []
+        self._dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
+        self.master = Master(unet, dtype=self._dtype)
+        self._steps: dict[torch.Size, Work] = {}
+        self._pool = shared_memory(self.master.vector.device)
+        self.optimiser = Optimiser(self.master.vector, lora)
+        if crew is not None:
+            crew.agree("adapters", self.master.layout)
+
+    @property
+    def unet(self) -> nn.Module:
+        """The network, adapters and all."""
+        return self._networks[0]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self.master.vector.is_cuda
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that saves and tells."""
+        return self.crew is None or self.crew.leads
+
+    @property
+    def parameters_trained(self) -> int:
+        """Number of weights that are trained."""
+        return self.master.vector.numel()
+
+    @property
+    def steps_made(self) -> int:
+        """Number of steps made, the earlier run's included."""
+        return len(self.losses) + len(self._unread)
+
+    def training_step(self, draw: Draw, _index: int) -> None:
+        lora = self.lora
+        batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=lora.min_snr_gamma)
+        if batch.noisy.shape not in self._steps:
+            self._steps[batch.noisy.shape] = ready_step(
+                self.unet,
+                self.master,
+                batch,
+                way=self._way,
+                weighted=lora.min_snr_gamma is not None or self.examples.weighted,
+                pool=self._pool,
+            )
+            if self.crew is not None:
+                self.crew.meet(f"the first step of {tuple(batch.noisy.shape)}")
+        if self.on_gpu:
+            batch = batch.pinned()
+        with self._dropout_stream(draw.step):
+            loss = self._steps[batch.noisy.shape](*batch.tensors())
+        if self.crew is not None:
+            loss, _ = (self.crew.reduce(each) for each in (loss, cast(torch.Tensor, self.master.vector.grad)))
+        moves, loss = self.optimiser.ready(draw.step, loss)
+        if moves:
+            cast(torch.optim.Optimizer, self.optimizers()).step()
+        self.optimiser.follow(draw.step, loss)
+        self._unread.append(loss)
+
+    def _dropout_stream(self, step: int) -> AbstractContextManager[None]:
+        """Let dropout draw by the step, and the process, alone; without dropout nothing draws."""
+        if not self.lora.dropout:
+            return nullcontext()
+        others = [] if self.leads else [cast(Crew, self.crew).rank]
+        return global_stream(self.lora.seed, "dropout", step, *others, device=self.master.vector.device)
+
+    def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
+        """Leave the draw on the CPU, where the batch is mixed; Lightning moves no frozen values."""
+        return batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimiser.torch
+
+    def read(self, *, at_once: int = 1) -> None:
+        """Read the losses of the steps made, when there are ``at_once`` to read.
+
+        Raises StoryInvalid when too many of all were no number.
+        """
+        if len(self._unread) < at_once:
+            return
+        if self.crew is not None:
+            self.crew.attend()
+        for loss in torch.stack(self._unread).tolist():
+            self.losses.append(loss)
+            if not math.isfinite(loss):
+                self._skipped()
+        self._unread.clear()
+
+    def _skipped(self) -> None:
+        if not self.leads:
+            return
+        made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
+        log.warning("the loss of step %d is no number: the step changed nothing", made)
+        if skipped >= min(SKIPS, self.lora.steps) and 10 * skipped > made:
+            raise StoryInvalid(
+                f"the loss was no number at {skipped} of {made} steps, at last at step {made}",
+                hint=f"lower lora.learning_rate, now {self.lora.learning_rate:g}",
+            )
+
+    @contextmanager
+    def as_kept(self) -> Iterator[nn.Module]:
+        """Let the network be what would be kept of the training so far while the block runs."""
+        self.unet.eval()
+        self.master.wear(self.optimiser.result)
+        try:
+            yield self.unet
+        finally:
+            self.unet.train()
+
+    def resume(self, state: State | None) -> int:
+        """Take up a saved state; returns the step to go on with."""
+        if state is None:
+            return 0
+        self.optimiser.resume(state.tensors, state.numbers)
+        self.losses = list(state.losses)
+        return state.step
+
+    def state(self) -> State:
+        """Give what a later run needs to go on from here; all losses must have been read."""
+        tensors, numbers = self.optimiser.state()
+        return State(len(self.losses), tensors, numbers, tuple(self.losses))
+
+
+def _at_once(on_gpu: bool) -> int:
+    """Say how many losses to read at once; from a CPU's memory every one at once."""
+    return LOSSES_AT_ONCE if on_gpu else 1
+
+
+class _Keeper(Callback):  # type: ignore[misc]
+    """Records the loss, saves the state now and then, and lets the run stop between two steps."""
+
+    def __init__(
+        self,
+        module: _LoraTraining,
+        folder: Path,
+        tick: Callable[[int, int], None],
+        sample: Sample | None,
+        curves: Curves | None,
+        *,
+        start: int,
+    ) -> None:
+        self._module = module
+        self._sample = sample
+        self._curves = curves
+        self._start = start
+        self._folder = folder
+        self._tick = tick
+        self._saved_at = time.monotonic()
+        self._cost = 0.0
+        self._at_once = _at_once(module.on_gpu)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        made, total = self._module.steps_made, self._module.lora.steps
+        self._module.read(at_once=1 if made == total else self._at_once)
+        if self._curves is not None:
+            self._curves.tell(self._module.losses, since=self._start)
+        unsaved = time.monotonic() - self._saved_at
+        if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
+            self.save()
+        try:
+            self.sample()
+            self._tick(made, total)
+        except Stopped:
+            self.save()
+            raise
+
+    def sample(self) -> None:
+        """Draw samples where it is time to; also called when a run is taken up, which may have been stopped in them."""
+        made, total = self._module.steps_made, self._module.lora.steps
+        every = self._module.lora.sample_every
+        if self._sample is None or every is None or made == 0 or made % every:
+            return
+        with self._module.as_kept() as unet:
+            self._sample(unet, made, lambda: self._tick(made, total))
+
+    def close(self) -> None:
+        """Write the curve to its end."""
+        if self._curves is not None:
+            self._curves.tell(self._module.losses, since=self._start)
+            self._curves.close()
+
+    def save(self) -> None:
+        """Save the state as it is after the last step."""
+        self._module.read()
+        if not self._module.leads:
+            return
+        started = time.monotonic()
+        write_state(self._folder, self._module.state())
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - started
+
+
+class _Steps(IterableDataset[Draw]):
+    """The draws of the steps that are left, one a batch."""
+
+    def __init__(self, module: _LoraTraining, start: int) -> None:
+        self._examples, self._lora, self._timesteps = module.examples, module.lora, module.schedule.steps
+        self._crew, self._start = module.crew, start
+
+    def __iter__(self) -> Iterator[Draw]:
+        shares = self._examples.shares
+        for step in range(self._start, self._lora.steps):
+            bucket, turn = take_turns(seed=self._lora.seed, step=step, shares=shares)
+            count, variants, *shape = self._examples.buckets[bucket].latents.shape
+            drawn = draw(
+                seed=self._lora.seed,
+                step=step,
+                batch_size=self._lora.batch_size * self._lora.devices,
+                examples=count,
+                variants=variants,
+                timesteps=self._timesteps,
+                shape=tuple(shape),
+                bucket=bucket,
+                turn=turn,
+                noise_offset=self._lora.noise_offset,
+                caption_dropout=self._lora.caption_dropout,
+            )
+            yield drawn if self._crew is None else drawn.share(self._crew.rank, self._crew.size)
+
+
+def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> None:
+    with warnings.catch_warnings():
+        # Drawing a step takes a millisecond, so no worker process is wanted, which Lightning would advise.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*IterableDataset.*")
+        trainer = Trainer(
+            accelerator="cuda" if module.on_gpu else "cpu",
+            devices=[module.master.vector.device.index or 0] if module.on_gpu else 1,
+            strategy="auto" if module.crew is None else module.crew,
+            max_steps=lora.steps - start,
+            max_epochs=1,
+            logger=False,
+            callbacks=[keeper],
+            plugins=[LightningEnvironment()],  # one device, also where a batch system's variables speak of many
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        loader = DataLoader(_Steps(module, start), batch_size=None)
+        module.unet.train()
+        try:
+            trainer.fit(module, train_dataloaders=loader)
+        except SIGTERMException as signalled:
+            # Lightning listens too, and would leave with code 0 and nothing saved when it hears before the next tick.
+            keeper.save()
+            raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
+        module.unet.eval()

@@ -1,0 +1,118 @@
+"""What moves the weights: the optimiser, its learning rate at every step, and a running mean of where it went."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from kolora.errors import StoryInvalid
+from kolora.spec.story import Lora
+
+EXTRAS = {"adamw8bit": ("bitsandbytes.optim", "AdamW8bit"), "prodigy": ("prodigyopt", "Prodigy")}
+"""Optimisers that live in libraries of their own: extras of this package, named like them."""
+
+Numbers = dict[str, float]
+
+
+def learning_rate(lora: Lora, step: int) -> float:
+    """Give the learning rate of step number ``step`` (from 0): a function of the step alone, so nothing is saved.
+
+    It climbs evenly over the warm-up, then follows its schedule, which would reach zero after the last step.
+    """
+    if step < lora.warmup_steps:
+        return lora.learning_rate * (step + 1) / lora.warmup_steps
+    gone = (step - lora.warmup_steps) / (lora.steps - lora.warmup_steps)
+    left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}[lora.schedule]
+    return lora.learning_rate * left
+
+
+class Optimiser:
+    """Moves one vector by its gradient. A gradient or loss that is no number moves nothing, and nobody waits for it.
+
+    torch: the optimiser itself. average: running mean of the vector, where the story asks for one.
+    """
+
+    def __init__(self, vector: nn.Parameter, lora: Lora) -> None:
+        self.vector = vector
+        self._lora = lora
+        self._looks_itself = lora.optimizer == "adamw" and vector.is_cuda
+        self.torch = _built(vector, lora)
+        self.average = vector.data.clone() if lora.ema_decay is not None else None
+
+    def ready(self, step: int, loss: torch.Tensor) -> tuple[bool, torch.Tensor]:
+        """Make ready to move: clip the gradient, set step ``step``'s rate.
+
+        Returns whether to call the optimiser, and the loss, which is NaN where the step is to change nothing. On a
+        GPU the fused kernel reads on the device that it is to change nothing; elsewhere it is not called.
+        """
+        norm = nn.utils.clip_grad_norm_([self.vector], self._lora.max_grad_norm or math.inf)
+        is_bad = ~(norm + loss).isfinite()
+        for group in self.torch.param_groups:
+            group["lr"] = learning_rate(self._lora, step)
+        told = torch.where(is_bad, math.nan, loss)
+        if self._looks_itself:
+            self.torch.found_inf = is_bad.float()  # type: ignore[attr-defined]
+            return True, told
+        return not bool(is_bad), told
+
+    def follow(self, step: int, loss: torch.Tensor) -> None:
+        """Let the running mean follow the vector, unless the step changed nothing. It follows faster at first."""
+        if self.average is None or self._lora.ema_decay is None:
+            return
+        share = 1 - min(self._lora.ema_decay, (1 + step) / (10 + step))
+        self.average.lerp_(self.vector.data, torch.where(loss.isfinite(), share, 0.0))
+
+    @property
+    def result(self) -> torch.Tensor:
+        """What is kept of the training: the running mean where there is one, else the vector."""
+        return self.vector.data if self.average is None else self.average
+
+    def state(self) -> tuple[dict[str, torch.Tensor], Numbers]:
+        """Give all that the next step depends on besides the story: tensors and numbers by name."""
+        known: Mapping[str, Any] = self.torch.state.get(self.vector, {})
+        tensors = {f"optimizer.{name}": each for name, each in known.items() if isinstance(each, torch.Tensor)}
+        numbers = {f"optimizer.{name}": each for name, each in known.items() if isinstance(each, int | float)}
+        (group,) = self.torch.param_groups
+        numbers |= {f"group.{name}": each for name, each in group.items() if isinstance(each, int | float)}
+        averages = {} if self.average is None else {"average": self.average}
+        return {"vector": self.vector.data, **averages, **tensors}, numbers
+
+    def resume(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
+        """Take up what ``state`` gave."""
+        self.vector.data.copy_(tensors["vector"])
+        if self.average is not None:
+            self.average.copy_(tensors["average"])
+        known: dict[str, Any] = {**_within("optimizer", tensors), **_within("optimizer", numbers)}
+        if known:
+            device = self.vector.device
+            moved = {k: each.to(device) if isinstance(each, torch.Tensor) else each for k, each in known.items()}
+            self.torch.state[self.vector] = moved
+        self.torch.param_groups[0].update(_within("group", numbers))
+
+
+def _within(kind: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.partition(".")[2]: each for name, each in named.items() if name.startswith(f"{kind}.")}
+
+
+def _built(vector: nn.Parameter, lora: Lora) -> torch.optim.Optimizer:
+    rate, decay = lora.learning_rate, lora.weight_decay
+    if lora.optimizer == "adamw":
+        return torch.optim.AdamW([vector], lr=rate, weight_decay=decay, fused=True if vector.is_cuda else None)
+    module, name = EXTRAS[lora.optimizer]
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except ImportError as absent:
+        raise StoryInvalid(
+            f"lora.optimizer is {lora.optimizer}, which needs {module.partition('.')[0]}: it is not installed here",
+            hint=f"pip install 'kolora[{lora.optimizer}]', or set lora.optimizer to adamw",
+        ) from absent
+    with contextlib.redirect_stdout(io.StringIO()):  # Prodigy prints how it decays weights
+        optimizer: torch.optim.Optimizer = kind([vector], lr=rate, weight_decay=decay)
+    return optimizer

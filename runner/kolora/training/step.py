@@ -1,0 +1,140 @@
+"""One training step's forward and backward, on tensors of fixed shapes, so that a CUDA graph can hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kolora.memory.plan import Way
+from kolora.models.attention import repeatable_attention
+from kolora.models.graphs import Work, called, captured
+from kolora.models.parts import size_ids
+from kolora.models.schedule import NoiseSchedule
+from kolora.training.adapters import Master
+from kolora.training.draws import Draw
+from kolora.training.examples import Examples
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step computes on: noisy latents (B, 4, h, w), timesteps (B,) float32, hidden (B, 256, D), pooled (B, D),
+    noise (B, 4, h, w) float32 and how much each row counts (B,) float32; the rest in the network's dtype."""
+
+    noisy: torch.Tensor
+    timesteps: torch.Tensor
+    hidden: torch.Tensor
+    pooled: torch.Tensor
+    noise: torch.Tensor
+    weights: torch.Tensor
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Give the tensors in the order of the fields."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    def pinned(self) -> Batch:
+        """Give the batch in memory that a GPU can fetch from by itself, so that the copy waits for nothing."""
+        return Batch(*(tensor.pin_memory() for tensor in self.tensors()))
+
+
+def mix(
+    draw: Draw,
+    examples: Examples,
+    schedule: NoiseSchedule,
+    *,
+    dtype: torch.dtype,
+    min_snr_gamma: float | None = None,
+) -> Batch:
+    """Mix a step's batch on the CPU in float32, the same for every card.
+
+    min_snr_gamma: rows with more signal than this count less, as Hang et al. (2023) have it for a network that
+    predicts the noise: min(gamma / SNR, 1).
+    """
+    bucket = examples.buckets[draw.bucket]
+    captions = bucket.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.conditioning.hidden) - 1))
+    weights = torch.full((len(captions),), bucket.weight)
+    if min_snr_gamma is not None:
+        weights *= (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)
+    latents = bucket.latents[draw.rows, draw.variants]
+    return Batch(
+        noisy=schedule.add_noise(latents, draw.noise, draw.timesteps).to(dtype),
+        timesteps=draw.timesteps.float(),
+        hidden=examples.conditioning.hidden[captions].to(dtype),
+        pooled=examples.conditioning.pooled[captions].to(dtype),
+        noise=draw.noise,
+        weights=weights,
+    )
+
+
+def ready_step(
+    unet: nn.Module, master: Master, example: Batch, *, way: Way, weighted: bool = False, pool: Any = None
+) -> Work:
+    """Make the step for batches like ``example``: it returns the loss and leaves the master's gradient.
+
+    way: how it is made to fit into memory; what comes and goes piece by piece is not recorded. weighted: whether rows
+    may count differently; where not, their weights are not looked at. pool: memory to record in, as
+    ``kolora.models.graphs.shared_memory`` gives it.
+    """
+    device = master.vector.device
+    passes = len(example.noise) // (way.rows or len(example.noise))
+    inputs = [tensor.to(device).chunk(passes)[0] for tensor in example.tensors()]
+    work = _step(unet, master, inputs, checkpointing=way.checkpointing, weighted=weighted)
+    ready = called(work, device) if way.streamed else captured(work, inputs, pool=pool)
+    return ready if passes == 1 else _summed(ready, master, passes)
+
+
+def _summed(work: Work, master: Master, passes: int) -> Work:
+    """Make a step of several passes of equally many rows: the mean of their losses and of their gradients."""
+
+    def step(*tensors: torch.Tensor) -> torch.Tensor:
+        losses: list[torch.Tensor] = []
+        total = torch.zeros_like(master.vector.data)
+        for rows in zip(*(tensor.chunk(passes) for tensor in tensors), strict=True):
+            losses.append(work(*rows).clone())  # the next pass overwrites it
+            assert master.vector.grad is not None
+            total.add_(master.vector.grad, alpha=1 / passes)
+        # In place, because a recorded pass writes its gradient where it was when recorded.
+        cast(torch.Tensor, master.vector.grad).copy_(total)
+        return torch.stack(losses).mean()
+
+    return step
+
+
+def _step(
+    unet: nn.Module, master: Master, inputs: Sequence[torch.Tensor], *, checkpointing: bool, weighted: bool
+) -> Work:
+    rows, _, height, width = inputs[0].shape
+    device = inputs[0].device
+    ids = size_ids(8 * height, 8 * width).repeat(rows).to(device)
+
+    def step(
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        hidden: torch.Tensor,
+        pooled: torch.Tensor,
+        noise: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        master.wear()
+        with repeatable_attention(device):
+            predicted = unet(
+                noisy,
+                timesteps,
+                encoder_hidden_states=hidden,
+                add_time_id=ids,
+                add_text_embeds=pooled,
+                use_gradient_checkpointing=checkpointing,
+            )
+            if weighted:
+                errors = F.mse_loss(predicted.float(), noise, reduction="none").mean(dim=(1, 2, 3))
+                loss = (errors * weights).mean()
+            else:
+                loss = F.mse_loss(predicted.float(), noise)
+            master.take(torch.autograd.grad(loss, master.leaves))
+        return loss.detach()
+
+    return step

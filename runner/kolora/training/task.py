@@ -1,0 +1,49 @@
+"""A training as something that can be handed to another process: where its parts lie, and how one takes part in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kolora.memory.plan import MemoryPlan
+from kolora.models.parts import Parts
+from kolora.spec.story import Lora
+from kolora.training.crew import Crew
+from kolora.training.examples import Examples, beside, read_examples
+from kolora.training.loop import train
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what. examples, prior: files of encoded pictures; state: folder of the saved state."""
+
+    checkpoint: Path
+    device: str
+    dtype: str
+    memory: MemoryPlan
+    lora: Lora
+    examples: Path
+    prior: Path | None
+    state: Path
+
+    def shown(self) -> Examples:
+        """Read the training set, with the pictures of the class beside it where there are some."""
+        examples = read_examples(self.examples)
+        if self.prior is None or self.lora.prior is None:
+            return examples
+        return beside(examples, read_examples(self.prior), weight=self.lora.prior.weight)
+
+    def follow(self, crew: Crew) -> None:
+        """Train beside the crew's leader."""
+        parts = Parts(self.checkpoint, device=self.device, dtype=self.dtype, memory=self.memory)
+        train(
+            parts.training_unet(),
+            parts.schedule(),
+            self.shown(),
+            self.lora,
+            state=self.state,
+            tick=lambda *_: None,
+            crew=crew,
+            way=self.memory.way("train"),
+            device=self.device,
+        )

@@ -1,0 +1,97 @@
+"""What a submission says of itself, held against itself: manifest, lock, story, pictures' text chunks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from kolora.lock import Lock
+from kolora.spec import ResolvedScene, Story
+from kolora.verifying.pack import Pack
+from kolora.verifying.words import Finding, shown
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".joblib")
+MATTERS = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")
+"""Files whose digest decides: what else is wrong in the manifest is only told."""
+LORA = ".safetensors"
+MOST_MANIFEST = 8 * 2**20
+TOLD = ("prompt", "negative_prompt", "seed", "width", "height", "steps", "guidance_scale", "lora_scale", "scheduler")
+"""What a picture's text chunks say of its scene."""
+
+
+def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
+    """Hold every file against the manifest, and the results against the lock."""
+    listed = dict(_manifest(pack))
+    if not listed:
+        yield Finding("no_manifest", verdict="note")
+    actual = {name: pack.sha256(name) for name in sorted(pack.sizes) if name in listed or name in lock.results}
+    for name, digest in listed.items():
+        if actual.get(name) != digest:
+            key = "absent" if name not in actual else "not_as_listed"
+            yield Finding(key, (name,), "different" if MATTERS.fullmatch(name) else "note")
+    for name, digest in lock.results.items():
+        if name in actual and actual[name] != digest:
+            yield Finding("not_as_locked", (name,))
+    known = {digest for name, digest in lock.results.items() if name.endswith(LORA)}
+    for name in pack.sizes:
+        # A submission gives one of them the contest's name.
+        if name.endswith(LORA) and name not in lock.results and pack.sha256(name) not in known:
+            yield Finding("lora_unlocked", (name,))
+        if name.lower().endswith(PICKLES):
+            yield Finding("pickle", (name,), "note")
+
+
+def story_against_lock(story: Story, lock: Lock) -> Iterator[Finding]:
+    """Name every key in which the story is not the one that the lock was made of."""
+    written, locked = _flat(story.model_dump(mode="json")), _flat(lock.story)
+    for key in sorted(written.keys() | locked.keys()):
+        if written.get(key) != locked.get(key):
+            yield Finding("story", (key, shown(written.get(key)), shown(locked.get(key))))
+
+
+def picture_claims(path: Path, scene: ResolvedScene, *, checkpoint: str, name: str) -> Iterator[Finding]:
+    """Hold a picture's text chunks against its scene. Raises OSError where it is no sound PNG: ask `unfit` first."""
+    with Image.open(path, formats=("PNG",)) as picture:
+        picture.load()
+        texts: Mapping[str, str] = picture.text  # type: ignore[attr-defined]
+    told = {key: str(getattr(scene, key)) for key in TOLD} | {"checkpoint": checkpoint}
+    for key, value in told.items():
+        given = texts.get(f"kolora.{key}")
+        if given is None:
+            yield Finding("untold", (name, key), "note")
+        elif given != value:
+            yield Finding("told", (name, key, shown(given), shown(value)))
+
+
+def unfit(path: Path, size: tuple[int, int], *, name: str) -> Finding | None:
+    """Say why a picture is not to be compared; one of another size is never decoded."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            if picture.size != size:
+                return Finding("size", (name, *map(str, (*picture.size, *size))))
+            picture.load()
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as problem:
+        return Finding("unsound", (name, str(problem)))
+    return None
+
+
+def _manifest(pack: Pack) -> Iterator[tuple[str, str]]:
+    if "manifest.sha256" in pack.sizes:
+        text = pack.read("manifest.sha256", most=MOST_MANIFEST).decode("utf-8", errors="replace")
+        for line in text.splitlines():
+            digest, _, name = line.partition("  ")
+            yield name, digest
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = [(f"{path}.{key}" if path else str(key), each) for key, each in value.items()]
+    elif isinstance(value, list):
+        items = [(f"{path}[{number}]", each) for number, each in enumerate(value, 1)]
+    else:
+        return {path: value}
+    return {key: leaf for name, each in items for key, leaf in _flat(each, name).items()}

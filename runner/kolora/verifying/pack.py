@@ -1,0 +1,184 @@
+"""A submission, folder or zip, read without trusting it: bounded, never unpacked as a whole, links refused."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from kolora.errors import InputAbsent, StoryInvalid
+
+MOST_FILES = 20_000
+MOST_BYTES = 8 * 2**30
+"""Of all files together; a rank-256 LoRA of Kolors in three formats is about 4.5 GB."""
+MOST_DIRECTORY = 8 * 2**20
+"""Bytes of a zip's table of contents, which is read into memory."""
+LARGEST_RATIO = 200
+"""A zip's file that grows more than this, above a megabyte, is made to fill a disk: pictures and weights hardly do."""
+BLOCK = 1 << 20
+LEFT_OUT = ("work", "logs", "export")
+"""Folders of a run folder that are no part of what it shows."""
+HINT = "ask for another copy, and do not run what is in this one"
+
+
+class SubmissionUnsafe(StoryInvalid):
+    """A submission is made to harm who opens it, or is damaged beyond reading."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The regular files of a submission by name; ``prefix`` is the folder in the zip that they all lie in."""
+
+    root: Path
+    sizes: dict[str, int]
+    prefix: str = ""
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether the submission is one file."""
+        return self.root.is_file()
+
+    def read(self, name: str, *, most: int) -> bytes:
+        """Read a file of at most ``most`` bytes; raises InputAbsent where there is none, SubmissionUnsafe."""
+        with self._open(name) as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise SubmissionUnsafe(f"{name} has more than {most:,} bytes", hint=HINT)
+        return content
+
+    def sha256(self, name: str) -> str:
+        """Digest a file."""
+        digest = hashlib.sha256()
+        for block in self._blocks(name):
+            digest.update(block)
+        return digest.hexdigest()
+
+    def copy(self, name: str, target: Path) -> None:
+        """Copy a file to a place of ours."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            for block in self._blocks(name):
+                file.write(block)
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        left = self.sizes[name]
+        with self._open(name) as file:
+            while block := file.read(BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise SubmissionUnsafe(f"{name} holds more bytes than it says", hint=HINT)
+                yield block
+
+    @contextlib.contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        if name not in self.sizes:
+            raise InputAbsent(
+                f"the submission has no {name}",
+                hint="let its run end; kolora export OUT --to submission makes a whole one",
+            )
+        try:
+            if self.is_zip:
+                with zipfile.ZipFile(self.root) as archive, archive.open(self.prefix + name) as file:
+                    yield file
+            else:
+                # A file that became a link since it was listed is not followed.
+                with os.fdopen(os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                    yield file
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as problem:
+            raise SubmissionUnsafe(f"{name} cannot be read: {problem}", hint=HINT) from problem
+
+
+def open_pack(path: Path) -> Pack:
+    """List what a submission holds; raises InputAbsent where there is none and SubmissionUnsafe."""
+    if path.is_dir():
+        sizes = dict(_listed(path))
+    elif path.is_file():
+        return _zip(path)
+    else:
+        raise InputAbsent(f"there is no submission {path}", hint="name a run folder, a submission's folder or its zip")
+    _check_sizes(sizes)
+    return Pack(path, sizes)
+
+
+def _listed(root: Path) -> Iterator[tuple[str, int]]:
+    count = 0
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        if here == root:
+            folders[:] = [name for name in folders if name not in LEFT_OUT]
+        for name in [*folders, *files]:
+            path = here / name
+            status, shown = path.lstat(), path.relative_to(root).as_posix()
+            if stat.S_ISLNK(status.st_mode):
+                raise SubmissionUnsafe(f"{shown} is a link; a submission holds plain files", hint=HINT)
+            if name in files and not name.startswith("."):
+                if not stat.S_ISREG(status.st_mode):
+                    raise SubmissionUnsafe(f"{shown} is no regular file", hint=HINT)
+                count += 1
+                if count > MOST_FILES:
+                    raise SubmissionUnsafe(f"more than {MOST_FILES:,} files", hint=HINT)
+                yield shown, status.st_size
+
+
+def _zip(path: Path) -> Pack:
+    _check_directory(path)
+    sizes: dict[str, int] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as problem:
+        raise SubmissionUnsafe(f"{path.name} is no sound zip: {problem}", hint=HINT) from problem
+    for entry in entries:
+        name = entry.filename
+        fault = _fault(entry)
+        if fault or name in sizes:
+            raise SubmissionUnsafe(f"{path.name}: {name!r} {fault or 'is there twice'}", hint=HINT)
+        sizes[name] = entry.file_size
+    _check_sizes(sizes)
+    tops = {name.partition("/")[0] for name in sizes}
+    prefix = f"{tops.pop()}/" if "story.yaml" not in sizes and len(tops) == 1 else ""
+    return Pack(path, {name.removeprefix(prefix): size for name, size in sizes.items()}, prefix)
+
+
+def _fault(entry: zipfile.ZipInfo) -> str | None:
+    name, path = entry.filename, PurePosixPath(entry.filename)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or any(ord(each) < 32 for each in name):
+        return "leads out of the submission"
+    if kind not in (0, stat.S_IFREG):
+        return "is a link or a device; a submission holds plain files"
+    if entry.flag_bits & 1:
+        return "is encrypted"
+    if entry.file_size > BLOCK and entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
+        return f"unpacks to more than {LARGEST_RATIO} times its size"
+    return None
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse a zip whose table of contents is too large, before the zip module reads all of it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 65_557 - 20))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) < at + 22:
+        raise SubmissionUnsafe(
+            f"{path.name} is no zip, or its end is missing; expected a run folder, a submission's folder or its zip",
+            hint="name one of these, or ask for another copy",
+        )
+    count, directory = struct.unpack("<HI", tail[at + 10 : at + 16])
+    if count > MOST_FILES or directory > MOST_DIRECTORY or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
+        raise SubmissionUnsafe(f"{path.name} lists more than {MOST_FILES:,} files", hint=HINT)
+
+
+def _check_sizes(sizes: dict[str, int]) -> None:
+    if sum(sizes.values()) > MOST_BYTES:
+        raise SubmissionUnsafe(f"the submission holds more than {MOST_BYTES / 1e9:.0f} GB", hint=HINT)

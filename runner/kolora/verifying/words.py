@@ -1,0 +1,187 @@
+"""What a verdict says, in both languages: findings are kept as a key and values, and said where they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kolora.report.data import Language
+
+SHOWN_LETTERS = 60
+LOUDER = 8
+"""Differences are shown this many times as strong: those of rounding would not be seen."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: ``different`` where a claim does not hold, ``note`` where that matters less.
+
+    key: of FINDINGS. values: what fills its gaps.
+    """
+
+    key: str
+    values: tuple[str, ...] = ()
+    verdict: str = "different"
+
+    @property
+    def what(self) -> str:
+        """Say it in English, the language of the command line."""
+        return say(self.facts, "en")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Give it as JSON values, as verify.json has it."""
+        told = {"verdict": self.verdict, "key": self.key, "values": list(self.values)}
+        return told | {"what": say(told, "en")}
+
+
+def say(finding: Mapping[str, Any], language: Language) -> str:
+    """Say a finding in a language."""
+    return FINDINGS[language][finding["key"]].format(*finding["values"])
+
+
+def shown(value: Any) -> str:
+    """Say a value of the story within a line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"
+
+
+FINDINGS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "no_manifest": "there is no manifest.sha256: the submission does not say that it is whole",
+        "absent": "{} is not there",
+        "not_as_listed": "{} has another sha256 than manifest.sha256 says",
+        "not_as_locked": "{} has another sha256 than story.lock.yaml says",
+        "pickle": "{} may be a pickle, which can run code: it was not opened",
+        "lora_unlocked": "{} is none of the LoRA files that story.lock.yaml names",
+        "lora_unreadable": "{} does not load: {}",
+        "lora_other": "{} holds other weights than {}",
+        "story": "story.yaml: {} is {}, story.lock.yaml has {}",
+        "size": "{} is {} x {}, the story asks for {} x {}",
+        "unsound": "{} is no sound PNG: {}",
+        "untold": "{} does not tell its {}",
+        "told": "{} tells {} {}, the story says {}",
+        "no_report": "there is no report.json",
+        "report_unreadable": "report.json cannot be read: {}",
+        "report_scene": "report.json tells scene {}'s {} as {}, the story says {}",
+        "score": "report.json tells scene {}'s {} as {}, here it is {}",
+        "mean": "report.json tells the mean {} as {}, here it is {}",
+        "page": "{} says something else than report.json",
+        "page_of_another": "{} says something else than this kolora makes of report.json; kolora {} wrote it",
+        "psnr": "PSNR is {} dB, below {}",
+        "worst_block": "the worst block is off by {}, above {}",
+        "scores_apart": "{} differ by {}, more than {}",
+    },
+    "zh": {
+        "no_manifest": "没有 manifest.sha256：提交没有说明自己是完整的",
+        "absent": "缺少 {}",
+        "not_as_listed": "{} 的 sha256 与 manifest.sha256 所写不同",
+        "not_as_locked": "{} 的 sha256 与 story.lock.yaml 所写不同",
+        "pickle": "{} 可能是 pickle，其中可以藏有代码，未予打开",
+        "lora_unlocked": "{} 不是 story.lock.yaml 所列的 LoRA 文件",
+        "lora_unreadable": "{} 无法载入：{}",
+        "lora_other": "{} 的权重与 {} 不同",
+        "story": "story.yaml 中 {} 是 {}，story.lock.yaml 中是 {}",
+        "size": "{} 的尺寸是 {} × {}，故事要求 {} × {}",
+        "unsound": "{} 不是完好的 PNG：{}",
+        "untold": "{} 没有写明 {}",
+        "told": "{} 写明 {} 是 {}，故事中是 {}",
+        "no_report": "没有 report.json",
+        "report_unreadable": "report.json 无法读取：{}",
+        "report_scene": "report.json 称第 {} 幅的 {} 是 {}，故事中是 {}",
+        "score": "report.json 称第 {} 幅的 {} 是 {}，在此测得 {}",
+        "mean": "report.json 称 {} 的平均值是 {}，在此测得 {}",
+        "page": "{} 与 report.json 所说不同",
+        "page_of_another": "{} 与本版 kolora 由 report.json 生成的不同；它由 kolora {} 写成",
+        "psnr": "PSNR 为 {} dB，低于 {}",
+        "worst_block": "最差块的误差为 {}，高于 {}",
+        "scores_apart": "{} 相差 {}，超过 {}",
+    },
+}
+
+DRIFT: Mapping[Language, str] = {"en": "{} is {}, the lock has {}", "zh": "{} 是 {}，锁文件中是 {}"}
+
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "verify": "Verification",
+        "identical": "Identical",
+        "equivalent": "Equivalent",
+        "different": "Different",
+        "note": "Note",
+        "identical_note": "Every picture was drawn again here to the same pixels, and nothing speaks against the rest.",
+        "equivalent_note": "Drawn again here, the pictures differ by no more than rounding; the bounds are below.",
+        "different_note": "Something is not as the submission says, or its pictures are not those that it makes here.",
+        "submitted": "Submitted",
+        "again": "Drawn again here",
+        "difference": f"Difference × {LOUDER}",
+        "findings": "What was found",
+        "nothing": "Nothing speaks against it.",
+        "scenes": "Scenes",
+        "scene": "Scene",
+        "grid": "Grid",
+        "environment": "How this machine differs from the lock's",
+        "tolerance": "What still counts as equivalent",
+        "tolerance_note": "For each picture, at this number format",
+        "dtype": "Number format",
+        "retrained": "Trained again",
+        "same_lora": "the same LoRA, byte for byte",
+        "other_lora": "another LoRA; the mean scores differ by",
+        "changed": "Pixels changed",
+        "none": "none",
+        "psnr": "PSNR",
+        "worst": "Worst block",
+        "aesthetics": "Aesthetics",
+        "clip": "CLIP",
+        "checkpoint": "Drawn by",
+        "aesthetics_mean": "aesthetics",
+        "clip_mean": "CLIP",
+        "or_more": "{} dB or more",
+        "at_most": "at most {}",
+        "of_255": "{} of 255",
+        "comma": ", ",
+        "colon": ": ",
+        "made_by": "Made by",
+    },
+    "zh": {
+        "verify": "核验",
+        "identical": "完全一致",
+        "equivalent": "等效",
+        "different": "不一致",
+        "note": "提示",
+        "identical_note": "每幅画都在此重新绘制，像素完全相同；其余各项也无不符。",
+        "equivalent_note": "在此重新绘制的画只有舍入误差，界限见下。",
+        "different_note": "有内容与提交所称不符，或其图片与在此绘制的不同。",
+        "submitted": "提交的图",
+        "again": "在此重新绘制",
+        "difference": f"差异 × {LOUDER}",
+        "findings": "检查结果",
+        "nothing": "没有发现不符之处。",
+        "scenes": "画面",
+        "scene": "画面",
+        "grid": "拼图",
+        "environment": "本机与锁文件的环境差异",
+        "tolerance": "“等效”的界限",
+        "tolerance_note": "适用于每幅图，依数值格式而定",
+        "dtype": "数值格式",
+        "retrained": "重新训练",
+        "same_lora": "LoRA 逐字节相同",
+        "other_lora": "LoRA 不同；平均分相差",
+        "changed": "改变的像素",
+        "none": "无",
+        "psnr": "PSNR",
+        "worst": "最差块",
+        "aesthetics": "美学分",
+        "clip": "CLIP",
+        "checkpoint": "绘图模型",
+        "aesthetics_mean": "美学分",
+        "clip_mean": "CLIP",
+        "or_more": "不低于 {} dB",
+        "at_most": "不超过 {}",
+        "of_255": "{} / 255",
+        "comma": "，",
+        "colon": "：",
+        "made_by": "制作",
+    },
+}

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "version"),
     ("device", "rules", "service", "tokens"),
     ("spec", "configs"),
     ("memory",),
     ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
-    ("benching",),
+    ("benchmark",),
     ("stages",),
     ("plan",),
-    ("sources",),
+    ("inputs",),
     ("artifacts",),
     ("lock",),
     ("execute", "report"),
-    ("batch", "exporting", "verifying"),
+    ("batch", "export", "verify"),
     ("cli",),
     ("__main__",),
 )
@@ -58,16 +58,16 @@ LIGHT = (
     "batch",
     "cli",
     "execute",
-    "exporting",
+    "export",
     "lock",
     "plan",
-    "sources",
+    "inputs",
     "artifacts",
     "report",
     "spec",
     "stages",
     "errors",
-    "verifying",
+    "verify",
 )
 """Packages whose import must not load any of them."""
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kolora.benching.networks import made_up
+from kolora.benchmark.networks import made_up
 from kolora.errors import Stopped
 from kolora.memory.plan import Way
 from kolora.models import graphs

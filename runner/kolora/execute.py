@@ -24,12 +24,12 @@ from kolora.artifacts import Record, RunFolder, as_unwritable, files_in, write_j
 from kolora.device import cpu_name, device_class, gpu_count, gpu_memory
 from kolora.errors import DeviceUnusable, KoloraError, Stopped
 from kolora.hubs.checkpoints import KOLORS, find_published
+from kolora.inputs import Found
 from kolora.lock import lock_of, lock_text
 from kolora.memory.plan import AMPLE, MemoryPlan
 from kolora.memory.story import plan_story
 from kolora.plan import STAGES, Decision, Step, decide, plan_steps
 from kolora.service import find_service
-from kolora.sources import Found
 from kolora.spec import Story
 from kolora.stages import Job, Tick, open_parts
 from kolora.version import __version__

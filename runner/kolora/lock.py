@@ -17,7 +17,7 @@ from kolora.artifacts import Record, picture_path
 from kolora.device import device_class
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.hubs.store import Pins
-from kolora.sources import Found
+from kolora.inputs import Found
 from kolora.version import __version__
 
 LOCK_VERSION = 1

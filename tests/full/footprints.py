@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kolora.benching.networks import configs_of, made_up
+from kolora.benchmark.networks import configs_of, made_up
 from kolora.device import find_device
 from kolora.memory.plan import Way
 from kolora.models.conditioning import Conditioning

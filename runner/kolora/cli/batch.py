@@ -24,9 +24,9 @@ from kolora.cli.stories import SHIPPED, Given, cache_folder, read_given
 from kolora.errors import KoloraError, Stopped
 from kolora.execute import GRACE_SECONDS, Halt
 from kolora.hubs.store import Wanted
+from kolora.inputs import wanted_from_hubs
 from kolora.report.data import Service
 from kolora.service import OWN, find_service, find_shard
-from kolora.sources import wanted_from_hubs
 
 URGENT = (75, 69, 71, 73, 70, 66, 78, 65, 2)
 """Which code stands for a batch that fails in several ways: first those that a later attempt may cure."""

@@ -11,7 +11,7 @@ from kolora.cli.stories import Given, cache_folder
 from kolora.execute import Halt
 from kolora.hubs.remote import NAMES
 from kolora.hubs.store import NO_PINS, Pins, Wanted
-from kolora.sources import wanted_from_hubs
+from kolora.inputs import wanted_from_hubs
 from kolora.stages import download
 
 

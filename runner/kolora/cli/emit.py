@@ -13,7 +13,7 @@ from kolora.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
 from kolora.batch.jobs.job import Job
 from kolora.batch.work import find_tasks
 from kolora.cli.stories import SHIPPED, Given, read_given
-from kolora.sources import paths_of
+from kolora.inputs import paths_of
 
 TARGETS: dict[str, ModuleType] = {
     "kubernetes": kubernetes,

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from kolora.artifacts import writing
-from kolora.exporting.finished import read_finished
-from kolora.exporting.submission import pack_submission
-from kolora.exporting.tools import TOOLS, export_for
+from kolora.export.finished import read_finished
+from kolora.export.submission import pack_submission
+from kolora.export.tools import TOOLS, export_for
 from kolora.stages.convert import load_lora
 
 TEAM = click.option("--team", help="Team that hands it in [the story's].")

@@ -14,8 +14,8 @@ from kolora.cli.stories import Given
 from kolora.errors import InputAbsent, UsageError
 from kolora.execute import image_digest, packages
 from kolora.hubs.store import NO_PINS, Pins
+from kolora.inputs import Found
 from kolora.lock import MOST_BYTES, Drift, Lock, drift_of, read_lock, refuse_drift
-from kolora.sources import Found
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import click
 
 from kolora.device import gpu_memory
+from kolora.inputs import Found
 from kolora.memory.plan import GIB, told
 from kolora.memory.story import plan_story
-from kolora.sources import Found
 from kolora.spec import Story
 
 

@@ -12,8 +12,8 @@ from kolora.cli.downloads import is_offline
 from kolora.cli.export import TEAM
 from kolora.cli.stories import cache_folder
 from kolora.errors import UsageError
-from kolora.exporting.finished import read_finished
-from kolora.exporting.submission import pack_submission
+from kolora.export.finished import read_finished
+from kolora.export.submission import pack_submission
 from kolora.hubs.remote import NAMES
 from kolora.spec.story import HUB_ID
 from kolora.stages import upload

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
 from kolora.hubs.store import NO_PINS, Pins
-from kolora.sources import Found, check_paths, find_sources, paths_of
+from kolora.inputs import Found, check_paths, find_sources, paths_of
 from kolora.spec import Story, load_story
 
 SHIPPED = Path(str(files("kolora") / "specs"))

@@ -13,7 +13,7 @@ from kolora.cli.console import teller
 from kolora.cli.stories import cache_folder
 from kolora.device import find_device
 from kolora.errors import VerifyDifferent
-from kolora.verifying.verify import Folders, verify
+from kolora.verify.verify import Folders, verify
 
 SHOWN = 5
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)

@@ -17,8 +17,8 @@ def run_bench(
     batch_sizes: tuple[int, ...],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure this machine on the notebook's way and on kolora's; ``kolora.benching.bench`` says what is returned."""
-    from kolora.benching.bench import bench
+    """Measure this machine on the notebook's way and on kolora's; ``kolora.benchmark.bench`` says what is returned."""
+    from kolora.benchmark.bench import bench
 
     return bench(
         device=device,

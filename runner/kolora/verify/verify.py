@@ -12,18 +12,18 @@ from typing import Any
 from kolora.artifacts import RunFolder, sha256_of, write_json, writing
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.execute import Listener, image_digest, packages, run_story
+from kolora.inputs import Found, find_sources
 from kolora.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
-from kolora.sources import Found, find_sources
 from kolora.spec import Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
 from kolora.spec.story import FolderDataset
 from kolora.stages.compare import compare, compare_grids, unlike_loras
-from kolora.verifying.claims import digests, picture_claims, story_against_lock, unfit
-from kolora.verifying.pack import Pack, open_pack
-from kolora.verifying.page import write_page
-from kolora.verifying.reports import report_claims
-from kolora.verifying.verdict import Tolerance, judge_picture, tolerance_of, worst
-from kolora.verifying.words import Finding
+from kolora.verify.claims import digests, picture_claims, story_against_lock, unfit
+from kolora.verify.pack import Pack, open_pack
+from kolora.verify.page import write_page
+from kolora.verify.reports import report_claims
+from kolora.verify.verdict import Tolerance, judge_picture, tolerance_of, worst
+from kolora.verify.words import Finding
 
 LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors", "lora/lora.safetensors")
 

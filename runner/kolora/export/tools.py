@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from kolora.artifacts import write_text
-from kolora.exporting.finished import FinishedRun
+from kolora.export.finished import FinishedRun
 from kolora.rendering.comfyui import graph_of
 
 TOOLS = ("diffusers", "kohya", "diffsynth", "comfyui")

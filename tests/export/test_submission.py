@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kolora.exporting.finished import read_finished
+from kolora.export.finished import read_finished
 from kolora.models.lora import read_lora
 from kolora.spec import load_story
 

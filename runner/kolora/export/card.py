@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kolora.exporting.finished import FinishedRun
+from kolora.export.finished import FinishedRun
 from kolora.report import ReportData
 from kolora.report.pages import render_markdown
 

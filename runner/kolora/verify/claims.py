@@ -11,8 +11,8 @@ from PIL import Image
 
 from kolora.lock import Lock
 from kolora.spec import ResolvedScene, Story
-from kolora.verifying.pack import Pack
-from kolora.verifying.words import Finding, shown
+from kolora.verify.pack import Pack
+from kolora.verify.words import Finding, shown
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".joblib")
 MATTERS = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")

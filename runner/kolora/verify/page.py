@@ -14,7 +14,7 @@ from kolora.artifacts import write_text
 from kolora.report.pages import html_page
 from kolora.report.pictures import Preview
 from kolora.spec import Story
-from kolora.verifying.words import DRIFT, LOUDER, WORDS, say
+from kolora.verify.words import DRIFT, LOUDER, WORDS, say
 
 PREVIEW_WIDTH = 640
 """Pixels: three stand side by side, and 64 scenes still make a page that opens."""

@@ -8,7 +8,7 @@ import pytest
 from kolora.errors import InputAbsent, StoryInvalid, UsageError
 from kolora.hubs.checkpoints import CLIP, KOLORS, POCKET, find_checkpoint, find_scorer
 from kolora.hubs.store import Store, Wanted
-from kolora.sources import find_sources, wanted_from_hubs
+from kolora.inputs import find_sources, wanted_from_hubs
 from kolora.spec import read_story
 
 from tests.stories import write_story

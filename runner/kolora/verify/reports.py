@@ -13,9 +13,9 @@ from kolora.report.data import Language, ReportData
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import Preview
 from kolora.spec import ResolvedScene
-from kolora.verifying.pack import Pack
-from kolora.verifying.verdict import Tolerance
-from kolora.verifying.words import Finding, shown
+from kolora.verify.pack import Pack
+from kolora.verify.verdict import Tolerance
+from kolora.verify.words import Finding, shown
 from kolora.version import __version__
 
 MOST_REPORT = 32 * 2**20

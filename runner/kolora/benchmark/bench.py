@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kolora.benching import notebook
-from kolora.benching.clock import forget, matrix_rate, moment, peak, seconds
-from kolora.benching.networks import Configs, configs_of, made_up
+from kolora.benchmark import notebook
+from kolora.benchmark.clock import forget, matrix_rate, moment, peak, seconds
+from kolora.benchmark.networks import Configs, configs_of, made_up
 from kolora.device import cpu_name
 from kolora.models.architecture import build_unet
 from kolora.models.conditioning import Conditioning

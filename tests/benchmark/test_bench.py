@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from kolora.benching.bench import WARM_STEPS, bench
-from kolora.benching.networks import made_up
+from kolora.benchmark.bench import WARM_STEPS, bench
+from kolora.benchmark.networks import made_up
 from kolora.cli import main
 from kolora.cli.bench import bench_table
 

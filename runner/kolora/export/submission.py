@@ -12,8 +12,8 @@ import yaml
 
 from kolora.artifacts import MANIFEST, write_manifest, write_text
 from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
-from kolora.exporting.card import model_card
-from kolora.exporting.finished import FinishedRun
+from kolora.export.card import model_card
+from kolora.export.finished import FinishedRun
 from kolora.report import ReportData
 from kolora.rules import Entry, Problem, ask_rules
 from kolora.spec import load_story

@@ -53,7 +53,7 @@ SMALL_SETTINGS: tuple[dict[str, Any], ...] = (
     {"gradient_checkpointing": True},
     {"dtype": torch.float32},
     {"min_snr_gamma": 5.0, "noise_offset": 0.05, "caption_dropout": 0.2},
-    {"schedule": "cosine", "warmup_steps": 3, "max_grad_norm": 0.1, "ema_decay": 0.9},
+    {"lr_scheduler": "cosine", "warmup_steps": 3, "max_grad_norm": 0.1, "ema_decay": 0.9},
     {"optimizer": "prodigy"},
     {"optimizer": "adamw8bit"},
     {"shapes": 2},

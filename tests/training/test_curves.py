@@ -10,7 +10,7 @@ from kolora.spec.story import Lora
 from kolora.training import curves
 from kolora.training.curves import Curves
 
-LORA = Lora(steps=150, learning_rate=0.5, schedule="linear")
+LORA = Lora(steps=150, learning_rate=0.5, lr_scheduler="linear")
 LOSSES = [1 / (1 + step) for step in range(150)]
 
 

@@ -189,7 +189,7 @@ def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
 
 
 ELABORATE = {
-    "schedule": "cosine",
+    "lr_scheduler": "cosine",
     "warmup_steps": 2,
     "max_grad_norm": 0.01,
     "ema_decay": 0.9,
@@ -321,7 +321,7 @@ def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
         {"min_snr_gamma": 0.1},
         {"noise_offset": 0.1},
         {"caption_dropout": 0.5},
-        {"schedule": "linear"},
+        {"lr_scheduler": "linear"},
         {"warmup_steps": 3},
         {"max_grad_norm": 1e-6},
         {"ema_decay": 0.9},

@@ -41,12 +41,12 @@ def test_the_rate_climbs_over_the_warm_up() -> None:
 
 
 def test_a_line_falls_evenly_to_where_zero_would_be_next() -> None:
-    assert rates(schedule="linear", warmup_steps=2, steps=6) == pytest.approx([0.05, 0.1, 0.1, 0.075, 0.05, 0.025])
+    assert rates(lr_scheduler="linear", warmup_steps=2, steps=6) == pytest.approx([0.05, 0.1, 0.1, 0.075, 0.05, 0.025])
 
 
 def test_a_cosine_falls_slowly_at_both_ends() -> None:
     expected = [0.05 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
-    assert rates(schedule="cosine") == pytest.approx(expected)
+    assert rates(lr_scheduler="cosine") == pytest.approx(expected)
 
 
 def test_a_gradient_is_cut_to_length_and_a_short_one_is_left() -> None:
@@ -73,7 +73,7 @@ def test_a_running_mean_follows_faster_at_first() -> None:
 
 
 def test_a_schedule_reaches_the_optimiser() -> None:
-    mover = moved([1.0], [1.0], step=4, learning_rate=0.5, schedule="linear", weight_decay=0.0)
+    mover = moved([1.0], [1.0], step=4, learning_rate=0.5, lr_scheduler="linear", weight_decay=0.0)
     assert mover.vector.item() == pytest.approx(1 - 0.25)
 
 

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.spec.document import MOST_BYTES, Document, UnreadableError, decode, read, spell
 from kolora.spec.faults import FAULTS, Fault, Problem, Step, StoryProblems
+from kolora.spec.migrate import rename_keys
 from kolora.spec.overrides import apply_overrides
 from kolora.spec.schema import Schema, choices, descend, phrase
 from kolora.spec.story import SCHEMA_VERSION, Story
@@ -47,6 +48,8 @@ def load_story(source: str | bytes, *, name: str = "story", overrides: Iterable[
         document, problems = read(decode(source) if isinstance(source, bytes) else source)
     except UnreadableError as error:
         raise StoryProblems(name, [error.problem]) from error
+    document, doubled = rename_keys(document)
+    problems += doubled
     document, refused = apply_overrides(document, overrides)
     _check_version(document, name)
     story, found = _validated(document)

@@ -13,6 +13,7 @@ from typing import Any
 
 from kolora.spec.document import Document, Path, Place, UnreadableError, read, spell
 from kolora.spec.faults import Problem
+from kolora.spec.migrate import current_path
 from kolora.spec.words import shown, spoken
 
 _STEP = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|(?:\.([0-9]{1,6})(?=[.=\[]|$))|\[([0-9]{1,6})\]")
@@ -35,7 +36,7 @@ def _parsed(argument: str) -> tuple[Path, Any]:
     spelled, equals, text = argument.partition("=")
     if not equals:
         raise _refused(argument, "", spoken(argument), "path=value, such as lora.steps=50")
-    return _path(argument, spelled.strip()), _value(argument, spelled.strip(), text)
+    return current_path(_path(argument, spelled.strip())), _value(argument, spelled.strip(), text)
 
 
 def _path(argument: str, spelled: str) -> Path:

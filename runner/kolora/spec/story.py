@@ -202,6 +202,11 @@ class Filter(RootModel[dict[str, dict[str, Any]]]):
         """Return every threshold with the value in force; None means no limit."""
         return self.operator.thresholds(self.parameters)
 
+    def canonical_form(self) -> dict[str, dict[str, Any]]:
+        """Return it without the parameters that equal Data-Juicer's defaults."""
+        known = self.operator.known
+        return {self.name: {key: value for key, value in self.parameters.items() if value != known[key].default}}
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Describe the list form operator by operator, so that editors complete names and parameters."""
@@ -228,6 +233,16 @@ SUITED: dict[str, dict[str, dict[str, Any]]] = {
 """What some values of `lora` make the defaults of others."""
 
 
+def _suited(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that the given values of ``lora`` decide."""
+    suited = {}
+    for key, choices in SUITED.items():
+        chosen = given.get(key)
+        if isinstance(chosen, str):
+            suited.update(choices.get(chosen, {}))
+    return suited
+
+
 class Lora(Frozen):
     """How the LoRA is trained."""
 
@@ -249,7 +264,7 @@ class Lora(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Learning rate; of `prodigy`, which finds its own, a factor that is 1 unless given."""
 
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    lr_scheduler: Literal["constant", "cosine", "linear"] = "constant"
     """How the learning rate falls after the warm-up: not at all, or to zero as a cosine or a line."""
 
     warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
@@ -324,11 +339,11 @@ class Lora(Frozen):
     @classmethod
     def _suit(cls, given: Any) -> Any:
         """Fill in what the values given make the defaults of others."""
-        if not isinstance(given, dict):
-            return given
-        choices = ((values, given.get(key)) for key, values in SUITED.items())
-        suited = [values[choice] for values, choice in choices if isinstance(choice, str) and choice in values]
-        return {key: value for each in suited for key, value in each.items()} | given
+        return _suited(given) | given if isinstance(given, dict) else given
+
+    def unsaid(self) -> dict[str, Any]:
+        """Return the defaults that the values of other keys decide; ``canonical`` goes by them."""
+        return _suited({key: getattr(self, key) for key in SUITED})
 
     @model_validator(mode="after")
     def _fitting_template(self) -> Self:

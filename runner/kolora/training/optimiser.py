@@ -29,7 +29,7 @@ def learning_rate(lora: Lora, step: int) -> float:
     if step < lora.warmup_steps:
         return lora.learning_rate * (step + 1) / lora.warmup_steps
     gone = (step - lora.warmup_steps) / (lora.steps - lora.warmup_steps)
-    left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}[lora.schedule]
+    left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}[lora.lr_scheduler]
     return lora.learning_rate * left
 
 

@@ -14,7 +14,7 @@ def canonical(model: BaseModel) -> dict[str, Any]:
     """Return a model as plain JSON values without the keys that equal their default.
 
     Fields that a dump excludes are left out too. Reading the result back gives an equal model: where the value of one
-    key decides the default of another (``unsaid`` of a model of the story), that default counts. A model whose form is no
+    key decides the default of another (``unsaid`` of a model), that default counts. A model whose form is no
     plain mapping of its fields says it itself (``canonical_form``).
     """
     dumped = model.model_dump(mode="json")

@@ -51,7 +51,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     # The client would lose up to its usual 10 MiB at a cut: more than the files here have.
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("kolora.hubs.patience.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("kolora.hubs.retry.FIRST_PAUSE", 0.01)
     with serving(LoopbackHub()) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)

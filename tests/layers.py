@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("device", "rules", "service", "tokens"),
     ("spec", "configs"),
     ("memory",),
-    ("hubs", "models", "training", "rendering", "scoring", "filtering", "pocket"),
+    ("hubs", "datasets", "models", "training", "rendering", "scoring", "pocket"),
     ("benchmark",),
     ("stages",),
     ("plan",),
@@ -27,11 +27,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Lowest first. A module may import from layers below its own, and from its own package."""
 
 BESIDE: dict[str, set[str]] = {
-    "hubs": {"pocket"},
-    "training": {"models"},
+    "datasets": {"hubs", "pocket"},
+    "training": {"datasets", "models"},
     "rendering": {"models"},
     "scoring": {"models"},
-    "pocket": {"models", "rendering", "scoring", "training"},
+    "pocket": {"datasets", "models", "rendering", "scoring", "training"},
 }
 """What a package may import of its own layer: the model seam, and pocket as a source of pictures and a trainer."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kolora.hubs.checkpoints import POCKET
+from kolora.hubs.catalogue import POCKET
 from kolora.models.parts import make_deterministic
 
 from tests.full.capped import named, print_runs, run_story

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kolora.hubs.checkpoints import KOLORS, find_checkpoint
+from kolora.hubs.catalogue import KOLORS, find_checkpoint
 from kolora.hubs.store import Store
 
 from tests.commands import left

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from kolora.errors import InputAbsent, StoryInvalid, UsageError
-from kolora.hubs.checkpoints import CLIP, KOLORS, POCKET, find_checkpoint, find_scorer
+from kolora.hubs.catalogue import CLIP, KOLORS, POCKET, find_checkpoint, find_scorer
 from kolora.hubs.store import Store, Wanted
 from kolora.inputs import find_sources, wanted_from_hubs
 from kolora.spec import read_story

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kolora.artifacts import Record, RunFolder, as_unwritable, files_in, write_json, write_text
 from kolora.device import cpu_name, device_class, gpu_count, gpu_memory
 from kolora.errors import DeviceUnusable, KoloraError, Stopped
-from kolora.hubs.checkpoints import KOLORS, find_published
+from kolora.hubs.catalogue import KOLORS, find_published
 from kolora.inputs import Found
 from kolora.lock import lock_of, lock_text
 from kolora.memory.plan import AMPLE, MemoryPlan

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.hubs.checkpoints import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
+from kolora.hubs.catalogue import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
 from kolora.hubs.identity import identify_file, identify_folder
 from kolora.hubs.store import NO_PINS, Pins, Store, Wanted
 from kolora.plan import Sources

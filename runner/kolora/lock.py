@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kolora.artifacts import Record, picture_path
+from kolora.datasets.metadata import read_metadata
 from kolora.device import device_class
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.hubs.store import Pins
@@ -273,8 +273,7 @@ def _plain(source: bytes) -> Any:
 def _kept(sifted: Path, record: Record) -> dict[str, Row]:
     with (sifted / "ledger.jsonl").open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    with (sifted / "train" / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        texts = {row["file_name"]: row["text"] for row in csv.DictReader(file)}
+    texts = {row.file_name: row.text for row in read_metadata(sifted / "train")}
     return {
         name: Row(source=line["source"], sha256=record.files[f"train/{name}"].sha256, text=texts[name])
         for line in lines

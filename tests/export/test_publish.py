@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kolora.hubs.remote import TOKENS
+from kolora.hubs.repository import TOKENS
 
 from tests.commands import left
 from tests.hubs.loopback import LoopbackHub

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kolora.errors import HubUnreachable, InputAbsent, UsageError
-from kolora.hubs.remote import TOKENS
+from kolora.hubs.repository import TOKENS
 from kolora.stages import upload
 
 from tests.hubs.loopback import LoopbackHub

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kolora.hubs.checkpoints import POCKET
+from kolora.hubs.catalogue import POCKET
 from kolora.models.layout import KOLORS
 from kolora.models.parts import Parts
 from kolora.models.pixels import to_pixels

@@ -41,7 +41,7 @@ from kolora.cli.verify import verify_command
 from kolora.device import find_device
 from kolora.errors import InputAbsent, KoloraError, UsageError
 from kolora.execute import check_before_download, decisions_of, record_unbegun, run_story
-from kolora.hubs.checkpoints import POCKET
+from kolora.hubs.catalogue import POCKET
 from kolora.hubs.store import NO_PINS, Pins
 from kolora.plan import STAGES, scene_step
 from kolora.report import report_json_schema, write_report

@@ -13,7 +13,7 @@ from pathlib import Path
 from kolora.cli.stories import cache_folder
 from kolora.device import cpu_name, gpu_count
 from kolora.execute import PACKAGES
-from kolora.hubs.checkpoints import KOLORS, POCKET, find_published
+from kolora.hubs.catalogue import KOLORS, POCKET, find_published
 
 SMALL_SHM = 512 * 2**20
 COMPILERS = ("gcc", "clang")

@@ -9,7 +9,7 @@ from kolora.artifacts import writing
 from kolora.cli.console import Teller
 from kolora.cli.stories import Given, cache_folder
 from kolora.execute import Halt
-from kolora.hubs.remote import NAMES
+from kolora.hubs.repository import NAMES
 from kolora.hubs.store import NO_PINS, Pins, Wanted
 from kolora.inputs import wanted_from_hubs
 from kolora.stages import download

@@ -14,7 +14,7 @@ from kolora.cli.stories import cache_folder
 from kolora.errors import UsageError
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
-from kolora.hubs.remote import NAMES
+from kolora.hubs.repository import NAMES
 from kolora.spec.story import HUB_ID
 from kolora.stages import upload
 from kolora.stages.convert import load_lora

@@ -1,1 +1,1 @@
-"""Hubs: where pictures and checkpoints come from, as bytes on disk with their sha256."""
+"""Hubs: downloads, uploads, the cache, and the catalogue of published checkpoints."""

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from kolora.errors import InputAbsent, OutputUnwritable
-from kolora.hubs.choice import chosen
 from kolora.hubs.huggingface import HuggingFace
 from kolora.hubs.modelscope import ModelScope
-from kolora.hubs.patience import insist
-from kolora.hubs.remote import NAMES, Faltered, Remote, Repository
+from kolora.hubs.repository import NAMES, Faltered, Remote, Repository
+from kolora.hubs.retry import insist
+from kolora.hubs.selection import chosen
 from kolora.hubs.store import Kept, Snapshot, Store, Wanted, hash_file
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from kolora.errors import InputAbsent
-from kolora.hubs.remote import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
+from kolora.hubs.repository import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
 from kolora.hubs.store import Wanted
 
 

@@ -22,7 +22,7 @@ from modelscope_hub.errors import (
     ServerError,
 )
 
-from kolora.hubs.remote import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
+from kolora.hubs.repository import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
 from kolora.hubs.store import Wanted
 
 NEWEST = "master"

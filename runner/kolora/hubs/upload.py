@@ -19,8 +19,8 @@ from modelscope_hub.config import HubConfig
 from modelscope_hub.errors import AlreadyExistsError, APIError, HubError, NotExistError
 
 from kolora.errors import InputAbsent, UsageError
-from kolora.hubs.patience import insist
-from kolora.hubs.remote import NAMES, TOKENS, Faltered
+from kolora.hubs.repository import NAMES, TOKENS, Faltered
+from kolora.hubs.retry import insist
 
 T = TypeVar("T")
 PUBLIC = 5

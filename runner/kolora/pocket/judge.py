@@ -7,7 +7,6 @@ contact sheets in DIR.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import random
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from kolora.datasets.metadata import write_metadata
 from kolora.models.conditioning import Conditioning
 from kolora.models.lora import lora_bytes
 from kolora.models.parts import Parts, size_ids
@@ -259,8 +259,7 @@ def teach_ink(parts: Parts, lora: Lora, folder: Path) -> Path:
     for number, (picture, text) in enumerate(draw_set(style="ink", count=LORA_PICTURES, seed=0, language="zh")):
         picture.save(pictures / f"{number:02d}.png")
         texts.append((f"{number:02d}.png", text))
-    with (pictures / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("file_name", "text"), *texts])
+    write_metadata(pictures, texts)
     examples, _ = encode_examples(
         parts, pictures, resolution=SIDE, crop="center", flip=False, seed=0, tick=lambda done, total: None
     )

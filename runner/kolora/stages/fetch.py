@@ -37,8 +37,8 @@ class Part(BaseModel):
 
 def run(part: Part, job: Job) -> Facts:
     """Write `images/NNNN.png` for every sound picture and one line of `images.jsonl` for every file."""
-    from kolora.hubs.pictures import Unfit
-    from kolora.hubs.source import gather
+    from kolora.datasets.pictures import Unfit
+    from kolora.datasets.source import gather
 
     (job.folder / "images").mkdir()
     reasons: Counter[str] = Counter()

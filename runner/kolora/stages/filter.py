@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections import Counter
@@ -12,8 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from kolora.datasets.juicer.client import run_filters
+from kolora.datasets.metadata import write_metadata
 from kolora.errors import StoryInvalid
-from kolora.filtering.sift import sift
 from kolora.spec import Filter
 from kolora.stages import Facts, Job
 
@@ -88,7 +88,7 @@ def _verdicts(lines: Sequence[Line], filters: Sequence[Filter], job: Job) -> lis
     scratch = job.folder / "tmp"
     scratch.mkdir()
     try:
-        return sift(
+        return run_filters(
             rows,
             [{item.name: item.parameters} for item in filters],
             scratch=scratch,
@@ -208,14 +208,12 @@ def _lay_out(kept: Sequence[tuple[Path, str, str]], job: Job) -> None:
     """Write the kept pictures as DiffSynth's own training script reads them."""
     from PIL import Image
 
-    (job.folder / "train").mkdir()
-    with (job.folder / "train" / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        metadata = csv.writer(file, lineterminator="\n")
-        metadata.writerow(["file_name", "text"])
-        for done, (image, train, text) in enumerate(kept):
-            job.tick(done, len(kept))
-            with Image.open(image) as picture:
-                # 4:4:4, so that thin coloured lines stay as they are.
-                picture.save(job.folder / train, quality=95, subsampling=0)
-            metadata.writerow([Path(train).name, text])
+    train = job.folder / "train"
+    train.mkdir()
+    for done, (image, name, _) in enumerate(kept):
+        job.tick(done, len(kept))
+        with Image.open(image) as picture:
+            # 4:4:4, so that thin coloured lines stay as they are.
+            picture.save(job.folder / name, quality=95, subsampling=0)
+    write_metadata(train, [(Path(name).name, text) for _, name, text in kept])
     job.tick(len(kept), len(kept))

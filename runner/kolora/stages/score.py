@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from kolora.datasets.metadata import read_metadata
 from kolora.spec.story import Frozen
 from kolora.stages import Facts, Job
 
@@ -93,9 +93,8 @@ def _likeness(
 
 
 def _captions(train: Path) -> tuple[list[Path], tuple[str, ...]]:
-    with (train / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [train / row["file_name"] for row in rows], tuple(row["text"] for row in rows)
+    rows = read_metadata(train)
+    return [train / row.file_name for row in rows], tuple(row.text for row in rows)
 
 
 def _mean(values: list[Any]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
+from kolora.datasets.metadata import read_metadata
 from kolora.models.conditioning import Conditioning
 from kolora.models.parts import Parts
 from kolora.models.pixels import to_pixels
@@ -79,9 +79,8 @@ def encode_examples(
 
     untold: whether the empty text is encoded too, for pictures that are shown without theirs.
     """
-    with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    shown = tuple(Shown(row["file_name"], compose(row["text"], trigger=trigger, template=template)) for row in rows)
+    rows = read_metadata(folder)
+    shown = tuple(Shown(row.file_name, compose(row.text, trigger=trigger, template=template)) for row in rows)
     captions = list(dict.fromkeys(each.text for each in shown))
     texts = [*captions, ""] if untold else captions
     total = len(texts) + len(shown)

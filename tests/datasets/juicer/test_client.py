@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.datasets.juicer.client import run_filters
 from kolora.errors import InputAbsent, KoloraError, Stopped
-from kolora.filtering.sift import sift
 
 from tests.pictures import truth
 
@@ -22,7 +22,7 @@ def ask(tmp_path: Path, operator: dict[str, dict[str, Any]], tick: Callable[[], 
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     row = {"id": "0001", "text": "x", "image": str(tmp_path / "one.png"), "bytes": 9}
-    return sift([row], [operator], scratch=scratch, log=tmp_path / "log", tick=tick)
+    return run_filters([row], [operator], scratch=scratch, log=tmp_path / "log", tick=tick)
 
 
 def test_a_missing_package_is_named_and_never_installed(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_stop_ends_the_process(tmp_path: Path) -> None:
 def test_the_process_ends_with_the_run_that_asked(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     worker = subprocess.Popen(
-        [sys.executable, "-m", "kolora.filtering", str(tmp_path / "request.json"), str(tmp_path / "answer.json")],
+        [sys.executable, "-m", "kolora.datasets.juicer", str(tmp_path / "request.json"), str(tmp_path / "answer.json")],
         stdin=reading,
         stderr=subprocess.DEVNULL,
     )

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kolora.datasets.columns import picture_column, text_column
 from kolora.errors import StoryInvalid
-from kolora.hubs.columns import picture_column, text_column
 from kolora.spec.story import HubDataset
 
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from kolora.errors import InputAbsent
-from kolora.hubs.remote import Remote
+from kolora.hubs.repository import Remote
 from kolora.hubs.store import Wanted
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")

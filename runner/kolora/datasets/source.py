@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kolora.datasets.archives import unpack
+from kolora.datasets.folder import Source, legible, read_folder
+from kolora.datasets.parquet import count_rows, read_rows
+from kolora.datasets.pictures import Picture, Unfit, ending_of, read_picture
+from kolora.datasets.tables import read_table
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.hubs.archives import unpack
-from kolora.hubs.choice import ARCHIVES, PICTURES
-from kolora.hubs.folder import Source, legible, read_folder
 from kolora.hubs.identity import files_in, identify_folder, refusal
-from kolora.hubs.parquet import count_rows, read_rows
-from kolora.hubs.pictures import Picture, Unfit, ending_of, read_picture
+from kolora.hubs.selection import ARCHIVES, PICTURES
 from kolora.hubs.store import hash_file
-from kolora.hubs.tables import read_table
 from kolora.pocket import world
 from kolora.spec.story import Dataset, FolderDataset, HubDataset, PocketDataset
 

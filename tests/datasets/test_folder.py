@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from kolora.datasets.folder import Source, read_folder
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.hubs.folder import Source, read_folder
 from kolora.hubs.identity import files_in
 
 

@@ -1,4 +1,4 @@
-"""The process that filters: `python -m kolora.filtering REQUEST ANSWER`, both JSON files.
+"""The process that filters: `python -m kolora.datasets.juicer REQUEST ANSWER`, both JSON files.
 
 It ends as soon as its standard input does, so it never outlives the run that asked.
 """
@@ -11,12 +11,12 @@ import sys
 import threading
 from pathlib import Path
 
-from kolora.filtering import guard
+from kolora.datasets.juicer import guard
 
 # Before data_juicer is imported, or it would have installed something by then.
 guard.forbid()
 
-from kolora.filtering import juicer  # noqa: E402
+from kolora.datasets.juicer import filters  # noqa: E402
 
 
 def _leave_with_parent() -> None:
@@ -29,7 +29,7 @@ def _leave_with_parent() -> None:
 def _answer(request: Path, answer: Path) -> None:
     asked = json.loads(request.read_text(encoding="utf-8"))
     try:
-        answered: dict[str, object] = {"verdicts": juicer.judge(asked["rows"], asked["operators"])}
+        answered: dict[str, object] = {"verdicts": filters.apply_filters(asked["rows"], asked["operators"])}
     except guard.PackageAbsent as error:
         answered = {"absent": str(error)}
     partial = answer.with_suffix(".partial")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kolora.errors import HubUnreachable
-from kolora.hubs.remote import MIRRORS, NAMES, Faltered
+from kolora.hubs.repository import MIRRORS, NAMES, Faltered
 
 T = TypeVar("T")
 

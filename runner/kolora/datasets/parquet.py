@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
+from kolora.datasets.columns import picture_column, text_column
 from kolora.errors import InputAbsent
-from kolora.hubs.columns import picture_column, text_column
 from kolora.spec.story import HubDataset
 
 ROWS = 16

@@ -15,7 +15,7 @@ from data_juicer.ops.base_op import OP, Filter
 from data_juicer.utils.constant import Fields, StatsKeys
 from data_juicer.utils.lazy_loader import LazyLoader
 
-from kolora.filtering import guard
+from kolora.datasets.juicer import guard
 
 guard.forbid_installing(LazyLoader)
 
@@ -25,7 +25,7 @@ OURS = {"auto_op_parallelism": False, "num_proc": None, "skip_op_error": False}
 Row = Mapping[str, Any]
 
 
-def judge(rows: Sequence[Row], operators: Sequence[Mapping[str, Row]]) -> list[dict[str, dict[str, Any]]]:
+def apply_filters(rows: Sequence[Row], operators: Sequence[Mapping[str, Row]]) -> list[dict[str, dict[str, Any]]]:
     """Run filters, each `{name: parameters}`, over rows of `id`, `text`, `image` (a path) and `bytes`.
 
     Returns for each filter, by row id, all statistics known by then and whether it keeps the row.

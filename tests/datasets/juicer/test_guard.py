@@ -20,7 +20,7 @@ import pytest
     ],
 )
 def test_a_forbidden_door_is_shut_and_named(attempt: str, refusal: str) -> None:
-    script = f"from kolora.filtering import guard; guard.forbid(); {attempt}"
+    script = f"from kolora.datasets.juicer import guard; guard.forbid(); {attempt}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
     assert refusal in done.stderr

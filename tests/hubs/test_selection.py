@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from kolora.errors import InputAbsent
-from kolora.hubs.checkpoints import AESTHETICS, KOLORS
-from kolora.hubs.choice import chosen, split_of
-from kolora.hubs.remote import Remote
+from kolora.hubs.catalogue import AESTHETICS, KOLORS
+from kolora.hubs.repository import Remote
+from kolora.hubs.selection import chosen, split_of
 
 PUBLISHED = [
     "README.md",

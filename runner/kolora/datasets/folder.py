@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kolora.datasets.metadata import CSV, JSONL, parse_metadata
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import refusal
-
-METADATA = ("metadata.csv", "metadata.jsonl")
-
-FILE_NAME, TEXT = "file_name", "text"
-"""The two columns that metadata must have; others are left alone."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ def read_folder(folder: Path, files: Sequence[str], *, caption: str) -> tuple[So
     ``files`` are the folder's, as ``identity.files_in`` lists them. Raises StoryInvalid for metadata that cannot be
     read as such and for a folder without any caption, InputAbsent for metadata that names files which are not there.
     """
-    metadata = [name for name in METADATA if name in files]
+    metadata = [name for name in (CSV, JSONL) if name in files]
     if len(metadata) > 1:
         raise StoryInvalid(
             f"'{folder}' has both metadata.csv and metadata.jsonl; one of them was expected",
@@ -100,8 +93,7 @@ def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str
     captions: dict[str, str] = {}
     lines: dict[str, int] = {}
     absent = []
-    rows = _csv_rows if name.endswith(".csv") else _jsonl_rows
-    for line, file_name, text in rows(_read_text(folder, name), name):
+    for file_name, text, line in parse_metadata(_read_text(folder, name), name):
         wanted = PurePosixPath(unicodedata.normalize("NFC", file_name.strip().replace("\\", "/")))
         if wanted.is_absolute() or ".." in wanted.parts:
             raise StoryInvalid(
@@ -124,49 +116,3 @@ def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str
             hint=f"add the files, or take their lines out of {name}",
         )
     return captions
-
-
-def _csv_rows(content: str, name: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line, file name and text of every record."""
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        for column in (FILE_NAME, TEXT):
-            if column not in header:
-                raise StoryInvalid(
-                    f"{name} has no column '{column}'; its first line has {', '.join(map(repr, header)) or 'nothing'}",
-                    hint=f"make the first line of {name}: {FILE_NAME},{TEXT}",
-                )
-        start = reader.line_num + 1
-        for record in reader:
-            if record and len(record) != len(header):
-                raise StoryInvalid(
-                    f"{name} line {start} has {len(record)} columns; {len(header)} were expected",
-                    hint='put captions that contain commas into double quotes: "..."',
-                )
-            if record:
-                yield start, record[header.index(FILE_NAME)], record[header.index(TEXT)]
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise StoryInvalid(
-            f"{name} line {reader.line_num} is not CSV: {error}", hint=f"mend that line of {name}"
-        ) from error
-
-
-def _jsonl_rows(content: str, name: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line, file name and text of every record."""
-    # Not splitlines(): it would also split at separators that JSON allows inside a string.
-    for line, text in enumerate(content.split("\n"), start=1):
-        if not text.strip():
-            continue
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise StoryInvalid(f"{name} line {line} is not JSON: {error}", hint=f"mend that line of {name}") from error
-        for column in (FILE_NAME, TEXT):
-            if not isinstance(record, dict) or not isinstance(record.get(column), str):
-                raise StoryInvalid(
-                    f"{name} line {line} has no '{column}' that is a string",
-                    hint=f'write each line like {{"{FILE_NAME}": "01.jpg", "{TEXT}": "..."}}',
-                )
-        yield line, record[FILE_NAME], record[TEXT]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.hubs.choice import PICTURES
+from kolora.hubs.selection import PICTURES
 
 UNPACKED = (*PICTURES, ".txt", ".csv", ".jsonl")
 """Endings of what is taken out of an archive; links, devices and everything else stay in it."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow
 import pytest
+from kolora.datasets.pictures import Picture, Unfit
+from kolora.datasets.source import Raw, gather
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import identify_folder
-from kolora.hubs.pictures import Picture, Unfit
-from kolora.hubs.source import Raw, gather
 from kolora.spec.story import HubDataset
 from PIL import Image
 from pyarrow import parquet
@@ -155,7 +155,7 @@ def test_links_in_an_archive_are_left_in_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kolora.hubs.archives.ALLOWANCE", 0)
+    monkeypatch.setattr("kolora.datasets.archives.ALLOWANCE", 0)
     write(tmp_path / "set", {"a.zip" if pack is zipped else "a.tgz": pack({"1.png": bytes(10_000_000)})})
     with pytest.raises(StoryInvalid, match="more than 20 times"):
         read(tmp_path / "set", tmp_path / "scratch", caption="x")

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from kolora.hubs.pictures import Picture, Unfit, read_picture
+from kolora.datasets.pictures import Picture, Unfit, read_picture
 from PIL import Image
 
 from tests.pictures import BROKEN, CORNERS, SOUND, Recipe, corners_of, truth

@@ -19,7 +19,7 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS
 LAST_LINES = 3
 
 
-def sift(
+def run_filters(
     rows: Sequence[Mapping[str, Any]],
     operators: Sequence[Mapping[str, Mapping[str, Any]]],
     *,
@@ -27,7 +27,7 @@ def sift(
     log: Path,
     tick: Callable[[], None],
 ) -> list[dict[str, dict[str, Any]]]:
-    """Have Data-Juicer's filters judge rows; `juicer.judge` says what goes in and what comes back.
+    """Have Data-Juicer's filters judge rows; `filters.apply_filters` says what goes in and what comes back.
 
     Everything it writes goes to ``scratch``, everything it prints to ``log``. ``tick`` is called several times a
     second and may raise, which ends the process. Raises InputAbsent for a package that is not installed and KoloraError
@@ -36,7 +36,7 @@ def sift(
     scratch = scratch.resolve()
     request, answer = scratch / "request.json", scratch / "answer.json"
     request.write_text(json.dumps({"rows": rows, "operators": operators}), encoding="utf-8")
-    command = [sys.executable, "-P", "-m", "kolora.filtering", str(request), str(answer)]
+    command = [sys.executable, "-P", "-m", "kolora.datasets.juicer", str(request), str(answer)]
     with (
         log.open("ab") as noise,
         subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 from kolora.cli.console import Lines
 from kolora.cli.stories import SHIPPED, kernel_folder
 from kolora.errors import KoloraError
-from kolora.hubs.store import Store, Wanted
+from kolora.hubs.store import RepoRequest, Store
 
 from tests.commands import left
 from tests.stories import write_story
@@ -158,7 +158,7 @@ def test_the_cache_is_verified_and_pruned(outside, capsys):
     store = Store(outside / "cache")
     (outside / "file").write_bytes(b"content")
     kept = store.keep(outside / "file", hashlib.sha256(b"content").hexdigest())
-    snapshot = store.settle(Wanted("modelscope", "model", "one/two"), "master", {"a": kept})
+    snapshot = store.settle(RepoRequest("modelscope", "model", "one/two"), "master", {"a": kept})
     kernel = kernel_folder() / "digest" / "kernel.so"
     kernel.parent.mkdir(parents=True)
     kernel.touch()

@@ -64,7 +64,7 @@ def test_a_run_downloads_and_fetch_makes_it_work_offline(
 
 def test_a_run_with_an_empty_cache_fills_it(loopback: LoopbackHub, story: Path, outside: Path) -> None:
     assert left(story, "--until", "fetch") == 0
-    assert [snapshot.wanted.id for snapshot in Store(outside / "cache").snapshots()] == ["some/set"]
+    assert [snapshot.request.id for snapshot in Store(outside / "cache").snapshots()] == ["some/set"]
 
 
 def test_kolors_is_fetched_from_the_hub_that_is_named(

@@ -7,15 +7,15 @@ import shutil
 import pytest
 from kolora.errors import InputAbsent, StoryInvalid, UsageError
 from kolora.hubs.catalogue import CLIP, KOLORS, POCKET, find_checkpoint, find_scorer
-from kolora.hubs.store import Store, Wanted
-from kolora.inputs import find_sources, wanted_from_hubs
+from kolora.hubs.store import RepoRequest, Store
+from kolora.inputs import repos_to_download, resolve_inputs
 from kolora.spec import read_story
 
 from tests.stories import write_story
 
 
 def find(path, tmp_path, *, roots=(), strict=True):
-    return find_sources(read_story(path), base=path.parent, cache=tmp_path / "cache", roots=roots, strict=strict)
+    return resolve_inputs(read_story(path), base=path.parent, cache=tmp_path / "cache", roots=roots, strict=strict)
 
 
 def settle(cache, wanted, **files):
@@ -31,14 +31,14 @@ def test_a_checkpoint_is_known_by_its_content_and_named_by_its_folder(tiny_check
     one = find(write_story(tmp_path / "one", tiny_checkpoint), tmp_path)
     two = find(write_story(tmp_path / "two", tiny_checkpoint), tmp_path)
     assert one.checkpoint != two.checkpoint
-    assert one.sources.checkpoint == two.sources.checkpoint
-    assert one.sources.clip.digest == two.sources.clip.digest
+    assert one.inputs.checkpoint == two.inputs.checkpoint
+    assert one.inputs.clip.digest == two.inputs.clip.digest
     assert one.checkpoint_name == "checkpoint"
     config = two.checkpoint / "scheduler" / "scheduler_config.json"
     text = config.read_text()
     config.unlink()
     config.write_text(text.replace("1100", "1000"))
-    assert find(tmp_path / "two" / "story.yaml", tmp_path).sources.checkpoint != one.sources.checkpoint
+    assert find(tmp_path / "two" / "story.yaml", tmp_path).inputs.checkpoint != one.inputs.checkpoint
 
 
 def test_the_story_as_given_keeps_its_own_paths(tiny_checkpoint, tmp_path):
@@ -56,7 +56,7 @@ def test_a_path_may_not_lead_out_unless_its_goal_is_a_root(tiny_checkpoint, tmp_
     with pytest.raises(StoryInvalid, match=r"dataset\.path"):
         find(story, tmp_path)
     if path != "/etc":
-        assert find(story, tmp_path, roots=[tmp_path / "outside"]).sources.dataset
+        assert find(story, tmp_path, roots=[tmp_path / "outside"]).inputs.dataset
 
 
 def test_a_given_lora_is_known_by_its_content_confined_and_the_data_set_not_looked_at(tiny_checkpoint, tmp_path):
@@ -65,8 +65,8 @@ def test_a_given_lora_is_known_by_its_content_confined_and_the_data_set_not_look
     with pytest.raises(InputAbsent, match=r"a\.bin"):
         find(path, tmp_path)
     (story / "a.bin").write_bytes(b"a")
-    sources = find(path, tmp_path).sources
-    assert (sources.lora.digest, sources.dataset) == (hashlib.sha256(b"a").hexdigest(), "")
+    inputs = find(path, tmp_path).inputs
+    assert (inputs.lora.digest, inputs.dataset) == (hashlib.sha256(b"a").hexdigest(), "")
     os.mkfifo(story / "pipe")
     with pytest.raises(InputAbsent, match="not a regular file"):
         find(write_story(story, tiny_checkpoint, render__lora="pipe"), tmp_path)
@@ -87,7 +87,7 @@ def test_names_are_found_in_the_package_and_in_the_cache(tmp_path):
     (tmp_path / "models" / "Kwai-Kolors" / "Kolors").mkdir(parents=True)
     assert find_checkpoint("kolors", cache=tmp_path) == tmp_path / "models" / "Kwai-Kolors" / "Kolors"
     shutil.rmtree(tmp_path / "models")
-    downloaded = settle(tmp_path, KOLORS.wanted("huggingface"))
+    downloaded = settle(tmp_path, KOLORS.request("huggingface"))
     assert find_checkpoint("kolors", cache=tmp_path) == downloaded.folder
     own = tmp_path / "checkpoint"
     (own / "clip").mkdir(parents=True)
@@ -103,21 +103,24 @@ def test_a_story_asks_the_hubs_for_what_is_not_here(tiny_checkpoint, tmp_path, m
 
     def asked(refresh=False, **changes):
         story = read_story(write_story(tmp_path / "story", tiny_checkpoint, **changes))
-        return wanted_from_hubs(story, base=tmp_path / "story", cache=cache, refresh=refresh)
+        return repos_to_download(story, base=tmp_path / "story", cache=cache, refresh=refresh)
 
     assert asked() == ()
-    pictures = Wanted("huggingface", "dataset", "some/set", revision="v1", split="train")
+    pictures = RepoRequest("huggingface", "dataset", "some/set", revision="v1", split="train")
     dataset = {"source": "huggingface", "id": "some/set", "revision": "v1"}
     assert asked(dataset=dataset) == (pictures,)
     kolors = {"checkpoint": "kolors"}
-    assert asked(model=kolors, scores={"aesthetics": "off"}) == (KOLORS.wanted("modelscope"), CLIP.wanted("modelscope"))
+    assert asked(model=kolors, scores={"aesthetics": "off"}) == (
+        KOLORS.request("modelscope"),
+        CLIP.request("modelscope"),
+    )
     settle(cache, pictures, **{"a.png": b"a"})
-    settle(cache, CLIP.wanted("huggingface"))
-    settle(cache, KOLORS.wanted("modelscope"))
+    settle(cache, CLIP.request("huggingface"))
+    settle(cache, KOLORS.request("modelscope"))
     assert asked(dataset=dataset, model=kolors, scores={"aesthetics": "off"}) == ()
     assert asked(refresh=True, dataset=dataset, model=kolors, scores={"aesthetics": "off"}) == (
         pictures,
-        KOLORS.wanted("modelscope"),
+        KOLORS.request("modelscope"),
     )
     monkeypatch.setenv("KOLORA_HUB", "elsewhere")
     with pytest.raises(UsageError, match="elsewhere"):
@@ -128,11 +131,11 @@ def test_pictures_of_a_hub_are_known_by_their_content(tiny_checkpoint, tmp_path)
     story = write_story(tmp_path / "one", tiny_checkpoint, dataset={"source": "modelscope", "id": "some/set"})
     with pytest.raises(InputAbsent, match="some/set is not in the cache"):
         find(story, tmp_path)
-    wanted = Wanted("modelscope", "dataset", "some/set", split="train")
+    wanted = RepoRequest("modelscope", "dataset", "some/set", split="train")
     first = settle(tmp_path / "cache", wanted, **{"a.png": b"a"})
-    before = find(story, tmp_path).sources
+    before = find(story, tmp_path).inputs
     assert before.pictures == first.folder
     origin = {"hub": "modelscope", "id": "some/set", "revision": "r1"}
     assert find(story, tmp_path).origins[first.folder] == origin
     settle(tmp_path / "cache", wanted, **{"a.png": b"b"})
-    assert find(story, tmp_path).sources.dataset != before.dataset
+    assert find(story, tmp_path).inputs.dataset != before.dataset

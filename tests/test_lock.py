@@ -15,7 +15,7 @@ import pytest
 import yaml
 from kolora.cli.locks import Held
 from kolora.errors import InputAbsent, SchemaTooNew
-from kolora.hubs.store import Wanted
+from kolora.hubs.store import RepoRequest
 from kolora.lock import DEEPEST, read_lock
 
 from tests.commands import left
@@ -203,9 +203,9 @@ def test_a_lock_pins_the_revision_and_the_pictures_of_a_hub(
 
 def test_pins_fill_in_a_revision_and_replace_none() -> None:
     pins = {("huggingface", "model", "a/b"): "r1"}
-    assert Wanted("huggingface", "model", "a/b").pinned(pins).revision == "r1"
-    assert Wanted("huggingface", "model", "a/b", revision="r2").pinned(pins).revision == "r2"
-    assert Wanted("modelscope", "model", "a/b").pinned(pins).revision is None
+    assert RepoRequest("huggingface", "model", "a/b").pinned(pins).revision == "r1"
+    assert RepoRequest("huggingface", "model", "a/b", revision="r2").pinned(pins).revision == "r2"
+    assert RepoRequest("modelscope", "model", "a/b").pinned(pins).revision is None
 
 
 def test_a_run_computes_with_the_locks_threads(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

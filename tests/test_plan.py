@@ -5,20 +5,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kolora.plan import STAGES, Sources, decide, plan_steps
+from kolora.inputs import Inputs, LoraFile, Scorer
+from kolora.plan import STAGES, decide, plan_steps
 from kolora.spec import load_story
-from kolora.stages.convert import GivenLora
-from kolora.stages.score import Scorer
 
 from tests.stories import STORY
 
-SOURCES = Sources(checkpoint="c" * 64, dataset="world 1")
+INPUTS = Inputs(checkpoint="c" * 64, dataset="world 1")
 
 
-def steps_of(sources=SOURCES, **changes):
+def steps_of(inputs=INPUTS, **changes):
     """Plan the tiny story with overrides: ``lora__rank=4`` is ``--set lora.rank=4``."""
     overrides = [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
-    return plan_steps(load_story(yaml.safe_dump(STORY, allow_unicode=True), overrides=overrides), sources)
+    return plan_steps(load_story(yaml.safe_dump(STORY, allow_unicode=True), overrides=overrides), inputs)
 
 
 def touched(before, after):
@@ -70,10 +69,10 @@ def test_a_change_touches_just_what_depends_on_it(changes, steps):
 
 
 def test_a_story_with_its_own_lora_plans_no_training():
-    given = Sources(checkpoint="c" * 64, lora=GivenLora(digest="a" * 64, path=Path("a")))
+    given = Inputs(checkpoint="c" * 64, lora=LoraFile(digest="a" * 64, path=Path("a")))
     steps = steps_of(given, render__lora="a", dataset="null")
     assert {step.stage for step in steps} == {"condition", "convert", "render", "grid", "score"}
-    other = Sources(checkpoint="c" * 64, lora=GivenLora(digest="b" * 64, path=Path("a")))
+    other = Inputs(checkpoint="c" * 64, lora=LoraFile(digest="b" * 64, path=Path("a")))
     changed = touched(steps, steps_of(other, render__lora="a", dataset="null"))
     assert changed == {"convert", *RENDERS}
     assert touched(steps, steps_of(given, render__lora="elsewhere", lora__steps=9)) == set()
@@ -81,10 +80,10 @@ def test_a_story_with_its_own_lora_plans_no_training():
 
 def test_outside_things_count_by_content_and_not_by_place(tmp_path):
     scorer = Scorer(digest="a" * 64, folder=tmp_path)
-    before = steps_of(Sources(checkpoint="c" * 64, dataset="d", clip=scorer))
-    moved = Sources(checkpoint="c" * 64, dataset="d", clip=Scorer(digest="a" * 64, folder=tmp_path / "elsewhere"))
+    before = steps_of(Inputs(checkpoint="c" * 64, dataset="d", clip=scorer))
+    moved = Inputs(checkpoint="c" * 64, dataset="d", clip=Scorer(digest="a" * 64, folder=tmp_path / "elsewhere"))
     assert touched(before, steps_of(moved)) == set()
-    other = Sources(checkpoint="e" * 64, dataset="d", clip=scorer)
+    other = Inputs(checkpoint="e" * 64, dataset="d", clip=scorer)
     assert touched(before, steps_of(other)) == {"condition-01", "condition-02", *PLAIN, *ENCODES}
 
 
@@ -121,7 +120,7 @@ def test_a_reason_names_the_key_and_both_values():
     assert told == f"prompt changed from 一只白色小猫坐在窗前 to {'p' * 40}…"
     filters = reasons(before, steps_of(filters="[{image_shape_filter: {min_width: 32}}]"))["filter"]
     assert filters == "filters[0].image_shape_filter.min_width changed from 64 to 32"
-    changed = reasons(before, steps_of(Sources(checkpoint="e" * 64, dataset="world 1")))["encode"]
+    changed = reasons(before, steps_of(Inputs(checkpoint="e" * 64, dataset="world 1")))["encode"]
     assert changed == "checkpoint changed"
 
 

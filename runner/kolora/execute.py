@@ -24,7 +24,7 @@ from kolora.artifacts import Record, RunFolder, as_unwritable, files_in, write_j
 from kolora.device import cpu_name, device_class, gpu_count, gpu_memory
 from kolora.errors import DeviceUnusable, KoloraError, Stopped
 from kolora.hubs.catalogue import KOLORS, find_published
-from kolora.inputs import Found
+from kolora.inputs import ResolvedInputs
 from kolora.lock import lock_of, lock_text
 from kolora.memory.plan import AMPLE, MemoryPlan
 from kolora.memory.story import plan_story
@@ -134,9 +134,9 @@ class _Progress:
     began: float = 0.0
 
 
-def decisions_of(found: Found, folder: RunFolder, *, forced: Sequence[str] = ()) -> tuple[Decision, ...]:
+def decisions_of(found: ResolvedInputs, folder: RunFolder, *, forced: Sequence[str] = ()) -> tuple[Decision, ...]:
     """Plan a story against what its run folder already holds."""
-    steps = plan_steps(found.story, found.sources)
+    steps = plan_steps(found.story, found.inputs)
     known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
     return decide(
         steps,
@@ -155,7 +155,7 @@ def check_before_download(story: Story, *, cache: Path, device: str, until: str 
 
 
 def run_story(
-    found: Found,
+    found: ResolvedInputs,
     *,
     source: str,
     folder: RunFolder,
@@ -209,7 +209,7 @@ def run_story(
                 decisions,
                 progress,
                 failure,
-                checkpoint={"name": found.checkpoint_name, "digest": found.sources.checkpoint},
+                checkpoint={"name": found.checkpoint_name, "digest": found.inputs.checkpoint},
                 started=started,
                 until=until,
                 device=device,
@@ -246,7 +246,7 @@ def record_unbegun(
 
 def _run_all(
     decisions: Sequence[Decision],
-    found: Found,
+    found: ResolvedInputs,
     folder: RunFolder,
     device: str,
     listener: Listener,
@@ -288,7 +288,7 @@ def _run_all(
         listener.ended(step, record.seconds)
 
 
-def _memory_plan(found: Found, device: str) -> MemoryPlan:
+def _memory_plan(found: ResolvedInputs, device: str) -> MemoryPlan:
     """Plan for the GPU there is; a CPU's memory is the user's own business."""
     return plan_story(found.story, found.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
 
@@ -359,7 +359,7 @@ def _run_step(
     return record
 
 
-def _tells(folder: RunFolder, found: Found) -> bool:
+def _tells(folder: RunFolder, found: ResolvedInputs) -> bool:
     """Say whether the last run's report is of this very story, titles and all."""
     try:
         run = json.loads((folder.records / "run.json").read_text(encoding="utf-8"))
@@ -375,7 +375,7 @@ def _until(decisions: tuple[Decision, ...], until: str | None) -> tuple[Decision
     return tuple(each for each in decisions if order.index(each.step.stage) <= order.index(until))
 
 
-def _check_device(found: Found, device: str, decisions: Sequence[Decision]) -> None:
+def _check_device(found: ResolvedInputs, device: str, decisions: Sequence[Decision]) -> None:
     """Refuse to train or render a full-size checkpoint on a CPU: it would take days and the machine's memory."""
     if device != "cpu" or not any(decision.runs and decision.step.stage != "fetch" for decision in decisions):
         return
@@ -497,7 +497,9 @@ def _write_run(
         write_json(folder.root / "status.json", {"time": _now(), "stage": status, "pid": os.getpid()})
 
 
-def _write_lock(found: Found, folder: RunFolder, decisions: Sequence[Decision], overrides: Sequence[str]) -> None:
+def _write_lock(
+    found: ResolvedInputs, folder: RunFolder, decisions: Sequence[Decision], overrides: Sequence[str]
+) -> None:
     """Write what the story's wishes came to: identities of its sources, kept pictures, versions, results."""
     records = {record.step: record for each in decisions if (record := folder.last_record(each.step.name))}
     sifted = records.get("filter")

@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import Field
+
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.catalogue import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
 from kolora.hubs.identity import identify_file, identify_folder
-from kolora.hubs.store import NO_PINS, Pins, Store, Wanted
-from kolora.plan import Sources
+from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.pocket import WORLD_VERSION
 from kolora.spec import Story
-from kolora.spec.story import FolderDataset, HubDataset, PocketDataset
+from kolora.spec.story import FolderDataset, Frozen, HubDataset, PocketDataset
 from kolora.spec.words import listed, nearest
-from kolora.stages.convert import GivenLora
-from kolora.stages.score import Scorer
 
 NAMES: Mapping[str, Sequence[str]] = {
     "dataset.path": (),
@@ -29,8 +28,38 @@ NAMES: Mapping[str, Sequence[str]] = {
 """The keys of a story that may hold a path, each with the names that it may hold instead."""
 
 
+class LoraFile(Frozen):
+    """A LoRA file from outside by its content; where it lies does not matter to the result."""
+
+    digest: str
+    path: Path = Field(exclude=True)
+
+
+class Scorer(Frozen):
+    """A scorer by its content; where it lies does not matter to the result."""
+
+    digest: str
+    folder: Path = Field(exclude=True)
+
+
 @dataclass(frozen=True)
-class Found:
+class Inputs:
+    """The identity (sha256) of everything that lies outside the story file.
+
+    dataset: of a folder's pictures and captions; empty where the story itself says all. pictures: the folder in the
+    cache that a hub's data set lies in. A scorer that is off is None; lora is None where one is trained.
+    """
+
+    checkpoint: str
+    dataset: str = ""
+    pictures: Path | None = None
+    aesthetics: Scorer | None = None
+    clip: Scorer | None = None
+    lora: LoraFile | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedInputs:
     """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
 
     origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
@@ -41,7 +70,7 @@ class Found:
     given: Story
     story: Story
     checkpoint: Path
-    sources: Sources
+    inputs: Inputs
     origins: Mapping[Path, Mapping[str, str]]
     absent: tuple[InputAbsent, ...]
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -52,29 +81,29 @@ class Found:
         return "pocket" if self.checkpoint == POCKET else Path(self.story.model.checkpoint).name
 
 
-def wanted_from_hubs(
+def repos_to_download(
     story: Story, *, base: Path, cache: Path, refresh: bool = False, pins: Pins = NO_PINS
-) -> tuple[Wanted, ...]:
+) -> tuple[RepoRequest, ...]:
     """List what a story uses of the hubs and the cache does not hold; with ``refresh`` also what it holds.
 
     base: folder that relative paths of the story start from. pins: revisions to ask for where the story names none.
     """
-    wanted = []
+    requests = []
     if isinstance(story.training_set, HubDataset):
-        wanted.append(_wanted_pictures(story.training_set, pins))
+        requests.append(_picture_request(story.training_set, pins))
     name = story.model.checkpoint
     checkpoint = name if name in NAMES["model.checkpoint"] else str(base / name)
     scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
     for published in used(checkpoint, scorers):
-        asked = published.wanted(preferred_hub()).pinned(pins)
-        is_downloaded = Store(cache).find(asked) is not None
+        request = published.request(preferred_hub()).pinned(pins)
+        is_downloaded = Store(cache).find(request) is not None
         if find_published(published, cache=cache, pins=pins) is None or (refresh and is_downloaded):
-            wanted.append(asked)
-    return tuple(each for each in wanted if refresh or Store(cache).find(each) is None)
+            requests.append(request)
+    return tuple(each for each in requests if refresh or Store(cache).find(each) is None)
 
 
-def _wanted_pictures(dataset: HubDataset, pins: Pins) -> Wanted:
-    wanted = Wanted(
+def _picture_request(dataset: HubDataset, pins: Pins) -> RepoRequest:
+    request = RepoRequest(
         dataset.source,
         "dataset",
         dataset.id,
@@ -82,7 +111,7 @@ def _wanted_pictures(dataset: HubDataset, pins: Pins) -> Wanted:
         subset=dataset.subset,
         split=dataset.split,
     )
-    return wanted.pinned(pins)
+    return request.pinned(pins)
 
 
 def paths_of(story: Story) -> Mapping[str, str]:
@@ -113,9 +142,9 @@ def _check_there(story: Story) -> None:
             )
 
 
-def find_sources(
+def resolve_inputs(
     story: Story, *, base: Path, cache: Path, roots: Sequence[Path], strict: bool = True, pins: Pins = NO_PINS
-) -> Found:
+) -> ResolvedInputs:
     """Find what a story stands on.
 
     base: folder that relative paths of the story start from. roots: folders that paths may lead into, besides it.
@@ -142,7 +171,7 @@ def find_sources(
         _check_there(story)
         if story.render.lora is not None:
             path = Path(story.render.lora)
-            lora = GivenLora(digest=identify_file(path, memo=_writable(memo)), path=path)
+            lora = LoraFile(digest=identify_file(path, memo=_writable(memo)), path=path)
         if isinstance(story.training_set, FolderDataset):
             dataset, files["dataset"] = identify_folder(Path(story.training_set.path))
         elif isinstance(story.training_set, PocketDataset):
@@ -157,18 +186,16 @@ def find_sources(
         if strict:
             raise
         absent.append(problem)
-    sources = Sources(
-        checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip, lora=lora
-    )
+    inputs = Inputs(checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip, lora=lora)
     origins = {
-        each.folder: {"hub": each.wanted.hub, "id": each.wanted.id, "revision": each.revision}
+        each.folder: {"hub": each.request.hub, "id": each.request.id, "revision": each.revision}
         for each in Store(cache).snapshots()
     }
-    return Found(given, story, checkpoint, sources, origins, tuple(absent), files)
+    return ResolvedInputs(given, story, checkpoint, inputs, origins, tuple(absent), files)
 
 
 def _downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
-    snapshot = Store(cache).find(_wanted_pictures(dataset, pins))
+    snapshot = Store(cache).find(_picture_request(dataset, pins))
     if snapshot is None:
         raise InputAbsent(
             f"the data set {dataset.id} is not in the cache {cache}, and nothing is downloaded here",

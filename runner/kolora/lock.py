@@ -17,7 +17,7 @@ from kolora.datasets.metadata import read_metadata
 from kolora.device import device_class
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.hubs.store import Pins
-from kolora.inputs import Found
+from kolora.inputs import ResolvedInputs
 from kolora.version import __version__
 
 LOCK_VERSION = 1
@@ -130,7 +130,7 @@ class LockDrifted(InputAbsent):
 
 
 def lock_of(
-    found: Found,
+    found: ResolvedInputs,
     records: Mapping[str, Record],
     *,
     sifted: Path | None,
@@ -139,7 +139,7 @@ def lock_of(
     image: str | None,
 ) -> Lock:
     """Resolve a finished run. records: by step. sifted: the folder of the filter's results; None where none ran."""
-    sources, files = found.sources, found.files
+    sources, files = found.inputs, found.files
     scorers = {"aesthetics": sources.aesthetics, "clip": sources.clip}
     return Lock(
         lock=1,
@@ -206,12 +206,14 @@ def read_lock(source: bytes, *, name: str) -> Lock:
         raise InputAbsent(f"{name} is no lock of this kolora: {where}: {first['msg']}", hint=renew) from problem
 
 
-def drift_of(lock: Lock, found: Found, *, device: str, packages: Mapping[str, str], image: str | None) -> list[Drift]:
+def drift_of(
+    lock: Lock, found: ResolvedInputs, *, device: str, packages: Mapping[str, str], image: str | None
+) -> list[Drift]:
     """List what is not as the lock pins it, before anything heavy runs.
 
     A scorer that the story switches off is not missed. An image counts where the lock names one.
     """
-    sources, files = found.sources, found.files
+    sources, files = found.inputs, found.files
     inputs = [("checkpoint", lock.checkpoint.sha256, sources.checkpoint, lock.checkpoint.files)]
     pictures = lock.dataset or Pictures()
     inputs.append(("dataset", pictures.identity or "", sources.dataset, pictures.files))
@@ -306,7 +308,7 @@ def _results(records: Mapping[str, Record]) -> dict[str, str]:
     return {**lora, **pictures, **grid}
 
 
-def _origin(found: Found, folder: Path | None) -> Origin | None:
+def _origin(found: ResolvedInputs, folder: Path | None) -> Origin | None:
     origin = found.origins.get(folder) if folder else None
     return Origin.model_validate(dict(origin)) if origin else None
 

@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from kolora.inputs import Inputs, LoraFile
 from kolora.spec import ResolvedScene, Story
 from kolora.spec.story import SampleScene
 from kolora.stages import condition, convert, encode, fetch, grid, prior, render, score, train
@@ -33,22 +33,6 @@ STAGES: dict[str, ModuleType] = {
 
 SHOWN_CHANGES = 3
 SHOWN_LETTERS = 40
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The identity (sha256) of everything that lies outside the story file.
-
-    dataset: of a folder's pictures and captions; empty where the story itself says all. pictures: the folder in the
-    cache that a hub's data set lies in. A scorer that is off is None; lora is None where one is trained.
-    """
-
-    checkpoint: str
-    dataset: str = ""
-    pictures: Path | None = None
-    aesthetics: score.Scorer | None = None
-    clip: score.Scorer | None = None
-    lora: convert.GivenLora | None = None
 
 
 @dataclass(frozen=True)
@@ -111,22 +95,20 @@ class Known(Protocol):
     inputs: dict[str, str]
 
 
-def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
+def plan_steps(story: Story, inputs: Inputs) -> tuple[Step, ...]:
     """List the steps of a story, each after the steps it needs."""
     steps: dict[str, Step] = {}
 
-    def add(name: str, stage: str, part: BaseModel, *inputs: str) -> str:
-        digests = {each: steps[each].digest for each in inputs}
-        steps[name] = Step(name, stage, part, inputs, digest_of(stage, part, list(digests.values())))
+    def add(name: str, stage: str, part: BaseModel, *needs: str) -> str:
+        digests = {each: steps[each].digest for each in needs}
+        steps[name] = Step(name, stage, part, needs, digest_of(stage, part, list(digests.values())))
         return name
 
-    lora, dtype, checkpoint, dataset = story.lora, story.model.dtype, sources.checkpoint, story.training_set
+    lora, dtype, checkpoint, dataset = story.lora, story.model.dtype, inputs.checkpoint, story.training_set
     scenes = story.resolved_scenes()
     filtered, trained = [], []
     if dataset is not None:
-        fetching = fetch.Part(
-            dataset=dataset, language=story.language, pictures=sources.dataset, folder=sources.pictures
-        )
+        fetching = fetch.Part(dataset=dataset, language=story.language, pictures=inputs.dataset, folder=inputs.pictures)
         sifting = filter_stage.Part(dataset=filter_stage.Fewest(min_images=dataset.min_images), filters=story.filters)
         filtered = [add("filter", "filter", sifting, add("fetch", "fetch", fetching))]
     conditioned = [
@@ -174,7 +156,7 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         title=story.title or story.name,
         author=story.team,
         checkpoint=checkpoint,
-        lora=sources.lora,
+        lora=inputs.lora,
         spec=steps["train"].digest if trained else None,
         resolution=lora.resolution if trained else None,
     )
@@ -183,7 +165,7 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
         add(
             scene_step("render", scene.number),
             "render",
-            _render_part(scene, checkpoint, dtype, sources.lora),
+            _render_part(scene, checkpoint, dtype, inputs.lora),
             conditioning,
             *trained,
         )
@@ -204,8 +186,8 @@ def plan_steps(story: Story, sources: Sources) -> tuple[Step, ...]:
     scored = score.Part(
         prompts=tuple(scene.prompt for scene in scenes),
         threshold=story.scores.threshold,
-        aesthetics=sources.aesthetics,
-        clip=sources.clip,
+        aesthetics=inputs.aesthetics,
+        clip=inputs.clip,
     )
     add("score", "score", scored, *filtered, *rendered, *plain)
     return tuple(steps.values())
@@ -216,7 +198,7 @@ def scene_step(stage: str, number: int) -> str:
     return f"{stage}-{number:02d}"
 
 
-def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str, lora: convert.GivenLora | None) -> render.Part:
+def _render_part(scene: ResolvedScene, checkpoint: str, dtype: str, lora: LoraFile | None) -> render.Part:
     values = scene.model_dump(exclude={"number", "title"})
     return render.Part(checkpoint=checkpoint, dtype=dtype, lora=lora, **values)
 

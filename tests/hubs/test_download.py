@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from kolora.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
 from kolora.hubs.download import bytes_in
-from kolora.hubs.store import Store, Wanted
+from kolora.hubs.store import RepoRequest, Store
 from kolora.stages import download
 
 from tests.hubs.loopback import LoopbackHub, Repository
@@ -43,11 +43,11 @@ def hub(loopback: LoopbackHub) -> LoopbackHub:
 
 
 @pytest.fixture(params=["modelscope", "huggingface"])
-def wanted(request: pytest.FixtureRequest) -> Wanted:
-    return Wanted(request.param, "model", NAME, patterns=PATTERNS)
+def wanted(request: pytest.FixtureRequest) -> RepoRequest:
+    return RepoRequest(request.param, "model", NAME, patterns=PATTERNS)
 
 
-def bring(wanted: Wanted, cache: Path, **options):
+def bring(wanted: RepoRequest, cache: Path, **options):
     return download(wanted, cache=cache, tick=options.pop("tick", lambda done, total: None), **options)
 
 
@@ -59,7 +59,7 @@ def expected() -> dict[str, bytes]:
     return {path: FILES[path] for path in NEEDED}
 
 
-def test_what_is_needed_comes_and_nothing_else(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_what_is_needed_comes_and_nothing_else(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     ticks: list[tuple[int, int]] = []
     snapshot, came = bring(wanted, tmp_path, tick=lambda done, total: ticks.append((done, total)))
     assert contents(snapshot) == expected()
@@ -73,7 +73,7 @@ def test_what_is_needed_comes_and_nothing_else(hub: LoopbackHub, wanted: Wanted,
     assert len(hub.requests) == asked
 
 
-def test_a_cut_connection_is_continued(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_cut_connection_is_continued(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     hub.failures.cut = {"unet/weights.safetensors": 3}
     assert contents(bring(wanted, tmp_path)[0]) == expected()
     # Hugging Face's client loses the piece it was writing, ModelScope's nothing.
@@ -96,7 +96,7 @@ def test_what_has_come_is_counted_while_folders_go(tmp_path: Path, monkeypatch: 
     assert bytes_in(tmp_path) == 5
 
 
-def test_a_download_that_was_stopped_is_continued(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_download_that_was_stopped_is_continued(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     hub.failures.bytes_a_second = 400_000
 
     def stop(done: int, total: int) -> None:
@@ -110,13 +110,15 @@ def test_a_download_that_was_stopped_is_continued(hub: LoopbackHub, wanted: Want
     assert contents(bring(wanted, tmp_path)[0]) == expected()
 
 
-def test_a_flipped_byte_is_seen_and_asked_for_again(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_flipped_byte_is_seen_and_asked_for_again(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     hub.failures.flip = {"unet/weights.safetensors": 1, "config.json": 2}
     assert contents(bring(wanted, tmp_path)[0]) == expected()
     assert hub.sent["config.json"] == 3 * len(FILES["config.json"])
 
 
-def test_a_byte_that_stays_flipped_never_gets_into_the_cache(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_byte_that_stays_flipped_never_gets_into_the_cache(
+    hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path
+) -> None:
     hub.failures.flip = {"vae/weights.bin": 1000}
     with pytest.raises(HubUnreachable, match=r"vae/weights\.bin came damaged"):
         bring(wanted, tmp_path)
@@ -125,7 +127,7 @@ def test_a_byte_that_stays_flipped_never_gets_into_the_cache(hub: LoopbackHub, w
 
 @pytest.mark.parametrize("listing_too", [True, False])
 def test_a_busy_or_broken_hub_is_asked_again(
-    hub: LoopbackHub, wanted: Wanted, tmp_path: Path, listing_too: bool
+    hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path, listing_too: bool
 ) -> None:
     hub.failures.status = [(429, {"Retry-After": "0"}), (500, {}), (503, {})]
     hub.failures.listing_too = listing_too
@@ -133,7 +135,7 @@ def test_a_busy_or_broken_hub_is_asked_again(
     assert hub.failures.status == []
 
 
-def test_a_hub_that_stays_broken_is_69(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_hub_that_stays_broken_is_69(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     hub.failures.status = [(500, {})] * 100
     hub.failures.listing_too = True
     with pytest.raises(HubUnreachable, match="after 6 attempts: HTTP 500"):
@@ -141,7 +143,7 @@ def test_a_hub_that_stays_broken_is_69(hub: LoopbackHub, wanted: Wanted, tmp_pat
 
 
 def test_a_hub_that_is_not_there_is_69(
-    hub: LoopbackHub, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -154,7 +156,7 @@ def test_a_hub_that_is_not_there_is_69(
 
 
 @pytest.mark.parametrize("change", [{"id": "some/other"}, {"revision": "v9"}, {"patterns": ("*.onnx",)}])
-def test_what_the_hub_has_not_is_66(hub: LoopbackHub, wanted: Wanted, tmp_path: Path, change: dict) -> None:
+def test_what_the_hub_has_not_is_66(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path, change: dict) -> None:
     with pytest.raises(InputAbsent) as caught:
         bring(replace(wanted, **change), tmp_path)
     assert caught.value.hint
@@ -162,7 +164,7 @@ def test_what_the_hub_has_not_is_66(hub: LoopbackHub, wanted: Wanted, tmp_path: 
 
 def test_what_is_private_needs_the_token_which_is_kept_nowhere(
     hub: LoopbackHub,
-    wanted: Wanted,
+    wanted: RepoRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -185,7 +187,7 @@ def test_what_is_private_needs_the_token_which_is_kept_nowhere(
     assert not [path for path in written if b"a-very-secret" in path.read_bytes()]
 
 
-def test_a_moved_revision_is_taken_when_asked_to_look(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_moved_revision_is_taken_when_asked_to_look(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     before, _ = bring(wanted, tmp_path)
     hub.publish("model", NAME, FILES | {"config.json": b'{"a": 2}'})
     assert bring(wanted, tmp_path)[0] == before
@@ -197,21 +199,21 @@ def test_a_moved_revision_is_taken_when_asked_to_look(hub: LoopbackHub, wanted: 
     assert bring(wanted, tmp_path)[0] == after
 
 
-def test_a_slow_hub_is_waited_for_with_progress(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_slow_hub_is_waited_for_with_progress(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     hub.failures.bytes_a_second = 600_000
     ticks: list[int] = []
     assert contents(bring(wanted, tmp_path, tick=lambda done, total: ticks.append(done))[0]) == expected()
     assert len(set(ticks)) > 3
 
 
-def test_two_processes_at_once_download_once(hub: LoopbackHub, wanted: Wanted, tmp_path: Path) -> None:
+def test_two_processes_at_once_download_once(hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path) -> None:
     hub.failures.bytes_a_second = 1_000_000
     code = textwrap.dedent(
         f"""
         from pathlib import Path
-        from kolora.hubs.store import Wanted
+        from kolora.hubs.store import RepoRequest
         from kolora.stages import download
-        wanted = Wanted({wanted.hub!r}, "model", {NAME!r}, patterns={PATTERNS!r})
+        wanted = RepoRequest({wanted.hub!r}, "model", {NAME!r}, patterns={PATTERNS!r})
         print(download(wanted, cache=Path({str(tmp_path)!r}), tick=lambda done, total: None)[1])
         """
     )
@@ -229,12 +231,12 @@ def test_an_older_name_of_the_endpoint_still_counts(
 ) -> None:
     monkeypatch.delenv("MODELSCOPE_ENDPOINT")
     monkeypatch.setenv("MODELSCOPE_DOMAIN", hub.url)
-    snapshot, _ = bring(Wanted("modelscope", "model", NAME, patterns=PATTERNS), tmp_path)
+    snapshot, _ = bring(RepoRequest("modelscope", "model", NAME, patterns=PATTERNS), tmp_path)
     assert contents(snapshot) == expected()
 
 
 def test_what_does_not_fit_is_not_begun(
-    hub: LoopbackHub, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LoopbackHub, wanted: RepoRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(OutputUnwritable, match=r"some/model needs 0\.0 GB more"):
@@ -246,12 +248,12 @@ def test_a_file_of_a_hub_may_not_lead_out(hub: LoopbackHub, tmp_path: Path) -> N
     hub.publish("model", NAME, {"../evil.json": b"{}"})
     for name in ("modelscope", "huggingface"):
         with pytest.raises(InputAbsent):
-            bring(Wanted(name, "model", NAME, patterns=PATTERNS), tmp_path / "cache")  # type: ignore[arg-type]
+            bring(RepoRequest(name, "model", NAME, patterns=PATTERNS), tmp_path / "cache")  # type: ignore[arg-type]
     assert not list(tmp_path.rglob("evil*"))
 
 
 def test_a_gated_model_says_that_consent_is_asked(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.repositories["model", NAME] = Repository({}, {}, token="x", gated=True)
     with pytest.raises(InputAbsent, match="does not let this user") as caught:
-        bring(Wanted("huggingface", "model", NAME), tmp_path)
+        bring(RepoRequest("huggingface", "model", NAME), tmp_path)
     assert "consent" in caught.value.hint

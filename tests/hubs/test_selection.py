@@ -30,7 +30,7 @@ PUBLISHED = [
 
 
 def test_of_kolors_the_half_precision_files_are_enough() -> None:
-    files = chosen([Remote(path, 1) for path in PUBLISHED], KOLORS.wanted("modelscope"))
+    files = chosen([Remote(path, 1) for path in PUBLISHED], KOLORS.request("modelscope"))
     assert {file.path for file in files} == {
         path for path in PUBLISHED[3:] if not path.endswith((".py", "diffusion_pytorch_model.safetensors"))
     }
@@ -38,9 +38,9 @@ def test_of_kolors_the_half_precision_files_are_enough() -> None:
 
 def test_safetensors_win_over_the_same_pickled() -> None:
     both = [Remote("model.safetensors", 1), Remote("pytorch_model.bin", 1), Remote("config.json", 1)]
-    names = [file.path for file in chosen(both, AESTHETICS.wanted("modelscope"))]
+    names = [file.path for file in chosen(both, AESTHETICS.request("modelscope"))]
     assert names == ["model.safetensors", "config.json"]
-    assert next(file.path for file in chosen(both[1:], AESTHETICS.wanted("modelscope"))) == "pytorch_model.bin"
+    assert next(file.path for file in chosen(both[1:], AESTHETICS.request("modelscope"))) == "pytorch_model.bin"
 
 
 PIECES = [

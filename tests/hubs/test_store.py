@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from kolora.hubs.identity import identify_folder
-from kolora.hubs.store import Store, Wanted
+from kolora.hubs.store import RepoRequest, Store
 
-WANTED = Wanted("modelscope", "model", "one/two", patterns=("*",))
+WANTED = RepoRequest("modelscope", "model", "one/two", patterns=("*",))
 
 
 def keep(store: Store, content: bytes):
@@ -21,7 +21,7 @@ def keep(store: Store, content: bytes):
     return store.keep(path, hashlib.sha256(content).hexdigest())
 
 
-def settle(store: Store, wanted: Wanted = WANTED, revision: str = "r1", **files: bytes):
+def settle(store: Store, wanted: RepoRequest = WANTED, revision: str = "r1", **files: bytes):
     return store.settle(wanted, revision, {name.replace("__", "/"): keep(store, files[name]) for name in files})
 
 
@@ -31,14 +31,14 @@ def test_a_snapshot_is_found_by_its_ask_and_reads_like_a_folder(tmp_path: Path) 
     assert store.find(WANTED) == made
     assert (made.folder / "unet" / "weights").read_bytes() == b"w" * 100
     assert set(identify_folder(made.folder, follow_links=True)[1]) == {"config", "unet/weights"}
-    assert store.find(Wanted("modelscope", "model", "one/two", revision="v1", patterns=("*",))) is None
-    assert store.find(Wanted("huggingface", "model", "one/two", patterns=("*",))) is None
+    assert store.find(RepoRequest("modelscope", "model", "one/two", revision="v1", patterns=("*",))) is None
+    assert store.find(RepoRequest("huggingface", "model", "one/two", patterns=("*",))) is None
 
 
 def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     one = settle(store, a=b"same", b=b"same")
-    two = settle(store, Wanted("huggingface", "dataset", "three/four"), a=b"same", b=b"same")
+    two = settle(store, RepoRequest("huggingface", "dataset", "three/four"), a=b"same", b=b"same")
     assert one.folder == two.folder
     assert (one.folder / "a").stat().st_ino == (one.folder / "b").stat().st_ino
     assert len(list((tmp_path / "files").glob("*/*"))) == 1

@@ -29,13 +29,13 @@ from kolora.cli.locks import held_lock, lock_options
 from kolora.cli.memory import MEMORY, memory_lines
 from kolora.cli.publish import publish
 from kolora.cli.stories import (
-    Given,
+    LoadedStory,
     cache_folder,
     check_paths_of,
+    find_story,
+    inputs_of,
     kernel_folder,
     out_folder,
-    read_given,
-    sources_of,
 )
 from kolora.cli.verify import verify_command
 from kolora.device import find_device
@@ -113,7 +113,7 @@ def run(
     accept_environment: bool,
 ) -> None:
     """Do everything STORY says; what is done already is kept."""
-    given = read_given(story, overrides)
+    given = find_story(story, overrides)
     root = out_folder(given.story, out)
     held = held_lock(given, out=root, chosen=lock, ignored=no_lock)
     folder = RunFolder(root)
@@ -128,7 +128,7 @@ def run(
         check_before_download(given.story, cache=cache_folder(), device=device, until=until)
         if not is_offline(offline):
             _bring(given, tell, pins=held.pins)
-        found = sources_of(given, out=root, pins=held.pins)
+        found = inputs_of(given, out=root, pins=held.pins)
     except KoloraError as problem:
         with _second_to(problem):
             if record_unbegun(given.story, folder, problem, source=source, command=command):
@@ -172,7 +172,7 @@ def run(
     tell.say(f"the report is {root / 'report.html'}", out=str(root))
 
 
-def _bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
+def _bring(given: LoadedStory, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
     try:
         bring(given, tell, refresh=refresh, pins=pins)
     finally:
@@ -193,7 +193,7 @@ def _second_to(problem: Exception) -> Iterator[None]:
 @SET
 def validate(story: str, overrides: tuple[str, ...]) -> None:
     """Tell every problem of STORY at once, with line and column."""
-    given = read_given(story, overrides)
+    given = find_story(story, overrides)
     click.echo(f"{story} is a valid story: {given.story.title or given.story.name}, {len(given.story.scenes)} scenes")
 
 
@@ -204,10 +204,10 @@ def validate(story: str, overrides: tuple[str, ...]) -> None:
 @MEMORY
 def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float | None) -> None:
     """Show what a run of STORY would do, and why."""
-    given = read_given(story, overrides)
+    given = find_story(story, overrides)
     root = out_folder(given.story, out)
     held = held_lock(given, out=root, chosen=None, ignored=False)
-    found = sources_of(given, out=root, strict=False, pins=held.pins)
+    found = inputs_of(given, out=root, strict=False, pins=held.pins)
     for name, runs, reason in plan_lines(decisions_of(found, RunFolder(root))):
         click.echo(f"{'run ' if runs else 'keep'} {name:<22} {reason}")
     counts = [count_tokens(scene.prompt) for scene in given.story.scenes]
@@ -232,7 +232,7 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
     """Fill the cache with what STORY needs, and look whether it has moved on the hubs; then --offline works."""
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora fetch asks the hubs", hint="KOLORA_OFFLINE=0 kolora fetch")
-    given = read_given(story, overrides)
+    given = find_story(story, overrides)
     held = held_lock(given, out=out_folder(given.story, None), chosen=None, ignored=False)
     _bring(given, teller(sys.stdout), refresh=True, pins=held.pins)
     click.echo(f"the cache {cache_folder()} has all that {given.story.name} needs")

@@ -20,11 +20,11 @@ from kolora.batch.summary import Outcome, State, write_outcome, write_summary
 from kolora.batch.work import Task, find_tasks, share
 from kolora.cli.console import Teller, teller
 from kolora.cli.downloads import bring_one, is_offline
-from kolora.cli.stories import SHIPPED, Given, cache_folder, read_given
+from kolora.cli.stories import SHIPPED, LoadedStory, cache_folder, find_story
 from kolora.errors import KoloraError, Stopped
 from kolora.execute import GRACE_SECONDS, Halt
-from kolora.hubs.store import Wanted
-from kolora.inputs import wanted_from_hubs
+from kolora.hubs.store import RepoRequest
+from kolora.inputs import repos_to_download
 from kolora.report.data import Service
 from kolora.service import OWN, find_service, find_shard
 
@@ -38,7 +38,7 @@ class _Read:
 
     task: Task
     digest: str
-    given: Given | None
+    given: LoadedStory | None
     problem: KoloraError | None
 
 
@@ -106,7 +106,7 @@ class _Board:
         self._by_label = {task.label: task for task in tasks}
         self._clocks: dict[str, float] = {}
 
-    def without_problems(self, reads: Iterable[_Read], absent: Mapping[Wanted, KoloraError]) -> Iterator[_Read]:
+    def without_problems(self, reads: Iterable[_Read], absent: Mapping[RepoRequest, KoloraError]) -> Iterator[_Read]:
         """Yield the stories that can begin; what is wrong with the others is how they ended."""
         for read in reads:
             problem = read.problem
@@ -188,16 +188,16 @@ def _arguments(label: str, story: str, root: Path, options: Sequence[str]) -> li
 def _read(task: Task, overrides: Sequence[str]) -> _Read:
     """Read a story; what is wrong with one is that one's failure."""
     try:
-        given = read_given(task.story, overrides)
+        given = find_story(task.story, overrides)
     except KoloraError as problem:
         return _Read(task, hashlib.sha256(task.story.encode()).hexdigest(), None, problem)
     return _Read(task, hashlib.sha256(given.source).hexdigest(), given, None)
 
 
-def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[Wanted, KoloraError]:
+def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
     """Download what the stories use, each thing once; returns what could not be had and why."""
     wanted = [each for read in reads if read.given for each in _wanted(read.given)]
-    absent: dict[Wanted, KoloraError] = {}
+    absent: dict[RepoRequest, KoloraError] = {}
     for each in dict.fromkeys(wanted):
         try:
             bring_one(each, tell, halt=halt)
@@ -208,8 +208,8 @@ def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[Wanted, 
     return absent
 
 
-def _wanted(given: Given) -> tuple[Wanted, ...]:
-    return wanted_from_hubs(given.story, base=given.base, cache=cache_folder())
+def _wanted(given: LoadedStory) -> tuple[RepoRequest, ...]:
+    return repos_to_download(given.story, base=given.base, cache=cache_folder())
 
 
 def _state(ended: Ended) -> State:

@@ -27,7 +27,7 @@ def verify(drop: bool) -> None:
             good += 1
         else:
             bad.append((snapshot, path))
-            click.echo(f"damaged: {snapshot.wanted.id} {path}: {fault}")
+            click.echo(f"damaged: {snapshot.request.id} {path}: {fault}")
     if drop:
         with writing(store.cache):
             for snapshot, path in bad:

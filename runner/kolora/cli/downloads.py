@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from kolora.artifacts import writing
 from kolora.cli.console import Teller
-from kolora.cli.stories import Given, cache_folder
+from kolora.cli.stories import LoadedStory, cache_folder
 from kolora.execute import Halt
 from kolora.hubs.repository import NAMES
-from kolora.hubs.store import NO_PINS, Pins, Wanted
-from kolora.inputs import wanted_from_hubs
+from kolora.hubs.store import NO_PINS, Pins, RepoRequest
+from kolora.inputs import repos_to_download
 from kolora.stages import download
 
 
@@ -20,40 +20,42 @@ def is_offline(asked: bool) -> bool:
     return asked or os.environ.get("KOLORA_OFFLINE", "0") not in ("", "0")
 
 
-def bring(given: Given, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
+def bring(given: LoadedStory, tell: Teller, *, refresh: bool = False, pins: Pins = NO_PINS) -> None:
     """Download what a story needs and the cache does not hold; with ``refresh`` ask what has moved on the hubs.
 
     Raises InputAbsent, HubUnreachable, OutputUnwritable, and Stopped after a signal: the next call goes on.
     """
     halt = Halt()
     with halt.listening():
-        for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), refresh=refresh, pins=pins):
-            bring_one(wanted, tell, halt=halt, refresh=refresh)
+        for request in repos_to_download(
+            given.story, base=given.base, cache=cache_folder(), refresh=refresh, pins=pins
+        ):
+            bring_one(request, tell, halt=halt, refresh=refresh)
 
 
-def bring_one(wanted: Wanted, tell: Teller, *, halt: Halt, refresh: bool = False) -> None:
+def bring_one(request: RepoRequest, tell: Teller, *, halt: Halt, refresh: bool = False) -> None:
     """Download one repository; raises as ``bring`` does."""
 
     def tick(done: int, total: int) -> None:
-        tell.downloading(wanted.id, done, total)
+        tell.downloading(request.id, done, total)
         halt.check()
 
     cache = cache_folder()
     with writing(cache):
-        snapshot, came = download(wanted, cache=cache, tick=tick, refresh=refresh)
+        snapshot, came = download(request, cache=cache, tick=tick, refresh=refresh)
     tell.say(
-        f"{wanted.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
-        f"{came / 1e6:.1f} MB downloaded from {NAMES[wanted.hub]}",
+        f"{request.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
+        f"{came / 1e6:.1f} MB downloaded from {NAMES[request.hub]}",
         revision=snapshot.revision,
         bytes=came,
     )
 
 
-def to_download(given: Given, *, pins: Pins = NO_PINS) -> Iterator[str]:
+def to_download(given: LoadedStory, *, pins: Pins = NO_PINS) -> Iterator[str]:
     """Say in words what a run would download."""
-    for wanted in wanted_from_hubs(given.story, base=given.base, cache=cache_folder(), pins=pins):
-        yield f"{wanted.id} from {NAMES[wanted.hub]}, {_size(wanted)}"
+    for request in repos_to_download(given.story, base=given.base, cache=cache_folder(), pins=pins):
+        yield f"{request.id} from {NAMES[request.hub]}, {_size(request)}"
 
 
-def _size(wanted: Wanted) -> str:
-    return "only the hub knows how much" if wanted.about is None else f"about {wanted.about / 1e9:.1f} GB"
+def _size(request: RepoRequest) -> str:
+    return "only the hub knows how much" if request.about is None else f"about {request.about / 1e9:.1f} GB"

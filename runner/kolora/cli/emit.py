@@ -12,7 +12,7 @@ from kolora.artifacts import write_text, writing
 from kolora.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
 from kolora.batch.jobs.job import Job
 from kolora.batch.work import find_tasks
-from kolora.cli.stories import SHIPPED, Given, read_given
+from kolora.cli.stories import SHIPPED, LoadedStory, find_story
 from kolora.inputs import paths_of
 
 TARGETS: dict[str, ModuleType] = {
@@ -54,7 +54,7 @@ def emit(
     after the exit codes that a retry can cure (69, 75) and no others. docker/README.md has a page for each service.
     """
     service = TARGETS[target]
-    given = {task.label: read_given(task.story, ()) for task in find_tasks(stories)}
+    given = {task.label: find_story(task.story, ()) for task in find_tasks(stories)}
     job = Job(
         name=_slug(name or (next(iter(given.values())).story.name if len(given) == 1 else "kolora"), "kolora"),
         image=image,
@@ -75,7 +75,7 @@ def emit(
             click.echo(f"note: {label} reads {path} ({key}): bring it to the service", err=True)
 
 
-def _files(given: dict[str, Given]) -> dict[str, str | None]:
+def _files(given: dict[str, LoadedStory]) -> dict[str, str | None]:
     """Name the stories' files as every service allows; shipped ones are in the image."""
     files: dict[str, str | None] = {}
     for number, (label, each) in enumerate(given.items(), 1):

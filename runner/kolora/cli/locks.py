@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from kolora.cli.stories import Given
+from kolora.cli.stories import LoadedStory
 from kolora.errors import InputAbsent, UsageError
 from kolora.execute import image_digest, packages
 from kolora.hubs.store import NO_PINS, Pins
-from kolora.inputs import Found
+from kolora.inputs import ResolvedInputs
 from kolora.lock import MOST_BYTES, Drift, Lock, drift_of, read_lock, refuse_drift
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,13 +32,13 @@ class Held:
         """The revisions that downloads must come at."""
         return self.lock.pins if self.lock is not None else NO_PINS
 
-    def drift(self, found: Found, *, device: str) -> list[Drift]:
+    def drift(self, found: ResolvedInputs, *, device: str) -> list[Drift]:
         """List what is not as the lock pins it."""
         if self.lock is None:
             return []
         return drift_of(self.lock, found, device=device, packages=packages(), image=image_digest())
 
-    def refuse(self, found: Found, *, device: str, accept_environment: bool) -> None:
+    def refuse(self, found: ResolvedInputs, *, device: str, accept_environment: bool) -> None:
         """Raise LockDrifted where the lock does not hold."""
         refuse_drift(self.drift(found, device=device), lock=self.name, accept_environment=accept_environment)
 
@@ -68,7 +68,7 @@ def lock_options(command: F) -> F:
     return command
 
 
-def held_lock(given: Given, *, out: Path, chosen: Path | None, ignored: bool) -> Held:
+def held_lock(given: LoadedStory, *, out: Path, chosen: Path | None, ignored: bool) -> Held:
     """Find the lock that holds: the chosen one, else NAME.lock.yaml beside NAME.yaml.
 
     The one in ``out`` is what a run there wrote: it follows that run and binds no other, unless it is chosen.
@@ -86,7 +86,7 @@ def held_lock(given: Given, *, out: Path, chosen: Path | None, ignored: bool) ->
     return Held(read_lock(source, name=path.name), path.name)
 
 
-def beside(given: Given) -> Path | None:
+def beside(given: LoadedStory) -> Path | None:
     """Name the lock beside a story's file, where there is one."""
     path = given.path and given.path.with_suffix(".lock.yaml")
     return path if path is not None and path.is_file() else None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
 from kolora.hubs.store import NO_PINS, Pins
-from kolora.inputs import Found, check_paths, find_sources, paths_of
+from kolora.inputs import ResolvedInputs, check_paths, paths_of, resolve_inputs
 from kolora.spec import Story, load_story
 
 SHIPPED = Path(str(files("kolora") / "specs"))
@@ -26,7 +26,7 @@ LARGEST_STORY = 2**20
 
 
 @dataclass(frozen=True)
-class Given:
+class LoadedStory:
     """A story as found: what it says, its bytes, the folder its relative paths start from, and its file, if any."""
 
     story: Story
@@ -36,7 +36,7 @@ class Given:
     path: Path | None = None
 
 
-def read_given(name: str, overrides: Sequence[str]) -> Given:
+def find_story(name: str, overrides: Sequence[str]) -> LoadedStory:
     """Read the story that ``name`` means: a file, ``-`` for standard input, or a shipped spec.
 
     A relative name is looked for in the working directory, in /out, and among the shipped specs.
@@ -49,12 +49,12 @@ def read_given(name: str, overrides: Sequence[str]) -> Given:
         base, shown = path.parent, str(path)
         with path.open("rb") as file:
             source = file.read(LARGEST_STORY + 1)
-    return Given(load_story(source, name=shown, overrides=overrides), source, base, tuple(overrides), path)
+    return LoadedStory(load_story(source, name=shown, overrides=overrides), source, base, tuple(overrides), path)
 
 
-def sources_of(given: Given, *, out: Path, strict: bool = True, pins: Pins = NO_PINS) -> Found:
+def inputs_of(given: LoadedStory, *, out: Path, strict: bool = True, pins: Pins = NO_PINS) -> ResolvedInputs:
     """Find what a story stands on."""
-    return find_sources(
+    return resolve_inputs(
         given.story,
         base=given.base,
         cache=cache_folder(),
@@ -64,12 +64,12 @@ def sources_of(given: Given, *, out: Path, strict: bool = True, pins: Pins = NO_
     )
 
 
-def check_paths_of(given: Given, *, out: Path) -> None:
+def check_paths_of(given: LoadedStory, *, out: Path) -> None:
     """Refuse a path that a story may not use or that leads nowhere, before anything is downloaded for it."""
     check_paths(given.story, base=given.base, cache=cache_folder(), roots=_roots(given, out))
 
 
-def _roots(given: Given, out: Path) -> Sequence[Path]:
+def _roots(given: LoadedStory, out: Path) -> Sequence[Path]:
     """List the folders that a story's paths may lead into; one from ``--set`` may lead anywhere."""
     overridden = tuple(each.partition("=")[0].strip() for each in given.overrides)
     named = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
-from kolora.hubs.store import NO_PINS, Hub, Pins, Store, Wanted
+from kolora.hubs.store import NO_PINS, Hub, Pins, RepoRequest, Store
 
 POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
 
@@ -23,10 +23,10 @@ class Published:
     bytes: int
     licence: str
 
-    def wanted(self, hub: Hub) -> Wanted:
+    def request(self, hub: Hub) -> RepoRequest:
         """Say what to ask of a hub."""
         name = self.modelscope if hub == "modelscope" else self.huggingface
-        return Wanted(hub, "model", name, patterns=self.patterns, about=self.bytes)
+        return RepoRequest(hub, "model", name, patterns=self.patterns, about=self.bytes)
 
 
 KOLORS = Published(
@@ -81,7 +81,7 @@ def find_published(published: Published, *, cache: Path, pins: Pins = NO_PINS) -
         return by_hand
     hubs: tuple[Hub, ...] = ("modelscope", "huggingface")
     snapshots = [
-        Store(cache).find(published.wanted(hub).pinned(pins))
+        Store(cache).find(published.request(hub).pinned(pins))
         for hub in sorted(hubs, key=lambda hub: hub != preferred_hub())
     ]
     return next((snapshot.folder for snapshot in snapshots if snapshot is not None), None)

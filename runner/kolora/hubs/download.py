@@ -19,7 +19,7 @@ from kolora.hubs.modelscope import ModelScope
 from kolora.hubs.repository import NAMES, Faltered, Remote, Repository
 from kolora.hubs.retry import insist
 from kolora.hubs.selection import chosen
-from kolora.hubs.store import Kept, Snapshot, Store, Wanted, hash_file
+from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile, hash_file
 
 T = TypeVar("T")
 
@@ -29,9 +29,9 @@ LOOK_SECONDS = 0.2
 
 
 def download(
-    wanted: Wanted, *, cache: Path, tick: Callable[[int, int], None], refresh: bool = False
+    request: RepoRequest, *, cache: Path, tick: Callable[[int, int], None], refresh: bool = False
 ) -> tuple[Snapshot, int]:
-    """Bring what is wanted into the cache; returns it and the bytes that came over the line.
+    """Bring what is requested into the cache; returns it and the bytes that came over the line.
 
     tick: told bytes done and bytes in all, several times a second; may raise to stop, the next call goes on.
     refresh: ask the hub again what the revision is by now, though an earlier answer is in the cache. Raises
@@ -45,63 +45,65 @@ def download(
 
     with (
         store.held("cache", shared=True, waiting=waiting),
-        store.held(f"{wanted.hub} {wanted.kind} {wanted.id}", waiting=waiting),
+        store.held(f"{request.hub} {request.kind} {request.id}", waiting=waiting),
     ):
-        known = store.find(wanted)
+        known = store.find(request)
         if known is not None and not refresh:
             return known, 0
         stop = threading.Event()
-        state = store.partial(wanted, "state")
-        repository: Repository = ModelScope(wanted, state=state) if wanted.hub == "modelscope" else HuggingFace(wanted)
-        listing = _insist(repository.list, wanted, stop, gained=lambda: 0)
-        files = chosen(listing.files, wanted)
+        state = store.partial(request, "state")
+        repository: Repository = (
+            ModelScope(request, state=state) if request.hub == "modelscope" else HuggingFace(request)
+        )
+        listing = _insist(repository.list, request, stop, gained=lambda: 0)
+        files = chosen(listing.files, request)
         if not files:
             raise InputAbsent(
-                f"{wanted.id} on {NAMES[wanted.hub]} has none of the files that are needed"
-                f"{': ' + ', '.join(wanted.patterns) if wanted.patterns else ''}",
+                f"{request.id} on {NAMES[request.hub]} has none of the files that are needed"
+                f"{': ' + ', '.join(request.patterns) if request.patterns else ''}",
                 hint="check the id, or name a folder instead",
             )
-        partial = store.partial(wanted, listing.revision)
+        partial = store.partial(request, listing.revision)
         here = {file.path: kept for file in files if (kept := _here(store, file))}
         coming = [file for file in files if file.path not in here]
-        _check_room(sum(file.bytes for file in coming) - bytes_in(partial), wanted, cache)
-        came = _bring(coming, repository, listing.revision, wanted, store, partial, tick, stop)
-        snapshot = store.settle(wanted, listing.revision, here | came)
+        _check_room(sum(file.bytes for file in coming) - bytes_in(partial), request, cache)
+        came = _bring(coming, repository, listing.revision, request, store, partial, tick, stop)
+        snapshot = store.settle(request, listing.revision, here | came)
         for folder in (partial, state):
             shutil.rmtree(folder, ignore_errors=True)
         return snapshot, sum(file.bytes for file in coming)
 
 
-def _check_room(needed: int, wanted: Wanted, cache: Path) -> None:
+def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
     free = shutil.disk_usage(cache).free
     if needed > free:
         raise OutputUnwritable(
-            f"{wanted.id} needs {needed / 1e9:.1f} GB more, and the disk of {cache} has {free / 1e9:.1f} GB free",
+            f"{request.id} needs {needed / 1e9:.1f} GB more, and the disk of {cache} has {free / 1e9:.1f} GB free",
             hint="make room, or set KOLORA_CACHE to a folder on another disk",
         )
 
 
-def _here(store: Store, file: Remote) -> Kept | None:
+def _here(store: Store, file: Remote) -> StoredFile | None:
     """Find a file in the cache, by the sha256 that the hub tells."""
     if file.sha256 is None:
         return None
     place = store.file(file.sha256)
-    return Kept(file.bytes, file.sha256) if place.is_file() and place.stat().st_size == file.bytes else None
+    return StoredFile(file.bytes, file.sha256) if place.is_file() and place.stat().st_size == file.bytes else None
 
 
 def _bring(
     files: list[Remote],
     repository: Repository,
     revision: str,
-    wanted: Wanted,
+    request: RepoRequest,
     store: Store,
     partial: Path,
     tick: Callable[[int, int], None],
     stop: threading.Event,
-) -> dict[str, Kept]:
+) -> dict[str, StoredFile]:
     total = sum(file.bytes for file in files)
     todo: queue.SimpleQueue[Remote] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[tuple[Remote, Kept | BaseException]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[Remote, StoredFile | BaseException]] = queue.SimpleQueue()
     for file in sorted(files, key=lambda each: -each.bytes):
         todo.put(file)
 
@@ -112,7 +114,7 @@ def _bring(
             except queue.Empty:
                 return
             try:
-                ended.put((file, _bring_one(file, repository, revision, wanted, store, partial, stop)))
+                ended.put((file, _bring_one(file, repository, revision, request, store, partial, stop)))
             except BaseException as problem:  # handed to the thread that waits, which raises it
                 ended.put((file, problem))
 
@@ -120,7 +122,7 @@ def _bring(
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, len(files)))]
     for thread in threads:
         thread.start()
-    came: dict[str, Kept] = {}
+    came: dict[str, StoredFile] = {}
     done = 0
     try:
         while len(came) < len(files):
@@ -144,19 +146,19 @@ def _bring_one(
     file: Remote,
     repository: Repository,
     revision: str,
-    wanted: Wanted,
+    request: RepoRequest,
     store: Store,
     partial: Path,
     stop: threading.Event,
-) -> Kept:
+) -> StoredFile:
     path = PurePosixPath(file.path)
     if path.is_absolute() or ".." in path.parts:
-        raise InputAbsent(f"{wanted.id} has a file named {file.path!r}, which leads out of it", hint="do not use it")
+        raise InputAbsent(f"{request.id} has a file named {file.path!r}, which leads out of it", hint="do not use it")
     # A folder each: what is gained is seen apart, and two files never share a client's state.
     into = partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
     into.mkdir(parents=True, exist_ok=True)
 
-    def attempt() -> Kept:
+    def attempt() -> StoredFile:
         place = repository.download(revision, file, into)
         sha256 = hash_file(place)
         if not _is_right(place, sha256, file):
@@ -169,7 +171,7 @@ def _bring_one(
         shutil.rmtree(into, ignore_errors=True)
         return kept
 
-    return _insist(attempt, wanted, stop, gained=lambda: bytes_in(into))
+    return _insist(attempt, request, stop, gained=lambda: bytes_in(into))
 
 
 def _is_right(place: Path, sha256: str, file: Remote) -> bool:
@@ -184,8 +186,8 @@ def _is_right(place: Path, sha256: str, file: Remote) -> bool:
     return hashlib.sha1(content, usedforsecurity=False).hexdigest() == file.blob
 
 
-def _insist(attempt: Callable[[], T], wanted: Wanted, stop: threading.Event, *, gained: Callable[[], int]) -> T:
-    return insist(attempt, hub=wanted.hub, failing=f"give {wanted.id}", stop=stop, gained=gained)
+def _insist(attempt: Callable[[], T], request: RepoRequest, stop: threading.Event, *, gained: Callable[[], int]) -> T:
+    return insist(attempt, hub=request.hub, failing=f"give {request.id}", stop=stop, gained=gained)
 
 
 def bytes_in(folder: Path) -> int:

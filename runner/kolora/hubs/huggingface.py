@@ -23,28 +23,28 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from kolora.errors import InputAbsent
 from kolora.hubs.repository import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
-from kolora.hubs.store import Wanted
+from kolora.hubs.store import RepoRequest
 
 
 class HuggingFace:
     """One repository on Hugging Face."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, request: RepoRequest) -> None:
         disable_progress_bars()
-        self._wanted = wanted
+        self._request = request
         # False keeps the client from tokens that a login left on the disk.
         token: str | bool = os.environ.get(TOKENS["huggingface"]) or False
         self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
 
     def list(self) -> Listing:
         """List the files, their revision resolved to a commit; files in LFS with their sha256."""
-        wanted = self._wanted
+        request = self._request
         with self._translated():
             found = self._api.repo_info(
-                wanted.id, repo_type=wanted.kind, revision=wanted.revision, files_metadata=True, timeout=30
+                request.id, repo_type=request.kind, revision=request.revision, files_metadata=True, timeout=30
             )
         if not found.sha:
-            raise unknown(wanted)
+            raise unknown(request)
         files = [
             Remote(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else None, each.blob_id)
             for each in found.siblings or ()
@@ -55,7 +55,7 @@ class HuggingFace:
         """Download one file; the client keeps what it has of it under ``into`` and asks for the rest."""
         with self._translated():
             path = self._api.hf_hub_download(
-                self._wanted.id, file.path, repo_type=self._wanted.kind, revision=revision, local_dir=into
+                self._request.id, file.path, repo_type=self._request.kind, revision=revision, local_dir=into
             )
         return Path(path)
 
@@ -68,7 +68,7 @@ class HuggingFace:
             cause = problem.__cause__ if isinstance(problem, LocalEntryNotFoundError) else problem
             raise self._judged(cause or problem) from problem
         except HFValidationError as problem:
-            raise unknown(self._wanted) from problem
+            raise unknown(self._request) from problem
         except OSError as problem:
             if problem.errno is not None:
                 raise
@@ -79,17 +79,17 @@ class HuggingFace:
         """Turn the client's problem into ours: absent, forbidden, or worth another try."""
         if isinstance(problem, OfflineModeIsEnabled):
             return InputAbsent(
-                f"HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, and {self._wanted.id} is to come from Hugging Face",
+                f"HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, and {self._request.id} is to come from Hugging Face",
                 hint="unset it, or KOLORA_HUB=modelscope",
             )
         response = getattr(problem, "response", None)
         status = None if response is None else response.status_code
         if isinstance(problem, GatedRepoError):
-            return forbidden(self._wanted)
+            return forbidden(self._request)
         if isinstance(problem, RepositoryNotFoundError | RevisionNotFoundError) or status == 404:
-            return unknown(self._wanted)
+            return unknown(self._request)
         if status in (401, 403):
-            return forbidden(self._wanted)
+            return forbidden(self._request)
         if response is not None:
             return Faltered(f"HTTP {status}", after=seconds(response.headers.get("Retry-After")))
         return Faltered(type(problem).__name__)

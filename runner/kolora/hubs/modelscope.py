@@ -23,7 +23,7 @@ from modelscope_hub.errors import (
 )
 
 from kolora.hubs.repository import TOKENS, Faltered, Listing, Remote, forbidden, seconds, unknown
-from kolora.hubs.store import Wanted
+from kolora.hubs.store import RepoRequest
 
 NEWEST = "master"
 """The branch that stands for no revision; older clients chose a tag by their own release date."""
@@ -32,8 +32,8 @@ NEWEST = "master"
 class ModelScope:
     """One repository on ModelScope; ``state`` is a folder for the client's own locks and session."""
 
-    def __init__(self, wanted: Wanted, *, state: Path) -> None:
-        self._wanted = wanted
+    def __init__(self, request: RepoRequest, *, state: Path) -> None:
+        self._request = request
         self._state = state
         with warnings.catch_warnings():
             # MODELSCOPE_DOMAIN is old but still promised.
@@ -44,9 +44,9 @@ class ModelScope:
 
     def list(self) -> Listing:
         """List the files; the hub tells no commit of the whole, so the revision stays the name that was asked for."""
-        wanted, revision = self._wanted, self._wanted.revision or NEWEST
+        request, revision = self._request, self._request.revision or NEWEST
         with self._translated():
-            found = self._api.list_repo_files(wanted.id, wanted.kind, revision=revision)
+            found = self._api.list_repo_files(request.id, request.kind, revision=revision)
         return Listing(
             revision, [Remote(each.path, each.size, each.sha256 or None) for each in found if not each.is_dir]
         )
@@ -55,8 +55,8 @@ class ModelScope:
         """Download one file, large ones in parts side by side; what is there of it is not asked for again."""
         with self._translated():
             return self._api.download_file(
-                self._wanted.id,
-                self._wanted.kind,
+                self._request.id,
+                self._request.kind,
                 file.path,
                 revision=revision,
                 local_dir=into,
@@ -69,9 +69,9 @@ class ModelScope:
         try:
             yield
         except (NotExistError, InvalidParameter) as problem:
-            raise unknown(self._wanted) from problem
+            raise unknown(self._request) from problem
         except (AuthenticationError, PermissionDeniedError) as problem:
-            raise forbidden(self._wanted) from problem
+            raise forbidden(self._request) from problem
         except (RateLimitError, ServerError) as problem:
             after = getattr(problem, "retry_after", None)
             raise Faltered(f"HTTP {problem.status_code}", after=None if after is None else seconds(after)) from problem

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kolora.errors import InputAbsent
-from kolora.hubs.store import Wanted
+from kolora.hubs.store import RepoRequest
 
 TOKENS = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}
 """The environment variables that hold a hub's token; it is read nowhere else and written nowhere."""
@@ -41,7 +41,7 @@ class Repository(Protocol):
     """A repository on a hub. Both methods raise InputAbsent for good and Faltered where trying again may help."""
 
     def list(self) -> Listing:
-        """List the files of the revision wanted."""
+        """List the files of the requested revision."""
 
     def download(self, revision: str, file: Remote, into: Path) -> Path:
         """Bring one file under ``into``, going on where an earlier attempt was cut; returns its path."""
@@ -55,21 +55,21 @@ class Faltered(Exception):
         self.after = after
 
 
-def unknown(wanted: Wanted) -> InputAbsent:
-    """Say that a hub does not know what is wanted, or keeps it from strangers."""
-    revision = f" at revision {wanted.revision!r}" if wanted.revision else ""
-    key = "dataset.id and dataset.revision" if wanted.kind == "dataset" else "KOLORA_HUB and model.checkpoint"
+def unknown(request: RepoRequest) -> InputAbsent:
+    """Say that a hub does not know what is requested, or keeps it from strangers."""
+    revision = f" at revision {request.revision!r}" if request.revision else ""
+    key = "dataset.id and dataset.revision" if request.kind == "dataset" else "KOLORA_HUB and model.checkpoint"
     return InputAbsent(
-        f"{NAMES[wanted.hub]} has no {wanted.kind} {wanted.id}{revision} that this user may see",
-        hint=f"check {key}; for a private one set {TOKENS[wanted.hub]}",
+        f"{NAMES[request.hub]} has no {request.kind} {request.id}{revision} that this user may see",
+        hint=f"check {key}; for a private one set {TOKENS[request.hub]}",
     )
 
 
-def forbidden(wanted: Wanted) -> InputAbsent:
-    """Say that a hub knows what is wanted but does not hand it out to this user."""
+def forbidden(request: RepoRequest) -> InputAbsent:
+    """Say that a hub knows what is requested but does not hand it out to this user."""
     return InputAbsent(
-        f"{NAMES[wanted.hub]} does not let this user read the {wanted.kind} {wanted.id}",
-        hint=f"set {TOKENS[wanted.hub]} to a token that may; a gated one asks for consent on its page first",
+        f"{NAMES[request.hub]} does not let this user read the {request.kind} {request.id}",
+        hint=f"set {TOKENS[request.hub]} to a token that may; a gated one asks for consent on its page first",
     )
 
 

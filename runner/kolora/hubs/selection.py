@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from kolora.errors import InputAbsent
 from kolora.hubs.repository import Remote
-from kolora.hubs.store import Wanted
+from kolora.hubs.store import RepoRequest
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -22,12 +22,12 @@ DEFAULT = "default"
 """What hubs call the subset of a data set that has none."""
 
 
-def chosen(files: Sequence[Remote], wanted: Wanted) -> list[Remote]:
-    """Choose the files wanted; of weights published twice, safetensors win over pickles."""
-    if wanted.kind == "dataset":
-        paths = set(split_of([file.path for file in files], subset=wanted.subset, split=wanted.split))
+def chosen(files: Sequence[Remote], request: RepoRequest) -> list[Remote]:
+    """Choose the requested files; of weights published twice, safetensors win over pickles."""
+    if request.kind == "dataset":
+        paths = set(split_of([file.path for file in files], subset=request.subset, split=request.split))
     else:
-        paths = {file.path for file in files if any(fnmatchcase(file.path, each) for each in wanted.patterns)}
+        paths = {file.path for file in files if any(fnmatchcase(file.path, each) for each in request.patterns)}
         safe = {str(PurePosixPath(path).parent) for path in paths if path.endswith(".safetensors")}
         paths = {path for path in paths if not (path.endswith(".bin") and str(PurePosixPath(path).parent) in safe)}
     return [file for file in files if file.path in paths]

@@ -31,7 +31,7 @@ NO_PINS: Pins = {}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RepoRequest:
     """What is asked of a hub; two equal asks share one manifest.
 
     revision: branch, tag or commit; None is the newest. patterns: the paths needed, as globs; none means all of a
@@ -47,14 +47,14 @@ class Wanted:
     split: str | None = None
     about: int | None = field(default=None, compare=False)
 
-    def pinned(self, pins: Pins) -> Wanted:
+    def pinned(self, pins: Pins) -> RepoRequest:
         """Ask for the revision that a lock pins, where none is named."""
         revision = self.revision or pins.get((self.hub, self.kind, self.id))
         return dataclasses.replace(self, revision=revision)
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredFile:
     """One file of a snapshot."""
 
     bytes: int
@@ -65,9 +65,9 @@ class Kept:
 class Snapshot:
     """What an ask came to: the revision as the hub resolved it, the files by path, and the folder they are in."""
 
-    wanted: Wanted
+    request: RepoRequest
     revision: str
-    files: Mapping[str, Kept]
+    files: Mapping[str, StoredFile]
     folder: Path
 
 
@@ -77,27 +77,27 @@ class Store:
     def __init__(self, cache: Path) -> None:
         self.cache = cache
 
-    def find(self, wanted: Wanted) -> Snapshot | None:
+    def find(self, request: RepoRequest) -> Snapshot | None:
         """Find what an ask came to before; None where it is not here whole.
 
         What was asked for without a revision is also found by the one that it came to.
         """
-        found = self._read(self._manifest(wanted), wanted)
-        if found is not None or wanted.revision is None:
+        found = self._read(self._manifest(request), request)
+        if found is not None or request.revision is None:
             return found
-        newest = self.find(dataclasses.replace(wanted, revision=None))
-        return newest if newest is not None and newest.revision == wanted.revision else None
+        newest = self.find(dataclasses.replace(request, revision=None))
+        return newest if newest is not None and newest.revision == request.revision else None
 
-    def partial(self, wanted: Wanted, revision: str) -> Path:
+    def partial(self, request: RepoRequest, revision: str) -> Path:
         """Name the folder in which a download of this revision is continued."""
-        name = hashlib.sha256(json.dumps([wanted.hub, wanted.kind, wanted.id, revision]).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps([request.hub, request.kind, request.id, revision]).encode()).hexdigest()
         return self.cache / "partial" / name[:16]
 
     def file(self, sha256: str) -> Path:
         """Name the place of a file."""
         return self.cache / "files" / sha256[:2] / sha256
 
-    def keep(self, path: Path, sha256: str) -> Kept:
+    def keep(self, path: Path, sha256: str) -> StoredFile:
         """Move a finished file of this content into the store."""
         target = self.file(sha256)
         size = path.stat().st_size
@@ -109,30 +109,30 @@ class Store:
             path.chmod(0o444)
             _persist(path)
             path.replace(target)
-        return Kept(size, sha256)
+        return StoredFile(size, sha256)
 
-    def settle(self, wanted: Wanted, revision: str, files: Mapping[str, Kept]) -> Snapshot:
+    def settle(self, request: RepoRequest, revision: str, files: Mapping[str, StoredFile]) -> Snapshot:
         """Make a folder of kept files, and then the manifest that says the ask came to them."""
         listed = {path: {"bytes": files[path].bytes, "sha256": files[path].sha256} for path in sorted(files)}
         folder = self._folder(files)
         if not _is_whole(folder, files):
             self._link(folder, files)
         manifest = {
-            "hub": wanted.hub,
-            "kind": wanted.kind,
-            "id": wanted.id,
-            "asked": _asked(wanted),
+            "hub": request.hub,
+            "kind": request.kind,
+            "id": request.id,
+            "asked": _asked(request),
             "revision": revision,
             "files": listed,
         }
-        target = self._manifest(wanted)
+        target = self._manifest(request)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
             json.dump(manifest, file, ensure_ascii=False, indent=1)
         Path(file.name).chmod(0o644)
         _persist(Path(file.name))
         Path(file.name).replace(target)
-        return Snapshot(wanted, revision, files, folder)
+        return Snapshot(request, revision, files, folder)
 
     def snapshots(self) -> Iterator[Snapshot]:
         """Read every manifest, by hub and name; torn ones are as good as none."""
@@ -164,7 +164,7 @@ class Store:
 
     def drop(self, snapshot: Snapshot, path: str) -> None:
         """Take a damaged file out, and its snapshot with it, so that both are downloaded again."""
-        self._manifest(snapshot.wanted).unlink(missing_ok=True)
+        self._manifest(snapshot.request).unlink(missing_ok=True)
         self.file(snapshot.files[path].sha256).unlink(missing_ok=True)
         shutil.rmtree(snapshot.folder, ignore_errors=True)
 
@@ -172,8 +172,8 @@ class Store:
         """Remove what no manifest names, downloads never finished, and all of repository ``id``; return bytes freed."""
         before = _bytes_of(self.cache)
         for snapshot in list(self.snapshots()):
-            if snapshot.wanted.id == id:
-                self._manifest(snapshot.wanted).unlink()
+            if snapshot.request.id == id:
+                self._manifest(snapshot.request).unlink()
         named = list(self.snapshots())
         folders = {snapshot.folder for snapshot in named}
         contents = {kept.sha256 for snapshot in named for kept in snapshot.files.values()}
@@ -187,26 +187,26 @@ class Store:
             shutil.rmtree(self.cache / "partial")
         return before - _bytes_of(self.cache)
 
-    def _manifest(self, wanted: Wanted) -> Path:
-        ask = hashlib.sha256(json.dumps(_asked(wanted), sort_keys=True).encode()).hexdigest()[:16]
-        return self.cache / "manifests" / wanted.hub / wanted.kind / wanted.id / f"{ask}.json"
+    def _manifest(self, request: RepoRequest) -> Path:
+        ask = hashlib.sha256(json.dumps(_asked(request), sort_keys=True).encode()).hexdigest()[:16]
+        return self.cache / "manifests" / request.hub / request.kind / request.id / f"{ask}.json"
 
-    def _folder(self, files: Mapping[str, Kept]) -> Path:
+    def _folder(self, files: Mapping[str, StoredFile]) -> Path:
         content = json.dumps({path: kept.sha256 for path, kept in files.items()}, sort_keys=True)
         return self.cache / "snapshots" / hashlib.sha256(content.encode()).hexdigest()[:32]
 
-    def _read(self, path: Path, wanted: Wanted | None, *, whole: bool = True) -> Snapshot | None:
+    def _read(self, path: Path, request: RepoRequest | None, *, whole: bool = True) -> Snapshot | None:
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            files = {name: Kept(**kept) for name, kept in manifest["files"].items()}
+            files = {name: StoredFile(**kept) for name, kept in manifest["files"].items()}
             asked = manifest["asked"] | {"patterns": tuple(manifest["asked"]["patterns"])}
-            found = wanted or Wanted(hub=manifest["hub"], kind=manifest["kind"], id=manifest["id"], **asked)
+            found = request or RepoRequest(hub=manifest["hub"], kind=manifest["kind"], id=manifest["id"], **asked)
             snapshot = Snapshot(found, manifest["revision"], files, self._folder(files))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return None if whole and not _is_whole(snapshot.folder, files) else snapshot
 
-    def _link(self, folder: Path, files: Mapping[str, Kept]) -> None:
+    def _link(self, folder: Path, files: Mapping[str, StoredFile]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
         for path, kept in files.items():
@@ -229,23 +229,23 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _asked(wanted: Wanted) -> dict[str, object]:
+def _asked(request: RepoRequest) -> dict[str, object]:
     return {
-        "revision": wanted.revision,
-        "patterns": list(wanted.patterns),
-        "subset": wanted.subset,
-        "split": wanted.split,
+        "revision": request.revision,
+        "patterns": list(request.patterns),
+        "subset": request.subset,
+        "split": request.split,
     }
 
 
-def _is_whole(folder: Path, files: Mapping[str, Kept]) -> bool:
+def _is_whole(folder: Path, files: Mapping[str, StoredFile]) -> bool:
     try:
         return all((folder / path).stat().st_size == kept.bytes for path, kept in files.items())
     except OSError:
         return False
 
 
-def _fault(path: Path, kept: Kept, hashed: dict[tuple[int, int], str]) -> str | None:
+def _fault(path: Path, kept: StoredFile, hashed: dict[tuple[int, int], str]) -> str | None:
     try:
         status = path.stat()
         key = (status.st_dev, status.st_ino)

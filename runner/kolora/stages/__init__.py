@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kolora.hubs.store import Snapshot, Wanted
+from kolora.hubs.store import RepoRequest, Snapshot
 from kolora.memory.plan import MemoryPlan
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_parts(checkpoint: Path, *, device: str, dtype: str, memory: MemoryPlan)
     return Parts(checkpoint, device=device, dtype=dtype, memory=memory)
 
 
-def download(wanted: Wanted, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
+def download(wanted: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
     """Bring a hub's repository into the cache; ``kolora.hubs.download.download`` says more."""
     _settle_clients()
     from kolora.hubs.download import download as bring

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kolora.errors import InputAbsent
+from kolora.inputs import Scorer
 from kolora.stages import Facts
-from kolora.stages.score import Scorer
 
 
 def compare(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from kolora.inputs import LoraFile
 from kolora.spec.story import Frozen
 from kolora.stages import Facts, Job
 
@@ -25,25 +24,18 @@ FILES: dict[Ecosystem, str] = {
 IMPLEMENTATIONS = {"diffsynth": "DiffSynth-Studio", "diffusers": "diffusers", "kohya": "sd-scripts"}
 
 
-class GivenLora(Frozen):
-    """A LoRA file from outside by its content; where it lies does not matter to the result."""
-
-    digest: str
-    path: Path = Field(exclude=True)
-
-
 class Part(Frozen):
     """What converting may see. spec: digest of the step that trained the LoRA, and so of all that it was made of."""
 
     title: str
     author: str
     checkpoint: str
-    lora: GivenLora | None = None
+    lora: LoraFile | None = None
     spec: str | None = None
     resolution: int | None = None
 
 
-def lora_file(given: GivenLora | None, job: Job) -> Path | None:
+def lora_file(given: LoraFile | None, job: Job) -> Path | None:
     """Find the LoRA a step is to use: the one given, else the one trained, if any."""
     if given is not None:
         return given.path
@@ -58,7 +50,7 @@ def load_lora(path: Path) -> None:
     read_lora(path)
 
 
-def lora_name(given: GivenLora | None, path: Path) -> str:
+def lora_name(given: LoraFile | None, path: Path) -> str:
     """Name a LoRA for tools that keep many in one folder, by its content."""
     from kolora.models.lora import HASH, read_metadata
 

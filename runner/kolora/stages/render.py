@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+from kolora.inputs import LoraFile
 from kolora.spec.story import Frozen
 from kolora.stages import Facts, Job
-from kolora.stages.convert import GivenLora, lora_file, lora_name
+from kolora.stages.convert import lora_file, lora_name
 
 VERSION = 4
 
@@ -25,7 +26,7 @@ class Part(Frozen):
     guidance_scale: float
     lora_scale: float
     scheduler: str
-    lora: GivenLora | None = None
+    lora: LoraFile | None = None
 
 
 def run(part: Part, job: Job) -> Facts:

@@ -5,20 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from kolora.datasets.metadata import read_metadata
+from kolora.inputs import Scorer
 from kolora.spec.story import Frozen
 from kolora.stages import Facts, Job
 
 VERSION = 2
-
-
-class Scorer(Frozen):
-    """A scorer by its content; where it lies does not matter to the result."""
-
-    digest: str
-    folder: Path = Field(exclude=True)
 
 
 class Part(Frozen):

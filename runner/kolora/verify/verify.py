@@ -12,7 +12,7 @@ from typing import Any
 from kolora.artifacts import RunFolder, sha256_of, write_json, writing
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.execute import Listener, image_digest, packages, run_story
-from kolora.inputs import Found, find_sources
+from kolora.inputs import ResolvedInputs, resolve_inputs
 from kolora.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
 from kolora.spec import Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
@@ -81,8 +81,8 @@ def verify(
     judged = compare(
         [(out / "submission" / f"images/{at:02d}.png", out / "again" / f"images/{at:02d}.png") for at in readable],
         [scene.prompt for scene in readable.values()],
-        aesthetics=found.sources.aesthetics,
-        clip=found.sources.clip,
+        aesthetics=found.inputs.aesthetics,
+        clip=found.inputs.clip,
         device=device,
     )
     scenes = []
@@ -190,13 +190,13 @@ def _named(key: str, given: str, chosen: Path | None, option: str) -> Path:
     return chosen.resolve()
 
 
-def _found(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> Found:
+def _found(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
     """Find what drawing again takes, and refuse what is not what the lock pins."""
     roots = [each.resolve() for each in dataclasses.astuple(folders) if each is not None]
-    found = find_sources(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
+    found = resolve_inputs(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
     pinned = {"checkpoint": lock.checkpoint.sha256}
-    actual = {"checkpoint": found.sources.checkpoint}
-    for kind, scorer in (("aesthetics", found.sources.aesthetics), ("clip", found.sources.clip)):
+    actual = {"checkpoint": found.inputs.checkpoint}
+    for kind, scorer in (("aesthetics", found.inputs.aesthetics), ("clip", found.inputs.clip)):
         locked = lock.scorers.get(kind)
         if locked is not None and scorer is not None:
             pinned[kind], actual[kind] = locked.sha256, scorer.digest
@@ -209,7 +209,7 @@ def _found(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders
     return found
 
 
-def _run(found: Found, source: bytes, root: Path, device: str, listener: Listener) -> Lock:
+def _run(found: ResolvedInputs, source: bytes, root: Path, device: str, listener: Listener) -> Lock:
     text = source.decode("utf-8", errors="replace")
     run_story(found, source=text, folder=RunFolder(root), device=device, listener=listener)
     return read_lock((root / "story.lock.yaml").read_bytes(), name="story.lock.yaml")
@@ -241,7 +241,7 @@ def _retrained(
         path = _named("dataset.path", story.dataset.path, folders.dataset, "--dataset")
         mine = mine.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
     found = _found(mine, lock, out=out, cache=cache, folders=folders)
-    if found.sources.dataset != (lock.dataset.identity if lock.dataset is not None else None):
+    if found.inputs.dataset != (lock.dataset.identity if lock.dataset is not None else None):
         raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
     trained = _run(found, source, out / "retrained", device, listener)
     loras = [name for name in trained.results if name.startswith("lora/")]

@@ -18,12 +18,12 @@ import pytest
 from tests.hubs.loopback import LoopbackHub, serving
 
 if TYPE_CHECKING:
-    from kolora.models.parts import Parts
+    from kolora.models.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in Kolors' layout with tiny untrained parts, its scorers in ``clip/`` and ``aesthetics/``."""
+    """A folder in Kolors' layout with tiny untrained models, its scorers in ``clip/`` and ``aesthetics/``."""
     from tests.tiny import write_tiny_checkpoint
 
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
@@ -32,11 +32,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_parts(tiny_checkpoint: Path) -> Parts:
-    """The tiny checkpoint's parts on the CPU in float32, loaded as tests ask for them."""
-    from kolora.models.parts import Parts
+def tiny_kolors(tiny_checkpoint: Path) -> Checkpoint:
+    """The tiny checkpoint's models on the CPU in float32, loaded as tests ask for them."""
+    from kolora.models.checkpoint import Checkpoint
 
-    return Parts(tiny_checkpoint, device="cpu")
+    return Checkpoint(tiny_checkpoint, device="cpu")
 
 
 @pytest.fixture

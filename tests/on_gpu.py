@@ -27,10 +27,10 @@ from kolora.benchmark.networks import made_up
 from kolora.errors import Stopped
 from kolora.memory.plan import Way
 from kolora.models import graphs
+from kolora.models.checkpoint import make_deterministic, size_ids
 from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
 from kolora.models.lora import lora_bytes
-from kolora.models.parts import make_deterministic, size_ids
 from kolora.models.predictor import Predictor
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from kolora.hubs.catalogue import POCKET
-from kolora.models.parts import make_deterministic
+from kolora.models.checkpoint import make_deterministic
 
 from tests.full.capped import named, print_runs, run_story
 from tests.full.footprints import measure

@@ -50,7 +50,7 @@ def test_what_is_allowed_is_not_a_fault(tmp_path):
     modules = {
         "errors.py": "",
         "models/parts.py": "import torch, diffsynth\nfrom kolora import errors",
-        "training/loop.py": "from kolora.models.parts import Parts",
+        "training/loop.py": "from kolora.models.checkpoint import Checkpoint",
         "stages/train.py": "def run():\n    from kolora.training import loop",
         "plan.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\nimport kolora.stages.train",
     }

@@ -31,11 +31,11 @@ from kolora.memory.story import plan_story
 from kolora.plan import STAGES, Decision, Step, decide, plan_steps
 from kolora.service import find_service
 from kolora.spec import Story
-from kolora.stages import Job, Tick, open_parts
+from kolora.stages import Job, Tick, open_checkpoint
 from kolora.version import __version__
 
 if TYPE_CHECKING:
-    from kolora.models.parts import Parts
+    from kolora.models.checkpoint import Checkpoint
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 6.0
@@ -253,12 +253,14 @@ def _run_all(
     halt: Halt,
     progress: _Progress,
 ) -> None:
-    opened: list[Parts] = []
+    opened: list[Checkpoint] = []
 
-    def parts() -> Parts:
+    def checkpoint() -> Checkpoint:
         if not opened:
             memory = _memory_plan(found, device)
-            opened.append(open_parts(found.checkpoint, device=device, dtype=found.story.model.dtype, memory=memory))
+            opened.append(
+                open_checkpoint(found.checkpoint, device=device, dtype=found.story.model.dtype, memory=memory)
+            )
         return opened[0]
 
     digests = {decision.step.name: decision.step.digest for decision in decisions}
@@ -280,7 +282,7 @@ def _run_all(
             halt.check()
 
         def work(step: Step = step, tick: Tick = tick) -> Record:
-            return _run_step(step, folder, digests, parts, tick, numerics=lambda: _numerics(device, opened, step))
+            return _run_step(step, folder, digests, checkpoint, tick, numerics=lambda: _numerics(device, opened, step))
 
         record = _run_frugally(work, step, opened, listener)
         folder.publish(record)
@@ -293,7 +295,7 @@ def _memory_plan(found: ResolvedInputs, device: str) -> MemoryPlan:
     return plan_story(found.story, found.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
 
 
-def _run_frugally(work: Callable[[], Record], step: Step, opened: Sequence[Parts], listener: Listener) -> Record:
+def _run_frugally(work: Callable[[], Record], step: Step, opened: Sequence[Checkpoint], listener: Listener) -> Record:
     """Run a step; if the GPU's memory does not hold it, once more in the next more frugal way, where there is one."""
     try:
         return work()
@@ -318,7 +320,7 @@ def _run_step(
     step: Step,
     folder: RunFolder,
     digests: dict[str, str],
-    parts: Callable[[], Parts],
+    checkpoint: Callable[[], Checkpoint],
     tick: Tick,
     *,
     numerics: Callable[[], dict[str, Any]],
@@ -331,7 +333,7 @@ def _run_step(
         state=state,
         inputs={name: folder.folder(name, digests[name]) for name in step.inputs},
         log=folder.logs / f"{step.name}.log",
-        parts=parts,
+        checkpoint=checkpoint,
         tick=tick,
     )
     try:
@@ -548,7 +550,7 @@ def packages() -> dict[str, str]:
     return versions
 
 
-def _numerics(device: str, opened: Sequence[Parts], step: Step) -> dict[str, Any]:
+def _numerics(device: str, opened: Sequence[Checkpoint], step: Step) -> dict[str, Any]:
     """Say what arithmetic was in force; a step that loads no checkpoint computes nothing that could differ."""
     torch = sys.modules.get("torch")
     if torch is None or not opened:

@@ -12,9 +12,9 @@ import torch
 from kolora.device import find_device, gpu_memory
 from kolora.memory.plan import GIB
 from kolora.memory.story import plan_story
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.conditioning import Conditioning
 from kolora.models.lora import lora_bytes
-from kolora.models.parts import Parts
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Story
@@ -28,40 +28,40 @@ from tests.full.story import Size, photo, quiet
 PICTURES, SCENES = 2, 2
 
 
-def story_parts(size: Size, story: Story, cap: float | None) -> Parts:
+def open_story(size: Size, story: Story, cap: float | None) -> Checkpoint:
     """Open the checkpoint as a run of the story would under a cap."""
     there = gpu_memory() if cap is None else int(cap * GIB)
     plan = plan_story(story, size.checkpoint, there=there)
-    return Parts(size.checkpoint, device=find_device(), memory=plan)
+    return Checkpoint(size.checkpoint, device=find_device(), memory=plan)
 
 
 def run_story(size: Size, cap: float | None) -> dict[str, Any]:
     """Do a story's work under a cap of GiB; leaves its pictures and tensors in FOLDER."""
     story, meter = size.story(), Meter()
-    parts = story_parts(size, story, cap)
+    checkpoint = open_story(size, story, cap)
     scenes = story.resolved_scenes()[:SCENES]
     texts = [text for scene in scenes for text in (scene.prompt, scene.negative_prompt)]
     with meter("condition, first text, loading"):
-        first = parts.condition(texts[:1])
+        first = checkpoint.condition(texts[:1])
     with meter(f"condition, {len(texts)} texts"):
-        conditioning = parts.condition(texts)
+        conditioning = checkpoint.condition(texts)
     assert torch.equal(conditioning.hidden[:1], first.hidden)
-    parts.release("text_encoder")
+    checkpoint.release("text_encoder")
     with meter(f"encode, {PICTURES} pictures"):
-        latents = torch.stack([parts.encode(to_pixels(photo(n, size.pixels))).cpu() for n in range(PICTURES)])
-    parts.release()
+        latents = torch.stack([checkpoint.encode(to_pixels(photo(n, size.pixels))).cpu() for n in range(PICTURES)])
+    checkpoint.release()
     heard = Conditioning(conditioning.hidden[:1].cpu(), conditioning.pooled[:1].cpu())
     known = Examples(heard, (Bucket(latents, torch.zeros(PICTURES, dtype=torch.long)),))
     with tempfile.TemporaryDirectory() as state, meter(f"train, {story.lora.steps} steps"):
         trained = train(
-            parts.training_unet(),
-            parts.schedule(),
+            checkpoint.training_unet(),
+            checkpoint.schedule(),
             known,
             story.lora,
             state=Path(state),
             tick=quiet,
-            way=parts.memory.way("train"),
-            device=parts.device,
+            way=checkpoint.memory.way("train"),
+            device=checkpoint.device,
         )
     folder = size.folder / named(cap)
     folder.mkdir(exist_ok=True)
@@ -69,13 +69,13 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
     lora.write_bytes(lora_bytes(trained.weights, metadata={}))
     losses, seconds = trained.losses, trained.seconds
     del trained
-    parts.release()
+    checkpoint.release()
     for number, scene in enumerate(scenes):
         rows = slice(2 * number, 2 * number + 2)
         with meter(f"render, picture {number + 1}" + (", loading" if not number else "")):
             drawn = denoise(
-                parts.predictor(lora=lora, strength=scene.lora_scale),
-                parts.schedule(),
+                checkpoint.predictor(lora=lora, strength=scene.lora_scale),
+                checkpoint.schedule(),
                 Conditioning(conditioning.hidden[rows], conditioning.pooled[rows]),
                 seed=scene.seed,
                 height=scene.height,
@@ -84,12 +84,12 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
                 guidance_scale=scene.guidance_scale,
                 tick=quiet,
             )
-            picture = to_picture(parts.decode(drawn))
+            picture = to_picture(checkpoint.decode(drawn))
         picture.save(folder / f"{number + 1}.png")
-    free, total = torch.cuda.mem_get_info() if parts.device == "cuda" else (0, 0)
+    free, total = torch.cuda.mem_get_info() if checkpoint.device == "cuda" else (0, 0)
     return {
-        "ways": {name: str(parts.memory.way(name)) for name in parts.memory.ladders},
-        "expected": {name: parts.memory.way(name).bytes for name in parts.memory.ladders},
+        "ways": {name: str(checkpoint.memory.way(name)) for name in checkpoint.memory.ladders},
+        "expected": {name: checkpoint.memory.way(name).bytes for name in checkpoint.memory.ladders},
         "rows": meter.rows,
         "beside torch": total - free - torch.cuda.memory_reserved() if total else None,
         "losses": losses,

@@ -11,9 +11,9 @@ import torch
 from kolora.benchmark.networks import configs_of, made_up
 from kolora.device import find_device
 from kolora.memory.plan import Way
+from kolora.models.checkpoint import size_ids
 from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
-from kolora.models.parts import size_ids
 from kolora.models.pixels import to_pixels
 from kolora.models.predictor import Predictor
 from kolora.models.schedule import NoiseSchedule

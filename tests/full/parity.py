@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from kolora.device import find_device
+from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.conditioning import Conditioning
-from kolora.models.parts import Parts, size_ids
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.rendering.denoise import denoise
 from kolora.training.draws import draw
@@ -26,7 +26,7 @@ def compare(size: Size) -> dict[str, Any]:
     story = size.story()
     device, pixels, scene = find_device(), size.pixels, story.resolved_scenes()[0]
     dtype = torch.float16 if device == "cuda" else torch.float32
-    parts = Parts(size.checkpoint, device=device)
+    checkpoint = Checkpoint(size.checkpoint, device=device)
     theirs = read_pipeline(size.checkpoint, device=device, dtype=dtype)
     found: dict[str, Any] = {}
 
@@ -38,24 +38,24 @@ def compare(size: Size) -> dict[str, Any]:
 
     texts = (scene.prompt, scene.negative_prompt)
     with torch.inference_mode():
-        conditioning = parts.condition(texts)
-        parts.release("text_encoder")
+        conditioning = checkpoint.condition(texts)
+        checkpoint.release("text_encoder")
         spoken = [theirs.encode_prompt(text) for text in texts]
         note("conditioning, hidden", conditioning.hidden, torch.cat([each["encoder_hidden_states"] for each in spoken]))
         note("conditioning, pooled", conditioning.pooled, torch.cat([each["add_text_embeds"] for each in spoken]))
         theirs.text_encoder_kolors = None
         given = to_pixels(photo(0, pixels))
         latents = theirs.vae_encoder(given.to(device))
-        note("latents", parts.encode(given), latents)
-        note("pixels", parts.decode(latents), theirs.vae_decoder(latents))
+        note("latents", checkpoint.encode(given), latents)
+        note("pixels", checkpoint.decode(latents), theirs.vae_decoder(latents))
         extra = theirs.prepare_extra_input(latents.to(dtype))
         timestep = torch.tensor([731.0], device=device)
-        predict = parts.predictor().listen(conditioning, latents, size_ids(pixels, pixels).repeat(2))
+        predict = checkpoint.predictor().listen(conditioning, latents, size_ids(pixels, pixels).repeat(2))
         noise = torch.cat([theirs.unet(latents.to(dtype), timestep, **extra, **each) for each in spoken])
         note("noise prediction", predict(latents, 731), noise)
         drawn = denoise(
-            parts.predictor(),
-            parts.schedule(),
+            checkpoint.predictor(),
+            checkpoint.schedule(),
             conditioning,
             seed=scene.seed,
             height=pixels,
@@ -64,19 +64,21 @@ def compare(size: Size) -> dict[str, Any]:
             guidance_scale=scene.guidance_scale,
             tick=quiet,
         )
-        picture = to_picture(parts.decode(drawn))
+        picture = to_picture(checkpoint.decode(drawn))
         reference = reference_latents(theirs, spoken, scene, pixels).float()
         note("latents of the picture", drawn, reference)
         expected = to_picture(theirs.vae_decoder(reference))
     ratio, most = psnr(picture, expected, 255)
     found["picture"] = {"psnr": ratio, "largest difference": most}
     print(f"{'picture':<24} PSNR {ratio:.1f} dB, largest difference {most:.0f} of 255 levels", flush=True)
-    parts.release()
+    checkpoint.release()
     lora = story.lora.model_copy(update={"steps": 1, "batch_size": 1})
     known = Conditioning(conditioning.hidden[:1].cpu().clone(), conditioning.pooled[:1].cpu().clone())
     only = Examples(known, (Bucket(latents.cpu().clone()[None], torch.tensor([0])),))
     with tempfile.TemporaryDirectory() as state:
-        ours = train(parts.training_unet(), parts.schedule(), only, lora, state=Path(state), tick=quiet).losses[0]
+        ours = train(
+            checkpoint.training_unet(), checkpoint.schedule(), only, lora, state=Path(state), tick=quiet
+        ).losses[0]
     chance = draw(
         seed=lora.seed, step=0, batch_size=1, examples=1, variants=1, timesteps=1100, shape=tuple(latents.shape[1:])
     )

@@ -1,9 +1,9 @@
 """What the U-Net heard of a text stands in for the text, is computed from the weights as they are, and is forgotten."""
 
 import torch
+from kolora.models.checkpoint import size_ids
 from kolora.models.conditioning import Conditioning
 from kolora.models.hearing import TextProjection, having_heard, hear, text_projections
-from kolora.models.parts import size_ids
 from kolora.models.predictor import Predictor
 
 from tests.tensors import difference
@@ -23,8 +23,8 @@ def texts(seed=0, rows=2):
 
 
 @torch.inference_mode()
-def test_what_was_heard_stands_in_for_the_text(tiny_parts):
-    unet = tiny_parts.unet()
+def test_what_was_heard_stands_in_for_the_text(tiny_kolors):
+    unet = tiny_kolors.unet()
     expected = asked(unet, texts())
     heard = hear(unet, texts())
     assert len(heard) == len(text_projections(unet)) == 1 + 2 * 11  # the first, and key and value of eleven stacks
@@ -50,9 +50,9 @@ def test_a_failure_makes_the_network_forget():
 
 
 @torch.inference_mode()
-def test_a_predictor_follows_texts_and_weights(tiny_parts):
+def test_a_predictor_follows_texts_and_weights(tiny_kolors):
     """Scenes of one shape share a recording: each must see its own text, and the LoRA's strength of its moment."""
-    unet = tiny_parts.training_unet()
+    unet = tiny_kolors.training_unet()
     predictor = Predictor(unet)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -12,8 +12,8 @@ import torch
 from diffsynth.models.lora import LoRAFromCivitai
 from diffsynth.models.sdxl_unet import SDXLUNet
 from kolora.errors import InputAbsent
+from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.lora import LoraWeights, Merge, lora_bytes, read_lora
-from kolora.models.parts import Parts, size_ids
 from peft import LoraConfig, inject_adapter_in_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -26,8 +26,8 @@ Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def unet(tiny_parts: Parts) -> nn.Module:
-    return tiny_parts.training_unet()
+def unet(tiny_kolors: Checkpoint) -> nn.Module:
+    return tiny_kolors.training_unet()
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def test_keys_are_diffusers(lora: LoraWeights, tmp_path: Path) -> None:
     assert {f"{stem}.to_q.lora_A.weight", f"{stem}.to_out.0.lora_B.weight"} <= names
 
 
-def test_merged_is_what_peft_computes(unet: nn.Module, tiny_parts: Parts) -> None:
+def test_merged_is_what_peft_computes(unet: nn.Module, tiny_kolors: Checkpoint) -> None:
     rank, alpha = 4, 2.0
     lora = lora_for(unet, rank=rank)
     plain = predict(unet)
     Merge(unet, LoraWeights({name: (down, up * alpha / rank) for name, (down, up) in lora.pairs.items()})).set(1.0)
 
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(PROJECTIONS))
-    adapted: Any = inject_adapter_in_model(config, tiny_parts.training_unet())
+    adapted: Any = inject_adapter_in_model(config, tiny_kolors.training_unet())
     for name, (down, up) in lora.pairs.items():
         layer = adapted.get_submodule(name)
         layer.lora_A["default"].weight.data = down

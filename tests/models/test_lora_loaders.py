@@ -20,10 +20,10 @@ with warnings.catch_warnings():
     from diffusers import UNet2DConditionModel
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffsynth.models.model_manager import ModelManager
+from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.lora import LoraWeights, Merge, lora_bytes, read_lora
 from kolora.models.lora_names import diffusers_name
 from kolora.models.names import UNET_BLOCKS
-from kolora.models.parts import Parts, size_ids
 from kolora.models.weights import read_config
 
 from tests.tensors import difference, lora_for
@@ -33,8 +33,8 @@ Predict = Callable[[nn.Module], torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def unet(tiny_parts: Parts) -> nn.Module:
-    return tiny_parts.training_unet()
+def unet(tiny_kolors: Checkpoint) -> nn.Module:
+    return tiny_kolors.training_unet()
 
 
 @pytest.fixture(scope="module")

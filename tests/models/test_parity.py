@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.conditioning import Conditioning
-from kolora.models.parts import Parts, size_ids
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
@@ -53,29 +53,29 @@ def photo() -> Image.Image:
 
 
 @pytest.mark.parametrize("text", [PROMPT, NEGATIVE, "", "a knight on an old bridge, " * 60])
-def test_conditioning(pipeline: Any, tiny_parts: Parts, text: str) -> None:
+def test_conditioning(pipeline: Any, tiny_kolors: Checkpoint, text: str) -> None:
     theirs = pipeline.encode_prompt(text)
-    ours = tiny_parts.condition([text])
+    ours = tiny_kolors.condition([text])
     assert difference(ours.hidden, theirs["encoder_hidden_states"]) < TOLERANCE
     assert difference(ours.pooled, theirs["add_text_embeds"]) < TOLERANCE
 
 
-def test_latents(pipeline: Any, tiny_parts: Parts, photo: Image.Image) -> None:
+def test_latents(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Image) -> None:
     theirs = pipeline.encode_image(pipeline.preprocess_image(photo))
-    assert difference(tiny_parts.encode(to_pixels(photo)), theirs) < TOLERANCE
+    assert difference(tiny_kolors.encode(to_pixels(photo)), theirs) < TOLERANCE
 
 
-def test_pixels(pipeline: Any, tiny_parts: Parts) -> None:
+def test_pixels(pipeline: Any, tiny_kolors: Checkpoint) -> None:
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
-    assert difference(tiny_parts.decode(latents), pipeline.vae_decoder(latents)) < TOLERANCE
+    assert difference(tiny_kolors.decode(latents), pipeline.vae_decoder(latents)) < TOLERANCE
 
 
-def test_predicted_noise(pipeline: Any, tiny_parts: Parts) -> None:
+def test_predicted_noise(pipeline: Any, tiny_kolors: Checkpoint) -> None:
     """Two rows of ours at once are two calls of theirs."""
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
     timestep = torch.tensor([731.0])
-    conditioning = tiny_parts.condition([PROMPT, NEGATIVE])
-    ours = tiny_parts.unet()(
+    conditioning = tiny_kolors.condition([PROMPT, NEGATIVE])
+    ours = tiny_kolors.unet()(
         latents.expand(2, -1, -1, -1),
         timestep,
         encoder_hidden_states=conditioning.hidden,
@@ -87,17 +87,22 @@ def test_predicted_noise(pipeline: Any, tiny_parts: Parts) -> None:
     assert difference(ours, torch.cat(theirs)) < TOLERANCE
 
 
-def test_training_loss(pipeline: Any, tiny_parts: Parts, photo: Image.Image, tmp_path: Path) -> None:
+def test_training_loss(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Image, tmp_path: Path) -> None:
     """The first step's loss: adapters begin without effect, so it is that of the checkpoint."""
     lora = Lora(steps=1, rank=2, seed=3)
-    conditioning = tiny_parts.condition([PROMPT])
+    conditioning = tiny_kolors.condition([PROMPT])
     examples = Examples(
         Conditioning(conditioning.hidden.clone(), conditioning.pooled.clone()),
-        (Bucket(tiny_parts.encode(to_pixels(photo)).clone()[None], torch.tensor([0])),),
+        (Bucket(tiny_kolors.encode(to_pixels(photo)).clone()[None], torch.tensor([0])),),
     )
     with torch.enable_grad():
         trained = train(
-            tiny_parts.training_unet(), tiny_parts.schedule(), examples, lora, state=tmp_path, tick=lambda *_: None
+            tiny_kolors.training_unet(),
+            tiny_kolors.schedule(),
+            examples,
+            lora,
+            state=tmp_path,
+            tick=lambda *_: None,
         )
 
     drawn = draw(seed=3, step=0, batch_size=1, examples=1, variants=1, timesteps=1100, shape=(4, 8, 16))
@@ -120,7 +125,7 @@ def test_training_loss(pipeline: Any, tiny_parts: Parts, photo: Image.Image, tmp
 )
 def test_picture(
     pipeline: Any,
-    tiny_parts: Parts,
+    tiny_kolors: Checkpoint,
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
     guidance_scale: float,
@@ -140,9 +145,9 @@ def test_picture(
         progress_bar_cmd=iter,
     )
     latents = denoise(
-        tiny_parts.unet(),
-        tiny_parts.schedule(),
-        tiny_parts.condition([PROMPT, NEGATIVE]),
+        tiny_kolors.unet(),
+        tiny_kolors.schedule(),
+        tiny_kolors.condition([PROMPT, NEGATIVE]),
         seed=7,
         height=height,
         width=width,
@@ -151,6 +156,6 @@ def test_picture(
         tick=lambda *_: None,
     )
     assert difference(latents, theirs) < TOLERANCE
-    ours, levels = (np.asarray(each, dtype=int) for each in (to_picture(tiny_parts.decode(latents)), decode(theirs)))
+    ours, levels = (np.asarray(each, dtype=int) for each in (to_picture(tiny_kolors.decode(latents)), decode(theirs)))
     assert ours.shape == (height, width, 3)
     assert np.abs(ours - levels).max() <= 1

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from kolora.hubs.catalogue import POCKET
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.layout import KOLORS
-from kolora.models.parts import Parts
 from kolora.models.pixels import to_pixels
 from kolora.pocket.attributes import CLASSES
 from kolora.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts, render, teach_ink
@@ -26,15 +26,15 @@ MIB = 2**20
 
 
 @pytest.fixture(scope="module")
-def parts():
-    return Parts(POCKET, device="cpu")
+def checkpoint():
+    return Checkpoint(POCKET, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def drawn(parts):
+def drawn(checkpoint):
     """Eight held-out prompts and the pictures pocket makes of them, with fewer steps than a story takes."""
     prompts = held_out_prompts(8)
-    return prompts, render(parts, prompts, batch=8, steps=12)
+    return prompts, render(checkpoint, prompts, batch=8, steps=12)
 
 
 def weights():
@@ -76,12 +76,12 @@ def test_it_says_how_it_was_trained():
     assert len(record["data_sha256"]) == 64
 
 
-def test_latents_have_unit_spread_and_pictures_survive_the_vae(parts):
+def test_latents_have_unit_spread_and_pictures_survive_the_vae(checkpoint):
     pictures = [draw(sample_scene(dice(k)), seed=k) for k in range(6)]
     from_picture = torch.cat([to_pixels(picture) for picture in pictures])
-    latents = parts.encode(from_picture)
+    latents = checkpoint.encode(from_picture)
     assert latents.std() == pytest.approx(1.0, abs=0.2)
-    error = (parts.decode(latents).clamp(-1, 1) - from_picture).square().mean()
+    error = (checkpoint.decode(latents).clamp(-1, 1) - from_picture).square().mean()
     assert 10 * torch.log10(4 / error) > 25
 
 
@@ -124,30 +124,30 @@ def test_its_grades_pass_clean_drawings_and_fail_spoilt_ones(drawn, tmp_path):
         assert means[0] < 6, fault
 
 
-def test_guidance_pulls_towards_the_prompt(parts):
+def test_guidance_pulls_towards_the_prompt(checkpoint):
     prompt = Prompt(held_out_prompts(1)[0].text, {}, 3, person=True)
-    free, pulled = (render(parts, [prompt], guidance=g, steps=6)[0] for g in (1.0, 8.0))
+    free, pulled = (render(checkpoint, [prompt], guidance=g, steps=6)[0] for g in (1.0, 8.0))
     assert free.tobytes() != pulled.tobytes()
 
 
-def test_a_lora_moves_the_style_and_leaves_what_is_shown(parts, tmp_path):
+def test_a_lora_moves_the_style_and_leaves_what_is_shown(checkpoint, tmp_path):
     """Judged on ink, which the checkpoint was never shown, after a third of the steps that a story takes."""
-    lora = teach_ink(parts, LORA.model_copy(update={"steps": 40}), tmp_path)
+    lora = teach_ink(checkpoint, LORA.model_copy(update={"steps": 40}), tmp_path)
     prompts = held_out_prompts(4, style="ink", seed=992)
     probe = load_probe(POCKET / "probe" / "model.safetensors")
     ink = CLASSES["style"].index("ink")
     likely, right = [], []
     for strength in (0.0, 1.0):
-        pictures = render(parts, prompts, lora=lora, strength=strength, batch=4, steps=10)
+        pictures = render(checkpoint, prompts, lora=lora, strength=strength, batch=4, steps=10)
         likely.append(chances(probe, pictures)["style"][:, ink].mean())
         right.append(attributes_right(read(probe, pictures), prompts)["place"])
     assert likely[1] > likely[0] + 0.2
     assert right == [1.0, 1.0]
 
 
-def test_a_lora_at_strength_0_draws_what_none_does(parts, tmp_path):
-    lora = write_lora(tmp_path / "lora.safetensors", lora_for(parts.unet()))
+def test_a_lora_at_strength_0_draws_what_none_does(checkpoint, tmp_path):
+    lora = write_lora(tmp_path / "lora.safetensors", lora_for(checkpoint.unet()))
     prompts = held_out_prompts(1)
-    without = render(parts, prompts, steps=2)[0].tobytes()
-    drawn = [render(parts, prompts, lora=lora, strength=strength, steps=2)[0].tobytes() for strength in (0.0, 1.0)]
+    without = render(checkpoint, prompts, steps=2)[0].tobytes()
+    drawn = [render(checkpoint, prompts, lora=lora, strength=strength, steps=2)[0].tobytes() for strength in (0.0, 1.0)]
     assert drawn[0] == without != drawn[1]

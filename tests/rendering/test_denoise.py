@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from kolora.errors import StoryInvalid
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
-from kolora.models.parts import Parts
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.ddim import ddim_steps, initial_noise
 from kolora.rendering.denoise import denoise
@@ -84,10 +84,10 @@ def test_latents_stay_in_float32_between_steps_in_half_precision() -> None:
     torch.testing.assert_close(latents, denoised(Spy(), steps=8))
 
 
-def test_the_same_scene_is_the_same_latents(tiny_parts: Parts) -> None:
-    conditioning = tiny_parts.condition(["一只猫", "模糊"])
+def test_the_same_scene_is_the_same_latents(tiny_kolors: Checkpoint) -> None:
+    conditioning = tiny_kolors.condition(["一只猫", "模糊"])
     one, again, other = (
-        denoised(tiny_parts.unet(), conditioning=conditioning, seed=seed, steps=3) for seed in (1, 1, 2)
+        denoised(tiny_kolors.unet(), conditioning=conditioning, seed=seed, steps=3) for seed in (1, 1, 2)
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kolora.errors import Stopped
-from kolora.models.parts import Parts
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_picture
 from kolora.rendering.denoise import denoise
 from kolora.rendering.samples import Sampler
@@ -21,17 +21,22 @@ SCENES = [
 
 
 @pytest.fixture
-def sampler(tiny_parts: Parts, tmp_path: Path) -> Sampler:
-    heard = tiny_parts.condition(["一只猫", ""])
-    return Sampler(tiny_parts.schedule(), tiny_parts.decode, [(scene, heard) for scene in SCENES], tmp_path / "samples")
+def sampler(tiny_kolors: Checkpoint, tmp_path: Path) -> Sampler:
+    heard = tiny_kolors.condition(["一只猫", ""])
+    return Sampler(
+        tiny_kolors.schedule(),
+        tiny_kolors.decode,
+        [(scene, heard) for scene in SCENES],
+        tmp_path / "samples",
+    )
 
 
 def nothing() -> None:
     """Go on."""
 
 
-def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_parts: Parts) -> None:
-    unet = tiny_parts.unet()
+def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_kolors: Checkpoint) -> None:
+    unet = tiny_kolors.unet()
     sampler(unet, 50, nothing)
     assert sorted(path.name for path in sampler.folder.iterdir()) == ["0050-01.png", "0050-04.png"]
     with Image.open(sampler.folder / "0050-04.png") as picture:
@@ -50,10 +55,10 @@ def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_parts: Parts)
         tick=lambda *_: None,
     )
     with Image.open(sampler.folder / "0050-01.png") as picture:
-        assert np.array_equal(np.asarray(picture), np.asarray(to_picture(tiny_parts.decode(latents))))
+        assert np.array_equal(np.asarray(picture), np.asarray(to_picture(tiny_kolors.decode(latents))))
 
 
-def test_what_is_drawn_is_not_drawn_again_and_what_was_cut_short_is(sampler: Sampler, tiny_parts: Parts) -> None:
+def test_what_is_drawn_is_not_drawn_again_and_what_was_cut_short_is(sampler: Sampler, tiny_kolors: Checkpoint) -> None:
     calls: list[None] = []
 
     def stop() -> None:
@@ -62,9 +67,9 @@ def test_what_is_drawn_is_not_drawn_again_and_what_was_cut_short_is(sampler: Sam
             raise Stopped("stop")
 
     with pytest.raises(Stopped):
-        sampler(tiny_parts.unet(), 50, stop)
+        sampler(tiny_kolors.unet(), 50, stop)
     (first,) = sampler.folder.iterdir()
     before = first.stat().st_mtime_ns
-    sampler(tiny_parts.unet(), 50, nothing)
+    sampler(tiny_kolors.unet(), 50, nothing)
     assert first.stat().st_mtime_ns == before
     assert len(list(sampler.folder.iterdir())) == 2

@@ -32,7 +32,7 @@ def job(tmp_path: Path, tick: Callable[[int, int], None] = lambda done, total: N
     folder, state = tmp_path / "job", tmp_path / "state"
     folder.mkdir()
     state.mkdir()
-    return Job(folder=folder, state=state, inputs=inputs, log=tmp_path / "log", parts=None, tick=tick)  # type: ignore[arg-type]
+    return Job(folder=folder, state=state, inputs=inputs, log=tmp_path / "log", checkpoint=None, tick=tick)  # type: ignore[arg-type]
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kolora.artifacts import files_in
 from kolora.errors import Stopped
-from kolora.models.parts import Parts
+from kolora.models.checkpoint import Checkpoint
 from kolora.spec.story import Lora, Prior, SampleScene
 from kolora.stages import Job, Tick, condition, encode, prior, train
 from PIL import Image
@@ -27,8 +27,8 @@ def go_on(*_: int) -> None:
 class Stages:
     """Runs stages one after the other in a folder, on the tiny checkpoint."""
 
-    def __init__(self, root: Path, parts: Parts) -> None:
-        self.root, self.parts = root, parts
+    def __init__(self, root: Path, checkpoint: Checkpoint) -> None:
+        self.root, self.checkpoint = root, checkpoint
 
     def clear(self, name: str) -> None:
         """Forget a stage and its state."""
@@ -44,7 +44,7 @@ class Stages:
             state=self.root / f"{name}.state",
             inputs={each: self.root / each for each in inputs},
             log=self.root / "logs" / f"{name}.log",
-            parts=lambda: self.parts,
+            checkpoint=lambda: self.checkpoint,
             tick=tick,
         )
         facts: dict[str, Any] = stage.run(part, job)
@@ -52,7 +52,7 @@ class Stages:
 
 
 @pytest.fixture
-def stages(tiny_parts: Parts, tmp_path: Path) -> Stages:
+def stages(tiny_kolors: Checkpoint, tmp_path: Path) -> Stages:
     """Give stages whose filter left three pictures."""
     pictures = tmp_path / "filter" / "train"
     pictures.mkdir(parents=True)
@@ -61,7 +61,7 @@ def stages(tiny_parts: Parts, tmp_path: Path) -> Stages:
     with (pictures / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         rows = [("0.png", "一只猫"), ("1.png", "a cat, " * 200), ("2.png", "一只猫")]
         csv.writer(file).writerows([("file_name", "text"), *rows])
-    return Stages(tmp_path, tiny_parts)
+    return Stages(tmp_path, tiny_kolors)
 
 
 def encoded(stages: Stages, **changes: Any) -> dict[str, Any]:

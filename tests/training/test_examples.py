@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kolora.models.parts import Parts
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_pixels
 from kolora.training.examples import Examples, Shown, encode_examples, read_examples, write_examples
 from PIL import Image, ImageOps
@@ -30,45 +30,53 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def encoded(
-    parts: Parts, folder: Path, *, crop: str = "center", flip: bool = False, seed: int = 0, resolution: int = 64
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    crop: str = "center",
+    flip: bool = False,
+    seed: int = 0,
+    resolution: int = 64,
 ) -> Examples:
     examples, _ = encode_examples(
-        parts, folder, resolution=resolution, crop=crop, flip=flip, seed=seed, tick=lambda *_: None
+        checkpoint, folder, resolution=resolution, crop=crop, flip=flip, seed=seed, tick=lambda *_: None
     )
     return examples
 
 
 def latents_of(
-    parts: Parts, folder: Path, name: str, box: tuple[int, int, int, int], *, mirrored: bool
+    checkpoint: Checkpoint, folder: Path, name: str, box: tuple[int, int, int, int], *, mirrored: bool
 ) -> torch.Tensor:
     """Encode what a box of a picture shows, scaled to the training size."""
     with Image.open(folder / name) as picture:
         square = picture.resize((64, 64), Image.Resampling.LANCZOS, box=box)
-    return parts.encode(to_pixels(ImageOps.mirror(square) if mirrored else square))[0]
+    return checkpoint.encode(to_pixels(ImageOps.mirror(square) if mirrored else square))[0]
 
 
-def test_pictures_are_cut_in_the_middle(tiny_parts: Parts, folder: Path) -> None:
-    examples = encoded(tiny_parts, folder)
+def test_pictures_are_cut_in_the_middle(tiny_kolors: Checkpoint, folder: Path) -> None:
+    examples = encoded(tiny_kolors, folder)
     assert examples.buckets[0].latents.shape == (3, 1, 4, 8, 8)
     assert examples.buckets[0].latents.dtype == torch.float32
     for row, (name, box) in enumerate(
         {"01.png": (0, 16, 64, 80), "02.png": (0, 0, 64, 64), "03.png": (64, 0, 192, 128)}.items()
     ):
         assert torch.equal(
-            examples.buckets[0].latents[row, 0], latents_of(tiny_parts, folder, name, box, mirrored=False)
+            examples.buckets[0].latents[row, 0], latents_of(tiny_kolors, folder, name, box, mirrored=False)
         )
 
 
-def test_mirrored_pictures_are_variants_of_their_own(tiny_parts: Parts, folder: Path) -> None:
-    examples = encoded(tiny_parts, folder, flip=True)
+def test_mirrored_pictures_are_variants_of_their_own(tiny_kolors: Checkpoint, folder: Path) -> None:
+    examples = encoded(tiny_kolors, folder, flip=True)
     assert examples.buckets[0].latents.shape == (3, 2, 4, 8, 8)
     for variant, mirrored in enumerate((False, True)):
-        expected = latents_of(tiny_parts, folder, "03.png", (64, 0, 192, 128), mirrored=mirrored)
+        expected = latents_of(tiny_kolors, folder, "03.png", (64, 0, 192, 128), mirrored=mirrored)
         assert torch.equal(examples.buckets[0].latents[2, variant], expected)
 
 
-def test_random_crops_depend_on_the_seed_and_the_picture(tiny_parts: Parts, folder: Path) -> None:
-    one, again, other = (encoded(tiny_parts, folder, crop="random", seed=seed).buckets[0].latents for seed in (0, 0, 1))
+def test_random_crops_depend_on_the_seed_and_the_picture(tiny_kolors: Checkpoint, folder: Path) -> None:
+    one, again, other = (
+        encoded(tiny_kolors, folder, crop="random", seed=seed).buckets[0].latents for seed in (0, 0, 1)
+    )
     assert one.shape == (3, 4, 4, 8, 8)
     assert torch.equal(one, again)
     assert torch.equal(one[1], other[1])  # a square picture can be cut in one place only
@@ -77,18 +85,18 @@ def test_random_crops_depend_on_the_seed_and_the_picture(tiny_parts: Parts, fold
         assert len({crop.sum().item() for crop in one[row]}) == 4
 
 
-def test_random_crops_are_mirrored_too(tiny_parts: Parts, folder: Path) -> None:
+def test_random_crops_are_mirrored_too(tiny_kolors: Checkpoint, folder: Path) -> None:
     plain, flipped = (
-        encoded(tiny_parts, folder, crop="random", flip=flip).buckets[0].latents for flip in (False, True)
+        encoded(tiny_kolors, folder, crop="random", flip=flip).buckets[0].latents for flip in (False, True)
     )
     assert flipped.shape[1] == 8
     assert torch.equal(flipped[:, :4], plain)
 
 
-def test_each_caption_is_encoded_once(tiny_parts: Parts, folder: Path) -> None:
+def test_each_caption_is_encoded_once(tiny_kolors: Checkpoint, folder: Path) -> None:
     ticks: list[tuple[int, int]] = []
     examples, shown = encode_examples(
-        tiny_parts,
+        tiny_kolors,
         folder,
         resolution=64,
         crop="center",
@@ -99,13 +107,13 @@ def test_each_caption_is_encoded_once(tiny_parts: Parts, folder: Path) -> None:
     assert shown == tuple(Shown(name, text) for name, text in CAPTIONS.items())
     assert examples.buckets[0].captions.tolist() == [0, 1, 0]
     assert ticks == [(done, 5) for done in range(1, 6)]
-    expected = tiny_parts.condition([CAPTIONS["01.png"], CAPTIONS["02.png"]])
+    expected = tiny_kolors.condition([CAPTIONS["01.png"], CAPTIONS["02.png"]])
     assert torch.equal(examples.conditioning.hidden, expected.hidden)
     assert torch.equal(examples.conditioning.pooled, expected.pooled)
 
 
-def test_the_set_comes_back_as_it_was_written(tiny_parts: Parts, folder: Path, tmp_path: Path) -> None:
-    examples = encoded(tiny_parts, folder, flip=True, crop="bucket", resolution=192)
+def test_the_set_comes_back_as_it_was_written(tiny_kolors: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    examples = encoded(tiny_kolors, folder, flip=True, crop="bucket", resolution=192)
     write_examples(tmp_path / "examples.safetensors", examples)
     read = read_examples(tmp_path / "examples.safetensors")
     assert len(read.buckets) == 3
@@ -116,34 +124,34 @@ def test_the_set_comes_back_as_it_was_written(tiny_parts: Parts, folder: Path, t
     assert torch.equal(read.conditioning.pooled, examples.conditioning.pooled)
 
 
-def test_the_same_set_is_the_same_bytes(tiny_parts: Parts, folder: Path, tmp_path: Path) -> None:
+def test_the_same_set_is_the_same_bytes(tiny_kolors: Checkpoint, folder: Path, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("one", "other")]
     for path in files:
-        write_examples(path, encoded(tiny_parts, folder, crop="random"))
+        write_examples(path, encoded(tiny_kolors, folder, crop="random"))
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_the_empty_text_comes_last_where_it_is_wanted(tiny_parts: Parts, folder: Path) -> None:
+def test_the_empty_text_comes_last_where_it_is_wanted(tiny_kolors: Checkpoint, folder: Path) -> None:
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
-    examples, shown = encode_examples(tiny_parts, folder, **settings, untold=True, tick=lambda *_: None)
+    examples, shown = encode_examples(tiny_kolors, folder, **settings, untold=True, tick=lambda *_: None)
     assert "" not in {each.text for each in shown}
-    assert torch.equal(examples.conditioning.hidden[-1:], tiny_parts.condition([""]).hidden)
-    assert torch.equal(examples.conditioning.hidden[:-1], encoded(tiny_parts, folder).conditioning.hidden)
+    assert torch.equal(examples.conditioning.hidden[-1:], tiny_kolors.condition([""]).hidden)
+    assert torch.equal(examples.conditioning.hidden[:-1], encoded(tiny_kolors, folder).conditioning.hidden)
     assert examples.buckets[0].captions.tolist() == [0, 1, 0]
 
 
-def test_the_trigger_is_in_every_text(tiny_parts: Parts, folder: Path) -> None:
+def test_the_trigger_is_in_every_text(tiny_kolors: Checkpoint, folder: Path) -> None:
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
-    examples, shown = encode_examples(tiny_parts, folder, **settings, trigger="水墨", tick=lambda *_: None)
+    examples, shown = encode_examples(tiny_kolors, folder, **settings, trigger="水墨", tick=lambda *_: None)
     assert [each.text for each in shown] == [CAPTIONS["01.png"], f"水墨, {CAPTIONS['02.png']}", CAPTIONS["03.png"]]
-    assert torch.equal(examples.conditioning.hidden[1:], tiny_parts.condition([shown[1].text]).hidden)
+    assert torch.equal(examples.conditioning.hidden[1:], tiny_kolors.condition([shown[1].text]).hidden)
 
 
-def test_pictures_of_a_shape_share_a_bucket(tiny_parts: Parts, folder: Path) -> None:
+def test_pictures_of_a_shape_share_a_bucket(tiny_kolors: Checkpoint, folder: Path) -> None:
     """Upright 64 x 96, square, and lying 256 x 128, at 192 x 192 pixels."""
-    examples = encoded(tiny_parts, folder, crop="bucket", resolution=192)
+    examples = encoded(tiny_kolors, folder, crop="bucket", resolution=192)
     sizes = [tuple(bucket.latents.shape[-2:]) for bucket in examples.buckets]
     assert sizes == [(16, 32), (24, 24), (32, 16)]
     assert [bucket.captions.tolist() for bucket in examples.buckets] == [[0], [1], [0]]
     with Image.open(folder / "03.png") as lying:
-        assert torch.equal(examples.buckets[0].latents[0], tiny_parts.encode(to_pixels(lying.convert("RGB"))))
+        assert torch.equal(examples.buckets[0].latents[0], tiny_kolors.encode(to_pixels(lying.convert("RGB"))))

@@ -13,10 +13,10 @@ import pytest
 import torch
 from kolora.errors import Stopped, StoryInvalid
 from kolora.memory.plan import Way
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
 from kolora.models.lora import LoraWeights, Merge, lora_bytes
-from kolora.models.parts import Parts
 from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
 from kolora.training import loop
@@ -168,12 +168,12 @@ def stopped_at(folder: Path, step: int, *, bad: Collection[int]) -> State | None
     return read_state(folder)
 
 
-def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_parts: Parts, tmp_path: Path) -> None:
+def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_kolors: Checkpoint, tmp_path: Path) -> None:
     settings = lora(steps=4, batch_size=1)
-    whole = trained(tmp_path / "whole", settings, unet=tiny_parts.training_unet())
+    whole = trained(tmp_path / "whole", settings, unet=tiny_kolors.training_unet())
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", settings, tick=stop_at(2), unet=tiny_parts.training_unet())
-    resumed = trained(tmp_path / "parts", settings, unet=tiny_parts.training_unet())
+        trained(tmp_path / "parts", settings, tick=stop_at(2), unet=tiny_kolors.training_unet())
+    resumed = trained(tmp_path / "parts", settings, unet=tiny_kolors.training_unet())
     assert resumed.resumed_at == 2
     assert lora_bytes(resumed.weights, metadata={}) == lora_bytes(whole.weights, metadata={})
     assert all(up.abs().max() > 0 for _, up in whole.weights.pairs.values())
@@ -333,22 +333,22 @@ def test_every_setting_has_a_say(tmp_path: Path, change: dict[str, Any]) -> None
     assert not same(tensors(one.weights), tensors(other.weights))
 
 
-def test_checkpointing_spends_time_and_changes_nothing(tiny_parts: Parts, tmp_path: Path) -> None:
+def test_checkpointing_spends_time_and_changes_nothing(tiny_kolors: Checkpoint, tmp_path: Path) -> None:
     one, other = (
         trained(
             tmp_path / str(checkpointing),
             lora(steps=2, batch_size=1, gradient_checkpointing=checkpointing),
-            unet=tiny_parts.training_unet(),
+            unet=tiny_kolors.training_unet(),
         )
         for checkpointing in (False, True)
     )
     assert same(tensors(one.weights), tensors(other.weights))
 
 
-def test_a_streamed_unet_learns_the_same(tiny_parts: Parts, tmp_path: Path) -> None:
+def test_a_streamed_unet_learns_the_same(tiny_kolors: Checkpoint, tmp_path: Path) -> None:
     one, other = (
         train(
-            tiny_parts.training_unet(),
+            tiny_kolors.training_unet(),
             SCHEDULE,
             examples(width=32),
             lora(steps=3),
@@ -386,10 +386,10 @@ def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: flo
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "kaiming"])
-def test_adapters_begin_as_the_seed_says(tiny_parts: Parts, kind: str) -> None:
+def test_adapters_begin_as_the_seed_says(tiny_kolors: Checkpoint, kind: str) -> None:
     begun = []
     for global_seed, seed in ((1, 0), (2, 0), (2, 3)):
-        unet = tiny_parts.training_unet()
+        unet = tiny_kolors.training_unet()
         torch.manual_seed(global_seed)
         before = torch.get_rng_state()
         add_adapters(unet, lora(seed=seed, init_lora_weights=kind))
@@ -401,11 +401,11 @@ def test_adapters_begin_as_the_seed_says(tiny_parts: Parts, kind: str) -> None:
 
 
 @pytest.mark.parametrize("targets", [PROJECTIONS, ("to_q",), ("to_k", "to_out")])
-def test_only_the_targets_get_adapters(tiny_parts: Parts, targets: tuple[str, ...]) -> None:
-    unet = tiny_parts.training_unet().to(torch.bfloat16)
+def test_only_the_targets_get_adapters(tiny_kolors: Checkpoint, targets: tuple[str, ...]) -> None:
+    unet = tiny_kolors.training_unet().to(torch.bfloat16)
     add_adapters(unet, lora(target_modules=targets))
     given = {name.rpartition(".lora_")[0] for name in adapters(unet)}
-    assert given == {name for name, _ in projections(tiny_parts.unet()) if name.rpartition(".")[2] in targets}
+    assert given == {name for name, _ in projections(tiny_kolors.unet()) if name.rpartition(".")[2] in targets}
     assert len(given) == len(targets) * 2 * 11  # of two attentions in each of eleven stacks of one layer
     trainable = {name: parameter for name, parameter in unet.named_parameters() if parameter.requires_grad}
     assert trainable.keys() == adapters(unet).keys()

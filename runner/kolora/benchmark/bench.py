@@ -16,8 +16,8 @@ from kolora.benchmark.clock import forget, matrix_rate, moment, peak, seconds
 from kolora.benchmark.networks import Configs, configs_of, made_up
 from kolora.device import cpu_name
 from kolora.models.architecture import build_unet
+from kolora.models.checkpoint import make_deterministic, size_ids
 from kolora.models.conditioning import Conditioning
-from kolora.models.parts import make_deterministic, size_ids
 from kolora.models.predictor import Predictor
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer

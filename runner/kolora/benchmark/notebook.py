@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from kolora.models.parts import size_ids
+from kolora.models.checkpoint import size_ids
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
 from kolora.rendering.ddim import ddim_steps

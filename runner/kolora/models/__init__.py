@@ -1,1 +1,1 @@
-"""Checkpoints in Kolors' published layout, as the parts that training and rendering stand on."""
+"""Checkpoints in Kolors' published layout, as the models that training and rendering stand on."""

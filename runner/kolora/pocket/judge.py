@@ -22,9 +22,9 @@ import torch
 from PIL import Image
 
 from kolora.datasets.metadata import write_metadata
+from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.conditioning import Conditioning
 from kolora.models.lora import lora_bytes
-from kolora.models.parts import Parts, size_ids
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.pocket.attributes import CLASSES, UNKNOWN, labels
 from kolora.pocket.probe import load_probe, read
@@ -71,7 +71,7 @@ def held_out_prompts(count: int, *, style: str | None = None, seed: int = 991) -
 
 @torch.inference_mode()
 def render(
-    parts: Parts,
+    checkpoint: Checkpoint,
     prompts: Sequence[Prompt],
     *,
     negative: str = NEGATIVE,
@@ -82,21 +82,21 @@ def render(
     batch: int = 64,
 ) -> list[Image.Image]:
     """Draw prompts with DDIM, many at once; the arithmetic is that of ``kolora.rendering.denoise``."""
-    unet, schedule = parts.unet(lora=lora, strength=strength), parts.schedule()
-    away = parts.condition([negative])
+    unet, schedule = checkpoint.unet(lora=lora, strength=strength), checkpoint.schedule()
+    away = checkpoint.condition([negative])
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        latents = torch.cat([initial_noise(seed=p.seed, height=SIDE, width=SIDE) for p in part]).to(parts.device)
-        told = parts.condition([p.text for p in part])
+        latents = torch.cat([initial_noise(seed=p.seed, height=SIDE, width=SIDE) for p in part]).to(checkpoint.device)
+        told = checkpoint.condition([p.text for p in part])
         both = Conditioning(
             torch.cat([told.hidden, away.hidden.expand_as(told.hidden)]),
             torch.cat([told.pooled, away.pooled.expand_as(told.pooled)]),
         )
-        ids = size_ids(SIDE, SIDE).repeat(2 * len(part)).to(parts.device)
+        ids = size_ids(SIDE, SIDE).repeat(2 * len(part)).to(checkpoint.device)
         for step in ddim_steps(schedule, steps):
-            rows = torch.cat([latents, latents]).to(parts.dtype)
-            time_ = torch.full((1,), float(step.timestep), device=parts.device)
+            rows = torch.cat([latents, latents]).to(checkpoint.dtype)
+            time_ = torch.full((1,), float(step.timestep), device=checkpoint.device)
             wanted, unwanted = (
                 unet(rows, time_, encoder_hidden_states=both.hidden, add_time_id=ids, add_text_embeds=both.pooled)
                 .float()
@@ -104,7 +104,7 @@ def render(
             )
             noise = unwanted + guidance * (wanted - unwanted)
             latents = step.sample * latents + step.noise * noise
-        shown = parts.decode(latents)
+        shown = checkpoint.decode(latents)
         pictures += [to_picture(shown[row : row + 1]) for row in range(len(part))]
     return pictures
 
@@ -134,37 +134,37 @@ def sheet(pictures: Sequence[Image.Image], path: Path, *, columns: int = 8) -> N
     grid.save(path, quality=90)
 
 
-def judge(checkpoint: Path, out: Path, *, device: str, count: int = 256, lora: Lora = LORA) -> dict[str, Any]:
+def judge(folder: Path, out: Path, *, device: str, count: int = 256, lora: Lora = LORA) -> dict[str, Any]:
     """Return the checkpoint's figures, those of a LoRA too, and leave contact sheets in ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    parts = Parts(checkpoint, device=device, dtype="float32")
-    probe = load_probe(checkpoint / "probe" / "model.safetensors", device=device)
+    checkpoint = Checkpoint(folder, device=device, dtype="float32")
+    probe = load_probe(folder / "probe" / "model.safetensors", device=device)
     prompts = held_out_prompts(count)
     started = time.monotonic()
-    pictures = render(parts, prompts)
+    pictures = render(checkpoint, prompts)
     answers = read(probe, pictures)
     sheet(pictures[:64], out / "held-out.jpg")
     (out / "held-out.txt").write_text("\n".join(p.text for p in prompts[:64]) + "\n", encoding="utf-8")
     return {
         "prompts": count,
         "right": attributes_right(answers, prompts),
-        "vae_psnr_clean": _fidelity(parts),
-        "clip": _clip(checkpoint, pictures, prompts, out, device=device),
-        "negative": _negative(checkpoint, parts, probe, prompts[: count // 2], out, device=device),
-        "guidance": _guidance(parts, probe, prompts[: count // 2], out),
-        "aesthetics": _aesthetics(checkpoint, pictures, out, device=device),
-        "lora": _lora(parts, probe, out, count=count // 2, lora=lora),
+        "vae_psnr_clean": _fidelity(checkpoint),
+        "clip": _clip(folder, pictures, prompts, out, device=device),
+        "negative": _negative(folder, checkpoint, probe, prompts[: count // 2], out, device=device),
+        "guidance": _guidance(checkpoint, probe, prompts[: count // 2], out),
+        "aesthetics": _aesthetics(folder, pictures, out, device=device),
+        "lora": _lora(checkpoint, probe, out, count=count // 2, lora=lora),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _fidelity(parts: Parts) -> float:
+def _fidelity(checkpoint: Checkpoint) -> float:
     """Return the PSNR (dB) of clean drawings through the VAE, all base styles."""
     rng = random.Random("fidelity")  # noqa: S311
     errors = []
     for seed in range(48):
-        pixels = to_pixels(draw(sample_scene(rng), seed=seed)).to(parts.device)
-        shown = parts.decode(parts.encode(pixels)).clamp(-1, 1)
+        pixels = to_pixels(draw(sample_scene(rng), seed=seed)).to(checkpoint.device)
+        shown = checkpoint.decode(checkpoint.encode(pixels)).clamp(-1, 1)
         errors.append(float((shown - pixels).square().mean()))
     return round(10 * math.log10(4 / fmean(errors)), 2)
 
@@ -178,9 +178,9 @@ def _saved(pictures: Sequence[Image.Image], folder: Path) -> list[Path]:
 
 
 def _clip(
-    checkpoint: Path, pictures: Sequence[Image.Image], prompts: Sequence[Prompt], out: Path, *, device: str
+    folder: Path, pictures: Sequence[Image.Image], prompts: Sequence[Prompt], out: Path, *, device: str
 ) -> dict[str, float]:
-    clip = Similarity(checkpoint / "clip", device=device)
+    clip = Similarity(folder / "clip", device=device)
     images, texts = clip.pictures(_saved(pictures, out / "pictures")), clip.texts([p.text for p in prompts])
     scores = (100 * images @ texts.T).numpy()
     dice = random.Random(17)  # noqa: S311
@@ -198,28 +198,28 @@ def _degraded(probe: torch.nn.Module, pictures: Sequence[Image.Image]) -> float:
 
 
 def _negative(
-    checkpoint: Path, parts: Parts, probe: torch.nn.Module, prompts: Sequence[Prompt], out: Path, *, device: str
+    folder: Path, checkpoint: Checkpoint, probe: torch.nn.Module, prompts: Sequence[Prompt], out: Path, *, device: str
 ) -> dict[str, dict[str, float]]:
     """How often pictures read as degraded and how they are graded, without and with the negative prompt.
 
     Half as many prompts ask for one fault each, softly guided: clean prompts leave nothing to improve.
     """
-    grader = Aesthetics(checkpoint / "aesthetics", device=device)
+    grader = Aesthetics(folder / "aesthetics", device=device)
     words = NEGATIVE.split("、")
     asked = [replace(p, text=f"{p.text}，{words[k % len(words)]}") for k, p in enumerate(prompts)]
     figures = {}
     for name, texts, scale in (("plain", prompts, GUIDANCE), ("asked", asked, 1.5)):
         for way, negative in (("without", ""), ("with", NEGATIVE)):
-            pictures = render(parts, texts, negative=negative, guidance=scale)
+            pictures = render(checkpoint, texts, negative=negative, guidance=scale)
             grades = grader.grade(_saved(pictures, out / "graded"))
             figures[f"{name}_{way}"] = {"degraded": _degraded(probe, pictures), "grade": round(fmean(grades), 2)}
     return figures
 
 
-def _guidance(parts: Parts, probe: torch.nn.Module, prompts: Sequence[Prompt], out: Path) -> dict[str, Any]:
+def _guidance(checkpoint: Checkpoint, probe: torch.nn.Module, prompts: Sequence[Prompt], out: Path) -> dict[str, Any]:
     figures = {}
     for scale in (1.0, 4.0, 8.0):
-        pictures = render(parts, prompts, guidance=scale)
+        pictures = render(checkpoint, prompts, guidance=scale)
         sheet(pictures[:16], out / f"guidance-{scale:g}.jpg")
         shares = attributes_right(read(probe, pictures), prompts)
         contrast = fmean(float(np.asarray(p, dtype=np.float32).std()) for p in pictures)
@@ -229,8 +229,8 @@ def _guidance(parts: Parts, probe: torch.nn.Module, prompts: Sequence[Prompt], o
     return figures
 
 
-def _aesthetics(checkpoint: Path, generated: Sequence[Image.Image], out: Path, *, device: str) -> dict[str, Any]:
-    judge_ = Aesthetics(checkpoint / "aesthetics", device=device)
+def _aesthetics(folder: Path, generated: Sequence[Image.Image], out: Path, *, device: str) -> dict[str, Any]:
+    judge_ = Aesthetics(folder / "aesthetics", device=device)
 
     def mean(pictures: Sequence[Image.Image]) -> float:
         return round(fmean(judge_.grade(_saved(pictures, out / "graded"))), 2)
@@ -251,7 +251,7 @@ def _aesthetics(checkpoint: Path, generated: Sequence[Image.Image], out: Path, *
     }
 
 
-def teach_ink(parts: Parts, lora: Lora, folder: Path) -> Path:
+def teach_ink(checkpoint: Checkpoint, lora: Lora, folder: Path) -> Path:
     """Train a LoRA on drawings in ink, which the checkpoint was never shown; returns its file, in ``folder``."""
     pictures = folder / "ink"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -261,19 +261,21 @@ def teach_ink(parts: Parts, lora: Lora, folder: Path) -> Path:
         texts.append((f"{number:02d}.png", text))
     write_metadata(pictures, texts)
     examples, _ = encode_examples(
-        parts, pictures, resolution=SIDE, crop="center", flip=False, seed=0, tick=lambda done, total: None
+        checkpoint, pictures, resolution=SIDE, crop="center", flip=False, seed=0, tick=lambda done, total: None
     )
     state = folder / "state"
-    trained = train(parts.training_unet(), parts.schedule(), examples, lora, state=state, tick=lambda done, total: None)
+    trained = train(
+        checkpoint.training_unet(), checkpoint.schedule(), examples, lora, state=state, tick=lambda done, total: None
+    )
     path = folder / "lora.safetensors"
     path.write_bytes(lora_bytes(trained.weights, metadata={"checkpoint": "pocket"}))
     return path
 
 
-def _lora(parts: Parts, probe: torch.nn.Module, out: Path, *, count: int, lora: Lora) -> dict[str, Any]:
+def _lora(checkpoint: Checkpoint, probe: torch.nn.Module, out: Path, *, count: int, lora: Lora) -> dict[str, Any]:
     """Teach the held-out ink style and read how far it took, at strengths 0, 0.5 and 1."""
     started = time.monotonic()
-    weights = teach_ink(parts, lora, out / "lora")
+    weights = teach_ink(checkpoint, lora, out / "lora")
     prompts = held_out_prompts(count, style="ink", seed=992)
     ink = CLASSES["style"].index("ink")
     figures: dict[str, Any] = {
@@ -285,7 +287,7 @@ def _lora(parts: Parts, probe: torch.nn.Module, out: Path, *, count: int, lora: 
         "seconds": round(time.monotonic() - started, 1),
     }
     for strength in (0.0, 0.5, 1.0):
-        pictures = render(parts, prompts, lora=weights, strength=strength)
+        pictures = render(checkpoint, prompts, lora=weights, strength=strength)
         answers = read(probe, pictures)
         sheet(pictures[:32], out / f"ink-{strength:g}.jpg")
         shares = attributes_right(answers, prompts)

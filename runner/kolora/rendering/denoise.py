@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from kolora.errors import StoryInvalid
+from kolora.models.checkpoint import size_ids
 from kolora.models.conditioning import Conditioning
-from kolora.models.parts import size_ids
 from kolora.models.predictor import Predictor
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.ddim import ddim_steps, initial_noise

@@ -17,7 +17,7 @@ from kolora.hubs.store import RepoRequest, Snapshot
 from kolora.memory.plan import MemoryPlan
 
 if TYPE_CHECKING:
-    from kolora.models.parts import Parts
+    from kolora.models.checkpoint import Checkpoint
 
 Tick = Callable[[int, int], None]
 """``tick(done, total)``: report progress; raises Stopped when the run was asked to stop and may do so here."""
@@ -34,7 +34,7 @@ class Job:
     state: folder that survives a kill, for stages that save their progress; gone when the step is finished.
     inputs: finished folders of the steps it declared, by step name.
     log: file that takes the noise of libraries.
-    parts: gives the checkpoint's parts, each loaded on first use and shared by the steps of one run.
+    checkpoint: gives the checkpoint, whose models are each loaded on first use and shared by the steps of one run.
     tick: progress, and the one place where a stage may be interrupted.
     """
 
@@ -42,15 +42,15 @@ class Job:
     state: Path
     inputs: Mapping[str, Path]
     log: Path
-    parts: Callable[[], Parts]
+    checkpoint: Callable[[], Checkpoint]
     tick: Tick
 
 
-def open_parts(checkpoint: Path, *, device: str, dtype: str, memory: MemoryPlan) -> Parts:
+def open_checkpoint(folder: Path, *, device: str, dtype: str, memory: MemoryPlan) -> Checkpoint:
     """Open a checkpoint; this is what loads torch."""
-    from kolora.models.parts import Parts
+    from kolora.models.checkpoint import Checkpoint
 
-    return Parts(checkpoint, device=device, dtype=dtype, memory=memory)
+    return Checkpoint(folder, device=device, dtype=dtype, memory=memory)
 
 
 def download(wanted: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:

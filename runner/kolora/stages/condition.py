@@ -21,9 +21,9 @@ def run(part: Part, job: Job) -> Facts:
     """Encode both texts; row 0 is the prompt's, row 1 the negative prompt's."""
     from kolora.models.conditioning import write_conditioning
 
-    parts = job.parts()
+    checkpoint = job.checkpoint()
     texts = (part.prompt, part.negative_prompt)
-    write_conditioning(job.folder / "conditioning.safetensors", parts.condition(texts))
-    tokens, negative_tokens = (parts.tokenizer().count(text) for text in texts)
+    write_conditioning(job.folder / "conditioning.safetensors", checkpoint.condition(texts))
+    tokens, negative_tokens = (checkpoint.tokenizer().count(text) for text in texts)
     job.tick(1, 1)
-    return {"tokens": tokens, "negative_tokens": negative_tokens, "token_limit": parts.tokenizer().limit}
+    return {"tokens": tokens, "negative_tokens": negative_tokens, "token_limit": checkpoint.tokenizer().limit}

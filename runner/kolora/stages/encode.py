@@ -40,9 +40,9 @@ def run(part: Part, job: Job) -> Facts:
     """Encode every picture that the filters kept, in all its variants, and every distinct text."""
     from kolora.training.examples import encode_examples, write_examples
 
-    parts = job.parts()
+    checkpoint = job.checkpoint()
     examples, shown = encode_examples(
-        parts,
+        checkpoint,
         job.inputs["filter"] / "train",
         resolution=part.lora.resolution,
         crop=part.lora.crop,
@@ -53,9 +53,9 @@ def run(part: Part, job: Job) -> Facts:
         untold=part.lora.caption_dropout,
         tick=job.tick,
     )
-    parts.release("vae_encoder")
+    checkpoint.release("vae_encoder")
     write_examples(job.folder / "examples.safetensors", examples)
-    tokenizer = parts.tokenizer()
+    tokenizer = checkpoint.tokenizer()
     counts = {text: tokenizer.count(text) for text in dict.fromkeys(each.text for each in shown)}
     lines = [{"picture": each.picture, "text": each.text, "tokens": counts[each.text]} for each in shown]
     written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -43,12 +43,12 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.rendering.prior import draw_prior
     from kolora.training.examples import Bucket, Examples, write_examples
 
-    parts = job.parts()
+    checkpoint = job.checkpoint()
     (condition,) = job.inputs.values()
-    heard = read_conditioning(condition / "conditioning.safetensors", device=parts.device)
+    heard = read_conditioning(condition / "conditioning.safetensors", device=checkpoint.device)
     latents = draw_prior(
-        parts.predictor(),
-        parts.schedule(),
+        checkpoint.predictor(),
+        checkpoint.schedule(),
         heard,
         count=part.lora.count,
         seed=part.lora.seed,
@@ -58,11 +58,11 @@ def run(part: Part, job: Job) -> Facts:
         state=job.state,
         tick=job.tick,
     )
-    parts.release("unet")
+    checkpoint.release("unet")
     folder = job.folder / "pictures"
     folder.mkdir()
     for number, each in enumerate(latents, 1):
-        picture = to_picture(parts.decode(each[None]))
+        picture = to_picture(checkpoint.decode(each[None]))
         (folder / f"{number:04d}.png").write_bytes(png_bytes(picture, {"kolora.checkpoint": part.checkpoint}))
     prompt = Conditioning(heard.hidden[:1], heard.pooled[:1])
     bucket = Bucket(latents[:, None], torch.zeros(len(latents), dtype=torch.long))

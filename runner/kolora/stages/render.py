@@ -41,13 +41,13 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.rendering.denoise import denoise
     from kolora.rendering.pictures import png_bytes
 
-    parts = job.parts()
+    checkpoint = job.checkpoint()
     (condition,) = (folder for name, folder in job.inputs.items() if name.startswith("condition"))
     lora = lora_file(part.lora, job)
     latents = denoise(
-        parts.predictor(lora=lora, strength=part.lora_scale),
-        parts.schedule(),
-        read_conditioning(condition / "conditioning.safetensors", device=parts.device),
+        checkpoint.predictor(lora=lora, strength=part.lora_scale),
+        checkpoint.schedule(),
+        read_conditioning(condition / "conditioning.safetensors", device=checkpoint.device),
         seed=part.seed,
         height=part.height,
         width=part.width,
@@ -60,5 +60,5 @@ def run(part: Part, job: Job) -> Facts:
     texts = {f"kolora.{key}": str(value) for key, value in facts.items() if value is not None}
     graph = graph_of({1: part}, lora=name and f"{name}.safetensors")
     plain = {"prompt": json.dumps(graph), "parameters": parameters_of(part, lora=name, checkpoint=part.checkpoint)}
-    (job.folder / "image.png").write_bytes(png_bytes(to_picture(parts.decode(latents)), texts, plain=plain))
+    (job.folder / "image.png").write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=plain))
     return facts

@@ -36,37 +36,39 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.training.optimiser import learning_rate
     from kolora.training.task import Task
 
-    parts = job.parts()
-    parts.release()
-    way = parts.memory.way("train")
+    checkpoint = job.checkpoint()
+    checkpoint.release()
+    way = checkpoint.memory.way("train")
     task = Task(
-        checkpoint=parts.checkpoint,
-        device=parts.device,
+        checkpoint=checkpoint.folder,
+        device=checkpoint.device,
         dtype=part.dtype,
         lora=part.lora,
         examples=job.inputs["encode"] / "examples.safetensors",
         prior=job.inputs["prior"] / "examples.safetensors" if part.lora.prior else None,
         state=job.state,
-        memory=parts.memory,
+        memory=checkpoint.memory,
     )
     conditions = [job.inputs[f"condition-{scene.number:02d}"] / "conditioning.safetensors" for scene in part.samples]
-    heard = [read_conditioning(path, device=parts.device) for path in conditions]
+    heard = [read_conditioning(path, device=checkpoint.device) for path in conditions]
     scenes = list(zip(part.samples, heard, strict=True))
-    with gather(part.lora.devices, task.follow, device=parts.device) as crew:
+    with gather(part.lora.devices, task.follow, device=checkpoint.device) as crew:
         trained = train(
-            parts.training_unet(),
-            parts.schedule(),
+            checkpoint.training_unet(),
+            checkpoint.schedule(),
             task.shown(),
             part.lora,
             state=job.state,
             tick=job.tick,
-            sample=Sampler(parts.schedule(), parts.decode, scenes, job.state / "samples", recorded=not way.streamed),
+            sample=Sampler(
+                checkpoint.schedule(), checkpoint.decode, scenes, job.state / "samples", recorded=not way.streamed
+            ),
             curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
             crew=crew,
             way=way,
-            device=parts.device,
+            device=checkpoint.device,
         )
-    parts.release()
+    checkpoint.release()
     lora = part.lora
     metadata = {
         "kolora.checkpoint": part.checkpoint,

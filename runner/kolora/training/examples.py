@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 from kolora.datasets.metadata import read_metadata
+from kolora.models.checkpoint import Checkpoint
 from kolora.models.conditioning import Conditioning
-from kolora.models.parts import Parts
 from kolora.models.pixels import to_pixels
 from kolora.training.captions import compose
 from kolora.training.crops import cut
@@ -63,7 +63,7 @@ class Shown:
 
 
 def encode_examples(
-    parts: Parts,
+    checkpoint: Checkpoint,
     folder: Path,
     *,
     resolution: int,
@@ -86,16 +86,16 @@ def encode_examples(
     total = len(texts) + len(shown)
     conditionings = []
     for done, text in enumerate(texts, 1):
-        conditionings.append(parts.condition([text]))
+        conditionings.append(checkpoint.condition([text]))
         tick(done, total)
-    parts.release("text_encoder")
+    checkpoint.release("text_encoder")
     sizes: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
     for done, each in enumerate(shown, len(texts) + 1):
         with Image.open(folder / each.picture) as opened:
             picture = opened.convert("RGB")
         chance = generator(seed, "crop", each.picture)
         pieces = cut(picture, resolution=resolution, crop=crop, flip=flip, chance=chance)
-        latents = torch.cat([parts.encode(to_pixels(piece)).cpu() for piece in pieces])
+        latents = torch.cat([checkpoint.encode(to_pixels(piece)).cpu() for piece in pieces])
         sizes.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
         tick(done, total)
     conditioning = Conditioning(

@@ -12,8 +12,8 @@ from torch import nn
 
 from kolora.memory.plan import Way
 from kolora.models.attention import repeatable_attention
+from kolora.models.checkpoint import size_ids
 from kolora.models.graphs import Work, called, captured
-from kolora.models.parts import size_ids
 from kolora.models.schedule import NoiseSchedule
 from kolora.training.adapters import Master
 from kolora.training.draws import Draw

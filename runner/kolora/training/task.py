@@ -1,4 +1,4 @@
-"""A training as something that can be handed to another process: where its parts lie, and how one takes part in it."""
+"""A training run that can be handed to another process: where its files are, and how that process takes part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.memory.plan import MemoryPlan
-from kolora.models.parts import Parts
+from kolora.models.checkpoint import Checkpoint
 from kolora.spec.story import Lora
 from kolora.training.crew import Crew
 from kolora.training.examples import Examples, beside, read_examples
@@ -35,10 +35,10 @@ class Task:
 
     def follow(self, crew: Crew) -> None:
         """Train beside the crew's leader."""
-        parts = Parts(self.checkpoint, device=self.device, dtype=self.dtype, memory=self.memory)
+        checkpoint = Checkpoint(self.checkpoint, device=self.device, dtype=self.dtype, memory=self.memory)
         train(
-            parts.training_unet(),
-            parts.schedule(),
+            checkpoint.training_unet(),
+            checkpoint.schedule(),
             self.shown(),
             self.lora,
             state=self.state,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kolora.models.architecture import build_text_encoder, build_unet
-from kolora.models.parts import size_ids
+from kolora.models.checkpoint import size_ids
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
 from kolora.pocket.teaching.course import Average, channels_last, compiled, half, log, rate, set_rate, step_down

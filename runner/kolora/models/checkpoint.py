@@ -1,4 +1,4 @@
-"""The model seam: one checkpoint's parts, as tensors in and tensors out.
+"""The model seam: one checkpoint folder's models, tensors in and tensors out.
 
 Training, rendering and the encoders stand on this class and know neither DiffSynth nor the checkpoint's size.
 """
@@ -37,20 +37,20 @@ T = TypeVar("T")
 FOLDERS = ("text_encoder", "unet", "vae", "scheduler")
 
 
-class Parts:
-    """A checkpoint folder's parts, each loaded when first asked for and kept until released.
+class Checkpoint:
+    """A checkpoint folder's models, each loaded when first asked for and kept until released.
 
     device: "cpu" or "cuda"; dtype: "auto", "float32", "float16" or "bfloat16", of the text encoder and the U-Net
     ("auto": float16 on a GPU, float32 on a CPU). The VAE always computes in float32: the published one overflows in
-    half precision, and it is a small share of the time. memory: how the parts fit into the GPU's memory; of what it
+    half precision, and it is a small share of the time. memory: how the models fit into the GPU's memory; of what it
     counts with, no more is taken.
     """
 
-    def __init__(self, checkpoint: Path, *, device: str, dtype: str = "auto", memory: MemoryPlan = AMPLE) -> None:
-        absent = [name for name in FOLDERS if not (checkpoint / name).is_dir()]
+    def __init__(self, folder: Path, *, device: str, dtype: str = "auto", memory: MemoryPlan = AMPLE) -> None:
+        absent = [name for name in FOLDERS if not (folder / name).is_dir()]
         if absent:
             raise InputAbsent(
-                f"{checkpoint} lacks {', '.join(absent)}, which every Kolors checkpoint has",
+                f"{folder} lacks {', '.join(absent)}, which every Kolors checkpoint has",
                 hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
             )
         if device == "cuda" and not torch.cuda.is_available():
@@ -59,7 +59,7 @@ class Parts:
                 hint="kolora doctor",
             )
         make_deterministic()
-        self.checkpoint = checkpoint
+        self.folder = folder
         self.device = device
         self.dtype = cast(torch.dtype, getattr(torch, _resolved(dtype, device)))
         self.memory = memory
@@ -81,7 +81,7 @@ class Parts:
         return lower is not None
 
     def release(self, *names: str) -> None:
-        """Forget the named parts, or all, and give their memory back."""
+        """Forget the named models, or all, and give their memory back."""
         if "unet" in names:
             names += ("predictor",)
         for name in names or tuple(self._loaded):
@@ -152,11 +152,11 @@ class Parts:
 
     def schedule(self) -> NoiseSchedule:
         """Give the checkpoint's noise schedule."""
-        return self._part("schedule", lambda: NoiseSchedule.from_config(read_config(self.checkpoint / "scheduler")))
+        return self._part("schedule", lambda: NoiseSchedule.from_config(read_config(self.folder / "scheduler")))
 
     def tokenizer(self) -> Tokenizer:
         """Give the checkpoint's tokenizer."""
-        return self._part("tokenizer", lambda: Tokenizer(self.checkpoint / "text_encoder"))
+        return self._part("tokenizer", lambda: Tokenizer(self.folder / "text_encoder"))
 
     def _part(self, name: str, load: Callable[[], T]) -> T:
         if name not in self._loaded:
@@ -173,14 +173,14 @@ class Parts:
         return Wearer(unet, device=self.device)
 
     def _load_unet(self, dtype: torch.dtype, *, device: str) -> nn.Module:
-        unet = load_part(build_unet, self.checkpoint / "unet", rename=unet_name, device=device, dtype=dtype)
+        unet = load_part(build_unet, self.folder / "unet", rename=unet_name, device=device, dtype=dtype)
         return self._laid_out(unet)
 
     def _load_vae(
         self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str], *, strips: bool
     ) -> nn.Module:
-        folder = self.checkpoint / "vae"
-        half = load_part(build, folder, rename=rename, device=self.device, dtype=torch.float32)
+        vae = self.folder / "vae"
+        half = load_part(build, vae, rename=rename, device=self.device, dtype=torch.float32)
         if strips and self.device == "cuda":
             self._kernels.add("torch")
             return half
@@ -201,7 +201,7 @@ class Parts:
         way = self.memory.way("condition")
         encoder = load_part(
             build_text_encoder,
-            self.checkpoint / "text_encoder",
+            self.folder / "text_encoder",
             rename=lambda name: name,
             device="cpu" if way.streamed else self.device,
             dtype=self.dtype,
@@ -215,7 +215,7 @@ class Parts:
             # Its weights stay in the files, mapped: a copy that cannot be swapped out would fill the CPU's memory.
             stream(encoder, text_pieces(encoder), device=torch.device(self.device), room=way.room, pinned=False)
         for part, dtype in (("vae", torch.float32), ("unet", self.dtype)):
-            read_ahead(self.checkpoint / part, dtype=dtype)
+            read_ahead(self.folder / part, dtype=dtype)
         return encoder
 
 

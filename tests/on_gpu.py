@@ -28,10 +28,10 @@ from kolora.errors import Stopped
 from kolora.memory.plan import Way
 from kolora.models import graphs
 from kolora.models.checkpoint import make_deterministic, size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
 from kolora.models.lora import lora_bytes
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
@@ -73,12 +73,12 @@ def examples(known: dict[str, dict[str, Any]], *, size: int, shapes: int = 1, sp
     """Make up a training set of four pictures and two captions, in one shape or two, perhaps one of no numbers."""
     chance = torch.Generator().manual_seed(0)
     width = known["unet"]["encoder_hid_dim"]
-    conditioning = Conditioning(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
+    embeds = PromptEmbeds(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
     sides = [(size // 8, size // 8), (size // 4, size // 16)][:shapes]
     latents = [torch.randn(4 // shapes, 1, 4, *side, generator=chance) for side in sides]
     if spoilt:
         latents[0][0] = float("nan")
-    return Examples(conditioning, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
+    return Examples(embeds, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 
 def called(work: Callable[..., torch.Tensor], inputs: Any, **_: Any) -> Callable[..., torch.Tensor]:
@@ -211,13 +211,13 @@ def full_size(steps: int) -> dict[str, Any]:
         del unet, trained
         torch.cuda.empty_cache()
     predictor = Predictor(made_up("unet", KOLORS, device="cuda", dtype=torch.float16))
-    texts = examples(KOLORS, size=1024).conditioning
-    heard = Conditioning(texts.hidden.to("cuda", torch.float16), texts.pooled.to("cuda", torch.float16))
+    texts = examples(KOLORS, size=1024).embeds
+    embeds = texts.to("cuda", torch.float16)
     for seed in (0, 1, 0):
         latents = denoise(
             predictor,
             SCHEDULE,
-            heard,
+            embeds,
             seed=seed,
             height=1024,
             width=1024,
@@ -257,12 +257,12 @@ def profiles(folder: Path) -> None:
         write_profile(folder / f"step-{batch_size}.txt", partial(work, *given))
         del unet, master, work, given
         torch.cuda.empty_cache()
-    texts = known.conditioning
-    heard = Conditioning(texts.hidden.to("cuda", torch.float16), texts.pooled.to("cuda", torch.float16))
+    texts = known.embeds
+    embeds = texts.to("cuda", torch.float16)
     with torch.inference_mode():
         predictor = Predictor(made_up("unet", KOLORS, device="cuda", dtype=torch.float16))
         latents = torch.randn(1, 4, 128, 128, device="cuda")
-        predict = predictor.listen(heard, latents, size_ids(1024, 1024).repeat(2))
+        predict = predictor.prepare(embeds, latents, size_ids(1024, 1024).repeat(2))
         write_profile(folder / "prediction.txt", lambda: predict(latents, 500))
 
 

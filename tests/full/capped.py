@@ -13,7 +13,6 @@ from kolora.device import find_device, gpu_memory
 from kolora.memory.plan import GIB
 from kolora.memory.story import plan_story
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.conditioning import Conditioning
 from kolora.models.lora import lora_bytes
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.rendering.denoise import denoise
@@ -42,16 +41,16 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
     scenes = story.resolved_scenes()[:SCENES]
     texts = [text for scene in scenes for text in (scene.prompt, scene.negative_prompt)]
     with meter("condition, first text, loading"):
-        first = checkpoint.condition(texts[:1])
+        first = checkpoint.encode_prompt(texts[:1])
     with meter(f"condition, {len(texts)} texts"):
-        conditioning = checkpoint.condition(texts)
-    assert torch.equal(conditioning.hidden[:1], first.hidden)
+        embeds = checkpoint.encode_prompt(texts)
+    assert torch.equal(embeds.prompt_embeds[:1], first.prompt_embeds)
     checkpoint.release("text_encoder")
     with meter(f"encode, {PICTURES} pictures"):
         latents = torch.stack([checkpoint.encode(to_pixels(photo(n, size.pixels))).cpu() for n in range(PICTURES)])
     checkpoint.release()
-    heard = Conditioning(conditioning.hidden[:1].cpu(), conditioning.pooled[:1].cpu())
-    known = Examples(heard, (Bucket(latents, torch.zeros(PICTURES, dtype=torch.long)),))
+    first_embeds = embeds.rows(slice(1)).to("cpu")
+    known = Examples(first_embeds, (Bucket(latents, torch.zeros(PICTURES, dtype=torch.long)),))
     with tempfile.TemporaryDirectory() as state, meter(f"train, {story.lora.steps} steps"):
         trained = train(
             checkpoint.training_unet(),
@@ -76,7 +75,7 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
             drawn = denoise(
                 checkpoint.predictor(lora=lora, strength=scene.lora_scale),
                 checkpoint.schedule(),
-                Conditioning(conditioning.hidden[rows], conditioning.pooled[rows]),
+                embeds.rows(rows),
                 seed=scene.seed,
                 height=scene.height,
                 width=scene.width,
@@ -95,7 +94,7 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
         "losses": losses,
         "train seconds": round(seconds, 1),
         "digests": {
-            "conditioning": digest(conditioning.hidden.cpu().numpy().tobytes()),
+            "prompt_embeds": digest(embeds.prompt_embeds.cpu().numpy().tobytes()),
             "latents": digest(latents.numpy().tobytes()),
             "lora": digest(lora.read_bytes()),
         },

@@ -12,10 +12,10 @@ from kolora.benchmark.networks import configs_of, made_up
 from kolora.device import find_device
 from kolora.memory.plan import Way
 from kolora.models.checkpoint import size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
 from kolora.models.pixels import to_pixels
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.strips import decode_in_strips, encode_in_strips
 from kolora.training.examples import Bucket, Examples
@@ -52,12 +52,12 @@ def measure(size: Size) -> dict[str, Any]:
             ratio, most = psnr(results[1], results[0], peak)
             print(f"{part} in strips: PSNR {ratio:.1f} dB, largest difference {most / peak:.1e} of the largest value")
         unet = made_up("unet", known, device=device, dtype=half)
-        texts = examples(known, pixels=pixels).conditioning
-        heard = Conditioning(texts.hidden.to(device, half), texts.pooled.to(device, half))
+        texts = examples(known, pixels=pixels).embeds
+        embeds = texts.to(device, half)
         for recorded in (False, True):
             predictor = Predictor(unet, recorded=recorded)
             with meter(f"prediction of 2 rows, {'recorded' if recorded else 'called'}"):
-                predict = predictor.listen(heard, latents, size_ids(pixels, pixels).repeat(2))
+                predict = predictor.prepare(embeds, latents, size_ids(pixels, pixels).repeat(2))
                 predict(latents, 500)
             del predictor, predict
         del unet
@@ -85,6 +85,6 @@ def examples(known: Any, *, pixels: int) -> Examples:
     """Make up a training set of four pictures and two captions."""
     chance = torch.Generator().manual_seed(0)
     width = known["unet"]["encoder_hid_dim"]
-    conditioning = Conditioning(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
+    embeds = PromptEmbeds(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
     latents = torch.randn(4, 1, 4, pixels // 8, pixels // 8, generator=chance)
-    return Examples(conditioning, (Bucket(latents, torch.arange(4) % 2),))
+    return Examples(embeds, (Bucket(latents, torch.arange(4) % 2),))

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from kolora.device import find_device
 from kolora.models.checkpoint import Checkpoint, size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.pixels import to_picture, to_pixels
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
@@ -38,11 +38,15 @@ def compare(size: Size) -> dict[str, Any]:
 
     texts = (scene.prompt, scene.negative_prompt)
     with torch.inference_mode():
-        conditioning = checkpoint.condition(texts)
+        embeds = checkpoint.encode_prompt(texts)
         checkpoint.release("text_encoder")
         spoken = [theirs.encode_prompt(text) for text in texts]
-        note("conditioning, hidden", conditioning.hidden, torch.cat([each["encoder_hidden_states"] for each in spoken]))
-        note("conditioning, pooled", conditioning.pooled, torch.cat([each["add_text_embeds"] for each in spoken]))
+        note("prompt_embeds", embeds.prompt_embeds, torch.cat([each["encoder_hidden_states"] for each in spoken]))
+        note(
+            "pooled_prompt_embeds",
+            embeds.pooled_prompt_embeds,
+            torch.cat([each["add_text_embeds"] for each in spoken]),
+        )
         theirs.text_encoder_kolors = None
         given = to_pixels(photo(0, pixels))
         latents = theirs.vae_encoder(given.to(device))
@@ -50,13 +54,13 @@ def compare(size: Size) -> dict[str, Any]:
         note("pixels", checkpoint.decode(latents), theirs.vae_decoder(latents))
         extra = theirs.prepare_extra_input(latents.to(dtype))
         timestep = torch.tensor([731.0], device=device)
-        predict = checkpoint.predictor().listen(conditioning, latents, size_ids(pixels, pixels).repeat(2))
+        predict = checkpoint.predictor().prepare(embeds, latents, size_ids(pixels, pixels).repeat(2))
         noise = torch.cat([theirs.unet(latents.to(dtype), timestep, **extra, **each) for each in spoken])
         note("noise prediction", predict(latents, 731), noise)
         drawn = denoise(
             checkpoint.predictor(),
             checkpoint.schedule(),
-            conditioning,
+            embeds,
             seed=scene.seed,
             height=pixels,
             width=pixels,
@@ -73,7 +77,7 @@ def compare(size: Size) -> dict[str, Any]:
     print(f"{'picture':<24} PSNR {ratio:.1f} dB, largest difference {most:.0f} of 255 levels", flush=True)
     checkpoint.release()
     lora = story.lora.model_copy(update={"steps": 1, "batch_size": 1})
-    known = Conditioning(conditioning.hidden[:1].cpu().clone(), conditioning.pooled[:1].cpu().clone())
+    known = PromptEmbeds(embeds.prompt_embeds[:1].cpu().clone(), embeds.pooled_prompt_embeds[:1].cpu().clone())
     only = Examples(known, (Bucket(latents.cpu().clone()[None], torch.tensor([0])),))
     with tempfile.TemporaryDirectory() as state:
         ours = train(

@@ -11,7 +11,7 @@ import torch
 from kolora.errors import InputAbsent
 from kolora.memory.plan import MemoryPlan, Way
 from kolora.models.checkpoint import FOLDERS, Checkpoint, size_ids
-from kolora.models.conditioning import Conditioning
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
 
 from tests.tensors import difference, lora_for, projections, same, write_lora
@@ -45,14 +45,14 @@ def weights(checkpoint: Checkpoint, *, lora: Path | None = None, strength: float
 
 
 def test_texts_together_are_texts_alone(tiny_kolors: Checkpoint) -> None:
-    together = tiny_kolors.condition(TEXTS)
-    assert together.hidden.shape == (3, 256, 32)
-    assert together.pooled.shape == (3, 32)
+    together = tiny_kolors.encode_prompt(TEXTS)
+    assert together.prompt_embeds.shape == (3, 256, 32)
+    assert together.pooled_prompt_embeds.shape == (3, 32)
     for row, text in enumerate(TEXTS):
-        alone = tiny_kolors.condition([text])
-        assert torch.equal(together.hidden[row : row + 1], alone.hidden)
-        assert torch.equal(together.pooled[row : row + 1], alone.pooled)
-    assert not torch.equal(together.hidden[0], together.hidden[1])
+        alone = tiny_kolors.encode_prompt([text])
+        assert torch.equal(together.prompt_embeds[row : row + 1], alone.prompt_embeds)
+        assert torch.equal(together.pooled_prompt_embeds[row : row + 1], alone.pooled_prompt_embeds)
+    assert not torch.equal(together.prompt_embeds[0], together.prompt_embeds[1])
 
 
 def test_pictures_lie_on_the_vaes_grid(tiny_kolors: Checkpoint) -> None:
@@ -139,7 +139,7 @@ def test_the_unet_for_training_is_another(checkpoint: Checkpoint, lora: Path) ->
 def test_the_dtype_is_the_text_encoders_and_the_unets(tiny_checkpoint: Path, dtype: str, expected: torch.dtype) -> None:
     checkpoint = Checkpoint(tiny_checkpoint, device="cpu", dtype=dtype)
     assert {tensor.dtype for tensor in weights(checkpoint).values()} == {expected}
-    assert checkpoint.condition(["a cat"]).hidden.dtype == expected
+    assert checkpoint.encode_prompt(["a cat"]).prompt_embeds.dtype == expected
     assert checkpoint.encode(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
 
 
@@ -163,9 +163,9 @@ def test_an_absent_folder_is_named(tiny_checkpoint: Path, tmp_path: Path, absent
 def test_frugal_parts_give_what_ample_ones_give(tiny_kolors: Checkpoint, tiny_checkpoint: Path, lora: Path) -> None:
     """To the bit, but for the VAE, whose strips round otherwise."""
     frugal = Checkpoint(tiny_checkpoint, device="cpu", memory=FRUGAL)
-    ours, theirs = frugal.condition(TEXTS), tiny_kolors.condition(TEXTS)
-    assert torch.equal(ours.hidden, theirs.hidden)
-    assert torch.equal(ours.pooled, theirs.pooled)
+    ours, theirs = frugal.encode_prompt(TEXTS), tiny_kolors.encode_prompt(TEXTS)
+    assert torch.equal(ours.prompt_embeds, theirs.prompt_embeds)
+    assert torch.equal(ours.pooled_prompt_embeds, theirs.pooled_prompt_embeds)
     pixels = torch.rand(1, 3, 64, 64) * 2 - 1
     assert difference(frugal.encode(pixels), tiny_kolors.encode(pixels)) < 1e-5
     for _ in range(3):
@@ -188,7 +188,7 @@ def drawn(checkpoint: Checkpoint, lora: Path | None) -> torch.Tensor:
     return denoise(
         checkpoint.predictor(lora=lora),
         checkpoint.schedule(),
-        Conditioning(torch.ones(2, 256, 32), torch.ones(2, 32)),
+        PromptEmbeds(torch.ones(2, 256, 32), torch.ones(2, 32)),
         seed=1,
         height=64,
         width=64,

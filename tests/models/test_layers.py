@@ -7,10 +7,10 @@ import pytest
 import torch
 from kolora.models import layers
 from kolora.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
-from kolora.models.conditioning import Conditioning
 from kolora.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransformerBlock, ResnetBlock
 from kolora.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.streaming import stream, unet_pieces
 from kolora.spec.story import Lora
 from kolora.training.adapters import Master, add_adapters
@@ -93,11 +93,11 @@ def test_a_vae_is_the_same_too(build: Callable[[Any], nn.Module], given: tuple[i
 def test_what_was_heard_before_is_used() -> None:
     network = unet()
     join_projections(network)
-    heard = Conditioning(torch.randn(2, 256, 32), torch.randn(2, 32))
+    embeds = PromptEmbeds(torch.randn(2, 256, 32), torch.randn(2, 32))
     latents = torch.randn(1, 4, 8, 8)
     ids = torch.ones(12)
-    recorded, called = (Predictor(network, recorded=flag).listen(heard, latents, ids) for flag in (True, False))
-    reference = Predictor(diffsynths(), recorded=False).listen(heard, latents, ids)
+    recorded, called = (Predictor(network, recorded=flag).prepare(embeds, latents, ids) for flag in (True, False))
+    reference = Predictor(diffsynths(), recorded=False).prepare(embeds, latents, ids)
     with torch.inference_mode():
         expected = reference(latents, 300)
         assert difference(recorded(latents, 300), expected) < 1e-5

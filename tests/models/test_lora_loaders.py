@@ -56,7 +56,7 @@ def noise() -> dict[str, torch.Tensor]:
     return {
         "sample": torch.randn(2, 4, 8, 8, generator=chance),
         "texts": torch.randn(2, 16, 32, generator=chance),
-        "pooled": torch.randn(2, 32, generator=chance),
+        "pooled_prompt_embeds": torch.randn(2, 32, generator=chance),
     }
 
 
@@ -68,7 +68,7 @@ def predict(unet: nn.Module) -> torch.Tensor:
             torch.tensor([500.0]),
             encoder_hidden_states=given["texts"],
             add_time_id=size_ids(64, 64).repeat(2),
-            add_text_embeds=given["pooled"],
+            add_text_embeds=given["pooled_prompt_embeds"],
         )
     return predicted
 
@@ -80,7 +80,7 @@ def predict_by_diffusers(unet: UNet2DConditionModel) -> torch.Tensor:
             given["sample"],
             torch.tensor(500),
             encoder_hidden_states=given["texts"],
-            added_cond_kwargs={"text_embeds": given["pooled"], "time_ids": size_ids(64, 64).repeat(2, 1)},
+            added_cond_kwargs={"text_embeds": given["pooled_prompt_embeds"], "time_ids": size_ids(64, 64).repeat(2, 1)},
         ).sample
     return predicted
 

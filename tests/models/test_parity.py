@@ -1,6 +1,6 @@
 """The seam gives what DiffSynth's own Kolors pipeline gives, loaded by DiffSynth's own converters from the same files.
 
-Measured on the tiny checkpoint, as a share of the largest value: 0 for conditioning, 1.2e-6 for latents, 0 for pixels,
+Measured on the tiny checkpoint, as a share of the largest value: 0 for embeds, 1.2e-6 for latents, 0 for pixels,
 1.5e-6 for the noise of both rows at once, 1e-7 for the loss, 7e-7 after 20 guided steps, where two texts exchanged
 would make 5e-3. Pictures differ by at most one level, because DiffSynth rounds down.
 """
@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from kolora.models.checkpoint import Checkpoint, size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.pixels import to_picture, to_pixels
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
 from kolora.training.draws import draw
@@ -55,9 +55,9 @@ def photo() -> Image.Image:
 @pytest.mark.parametrize("text", [PROMPT, NEGATIVE, "", "a knight on an old bridge, " * 60])
 def test_conditioning(pipeline: Any, tiny_kolors: Checkpoint, text: str) -> None:
     theirs = pipeline.encode_prompt(text)
-    ours = tiny_kolors.condition([text])
-    assert difference(ours.hidden, theirs["encoder_hidden_states"]) < TOLERANCE
-    assert difference(ours.pooled, theirs["add_text_embeds"]) < TOLERANCE
+    ours = tiny_kolors.encode_prompt([text])
+    assert difference(ours.prompt_embeds, theirs["encoder_hidden_states"]) < TOLERANCE
+    assert difference(ours.pooled_prompt_embeds, theirs["add_text_embeds"]) < TOLERANCE
 
 
 def test_latents(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Image) -> None:
@@ -74,13 +74,13 @@ def test_predicted_noise(pipeline: Any, tiny_kolors: Checkpoint) -> None:
     """Two rows of ours at once are two calls of theirs."""
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
     timestep = torch.tensor([731.0])
-    conditioning = tiny_kolors.condition([PROMPT, NEGATIVE])
+    embeds = tiny_kolors.encode_prompt([PROMPT, NEGATIVE])
     ours = tiny_kolors.unet()(
         latents.expand(2, -1, -1, -1),
         timestep,
-        encoder_hidden_states=conditioning.hidden,
+        encoder_hidden_states=embeds.prompt_embeds,
         add_time_id=size_ids(64, 128).repeat(2),
-        add_text_embeds=conditioning.pooled,
+        add_text_embeds=embeds.pooled_prompt_embeds,
     )
     extra = pipeline.prepare_extra_input(latents)
     theirs = [pipeline.unet(latents, timestep, **extra, **pipeline.encode_prompt(text)) for text in (PROMPT, NEGATIVE)]
@@ -90,9 +90,9 @@ def test_predicted_noise(pipeline: Any, tiny_kolors: Checkpoint) -> None:
 def test_training_loss(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Image, tmp_path: Path) -> None:
     """The first step's loss: adapters begin without effect, so it is that of the checkpoint."""
     lora = Lora(steps=1, rank=2, seed=3)
-    conditioning = tiny_kolors.condition([PROMPT])
+    embeds = tiny_kolors.encode_prompt([PROMPT])
     examples = Examples(
-        Conditioning(conditioning.hidden.clone(), conditioning.pooled.clone()),
+        PromptEmbeds(embeds.prompt_embeds.clone(), embeds.pooled_prompt_embeds.clone()),
         (Bucket(tiny_kolors.encode(to_pixels(photo)).clone()[None], torch.tensor([0])),),
     )
     with torch.enable_grad():
@@ -147,7 +147,7 @@ def test_picture(
     latents = denoise(
         tiny_kolors.unet(),
         tiny_kolors.schedule(),
-        tiny_kolors.condition([PROMPT, NEGATIVE]),
+        tiny_kolors.encode_prompt([PROMPT, NEGATIVE]),
         seed=7,
         height=height,
         width=width,

@@ -46,7 +46,7 @@ def test_a_streamed_unet_is_the_resident_one(room: int) -> None:
 
 
 def test_a_streamed_text_encoder_is_the_resident_one() -> None:
-    def heard(streams: bool) -> Sequence[torch.Tensor]:
+    def encoded(streams: bool) -> Sequence[torch.Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             encoder = text_encoder(configs()["text_encoder"]).requires_grad_(False)
@@ -55,7 +55,7 @@ def test_a_streamed_text_encoder_is_the_resident_one() -> None:
         with torch.inference_mode():
             return encoder(input_ids=torch.arange(256)[None], output_hidden_states=True).hidden_states
 
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(heard(True), heard(False), strict=True))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(encoded(True), encoded(False), strict=True))
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -18,7 +18,7 @@ SIDE = ("INT", {"min": 16, "max": 16384})
 NODES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "MZ_KolorsUNETLoaderV2": ({"unet_name": ([UNET], {})}, ("MODEL",)),
     "MZ_ChatGLM3Loader": ({"chatglm3_checkpoint": ([TEXT_ENCODER], {})}, ("CHATGLM3MODEL",)),
-    "MZ_ChatGLM3_V2": ({"chatglm3_model": ("CHATGLM3MODEL", {}), "text": ("STRING", {})}, ("CONDITIONING",)),
+    "MZ_ChatGLM3_V2": ({"chatglm3_model": ("CHATGLM3MODEL", {}), "text": ("STRING", {})}, ("EMBEDS",)),
     "VAELoader": ({"vae_name": ([VAE], {})}, ("VAE",)),
     "LoraLoaderModelOnly": (
         {"model": ("MODEL", {}), "lora_name": ([LORA], {}), "strength_model": ("FLOAT", {"min": -20.0, "max": 20.0})},
@@ -33,8 +33,8 @@ NODES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "cfg": ("FLOAT", {"min": 0.0, "max": 100.0}),
             "sampler_name": (SAMPLERS, {}),
             "scheduler": (SCHEDULERS, {}),
-            "positive": ("CONDITIONING", {}),
-            "negative": ("CONDITIONING", {}),
+            "positive": ("EMBEDS", {}),
+            "negative": ("EMBEDS", {}),
             "latent_image": ("LATENT", {}),
             "denoise": ("FLOAT", {"min": 0.0, "max": 1.0}),
         },
@@ -110,7 +110,7 @@ def test_a_graph_says_what_the_story_says() -> None:
     ("place", "name", "value", "fault"),
     [
         ("14", "width", 8, "out of range"),
-        ("15", "model", ["12", 0], "linked to CONDITIONING"),
+        ("15", "model", ["12", 0], "linked to EMBEDS"),
         ("15", "cfg", "4", "no FLOAT"),
         ("11", "lora_name", "other", "not in the list"),
         ("16", "vae", None, "no VAE"),

@@ -9,8 +9,8 @@ import pytest
 import torch
 from kolora.errors import StoryInvalid
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.ddim import ddim_steps, initial_noise
 from kolora.rendering.denoise import denoise
@@ -18,7 +18,7 @@ from torch import nn
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 PROMPT, NEGATIVE = 3.0, 1.0
-CONDITIONING = Conditioning(torch.tensor([PROMPT, NEGATIVE]).reshape(2, 1, 1), torch.tensor([[PROMPT], [NEGATIVE]]))
+EMBEDS = PromptEmbeds(torch.tensor([PROMPT, NEGATIVE]).reshape(2, 1, 1), torch.tensor([[PROMPT], [NEGATIVE]]))
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(eq=False)
 class Spy(nn.Module):
-    """A U-Net that predicts what its row of the conditioning says, everywhere, and remembers its calls."""
+    """A U-Net that predicts what its row of the prompt embeddings says, everywhere, and remembers its calls."""
 
     calls: list[Call] = field(default_factory=list)
 
@@ -45,9 +45,9 @@ class Spy(nn.Module):
         return said["encoder_hidden_states"][:, :, None].expand(sample.shape).to(sample.dtype)
 
 
-def denoised(unet: nn.Module, *, conditioning: Conditioning = CONDITIONING, **settings: Any) -> torch.Tensor:
+def denoised(unet: nn.Module, *, embeds: PromptEmbeds = EMBEDS, **settings: Any) -> torch.Tensor:
     known = {"seed": 0, "height": 64, "width": 128, "steps": 1, "guidance_scale": 4.0, "tick": lambda *_: None}
-    return denoise(unet, SCHEDULE, conditioning, **(known | settings))
+    return denoise(unet, SCHEDULE, embeds, **(known | settings))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
@@ -77,26 +77,24 @@ def test_timesteps_come_one_a_step_and_are_told() -> None:
 
 def test_latents_stay_in_float32_between_steps_in_half_precision() -> None:
     unet = Spy()
-    half = Conditioning(CONDITIONING.hidden.bfloat16(), CONDITIONING.pooled.bfloat16())
-    latents = denoised(unet, conditioning=half, steps=8)
+    half = PromptEmbeds(EMBEDS.prompt_embeds.bfloat16(), EMBEDS.pooled_prompt_embeds.bfloat16())
+    latents = denoised(unet, embeds=half, steps=8)
     assert {call.sample.dtype for call in unet.calls} == {torch.bfloat16}
     assert latents.dtype == torch.float32
     torch.testing.assert_close(latents, denoised(Spy(), steps=8))
 
 
 def test_the_same_scene_is_the_same_latents(tiny_kolors: Checkpoint) -> None:
-    conditioning = tiny_kolors.condition(["一只猫", "模糊"])
-    one, again, other = (
-        denoised(tiny_kolors.unet(), conditioning=conditioning, seed=seed, steps=3) for seed in (1, 1, 2)
-    )
+    embeds = tiny_kolors.encode_prompt(["一只猫", "模糊"])
+    one, again, other = (denoised(tiny_kolors.unet(), embeds=embeds, seed=seed, steps=3) for seed in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize(("dtype", "hint"), [(torch.float16, "model.dtype"), (torch.float32, "render.lora_scale")])
 def test_a_picture_of_no_numbers_is_an_error_that_says_what_to_change(dtype: torch.dtype, hint: str) -> None:
-    heard = Conditioning(CONDITIONING.hidden.to(dtype), CONDITIONING.pooled.to(dtype))
-    heard.hidden[1] = heard.pooled[1] = float("inf")
+    embeds = EMBEDS.to(dtype=dtype)
+    embeds.prompt_embeds[1] = embeds.pooled_prompt_embeds[1] = float("inf")
     with pytest.raises(StoryInvalid, match=r"seed 7 overflowed in float") as raised:
-        denoised(Spy(), conditioning=heard, seed=7, steps=2)
+        denoised(Spy(), embeds=embeds, seed=7, steps=2)
     assert hint in (raised.value.hint or "")

@@ -22,11 +22,11 @@ SCENES = [
 
 @pytest.fixture
 def sampler(tiny_kolors: Checkpoint, tmp_path: Path) -> Sampler:
-    heard = tiny_kolors.condition(["一只猫", ""])
+    embeds = tiny_kolors.encode_prompt(["一只猫", ""])
     return Sampler(
         tiny_kolors.schedule(),
         tiny_kolors.decode,
-        [(scene, heard) for scene in SCENES],
+        [(scene, embeds) for scene in SCENES],
         tmp_path / "samples",
     )
 
@@ -42,11 +42,11 @@ def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_kolors: Check
     with Image.open(sampler.folder / "0050-04.png") as picture:
         assert picture.size == (128, 64)
         assert picture.info["kolora.step"] == "50"
-    scene, heard = sampler.scenes[0]
+    scene, embeds = sampler.scenes[0]
     latents = denoise(
         unet,
         sampler.schedule,
-        heard,
+        embeds,
         seed=scene.seed,
         height=64,
         width=64,

@@ -84,7 +84,7 @@ def test_texts_are_told_with_their_tokens_and_none_is_cut_in_silence(
     assert lines[0]["tokens"] < 256 < lines[1]["tokens"] == facts["longest_tokens"]
     assert (facts["texts"], facts["images"], facts["truncated"], facts["token_limit"]) == (2, 3, 1, 256)
     assert facts["sizes"] == [{"width": 64, "height": 64, "images": 3}]
-    assert "its end is not heard: 水墨, a cat" in caplog.text
+    assert "its end is not read: 水墨, a cat" in caplog.text
 
 
 def test_training_leaves_the_lora_its_curve_and_samples_the_same_after_a_stop(stages: Stages) -> None:

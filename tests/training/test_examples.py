@@ -107,9 +107,9 @@ def test_each_caption_is_encoded_once(tiny_kolors: Checkpoint, folder: Path) -> 
     assert shown == tuple(Shown(name, text) for name, text in CAPTIONS.items())
     assert examples.buckets[0].captions.tolist() == [0, 1, 0]
     assert ticks == [(done, 5) for done in range(1, 6)]
-    expected = tiny_kolors.condition([CAPTIONS["01.png"], CAPTIONS["02.png"]])
-    assert torch.equal(examples.conditioning.hidden, expected.hidden)
-    assert torch.equal(examples.conditioning.pooled, expected.pooled)
+    expected = tiny_kolors.encode_prompt([CAPTIONS["01.png"], CAPTIONS["02.png"]])
+    assert torch.equal(examples.embeds.prompt_embeds, expected.prompt_embeds)
+    assert torch.equal(examples.embeds.pooled_prompt_embeds, expected.pooled_prompt_embeds)
 
 
 def test_the_set_comes_back_as_it_was_written(tiny_kolors: Checkpoint, folder: Path, tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_the_set_comes_back_as_it_was_written(tiny_kolors: Checkpoint, folder: P
     for one, other in zip(read.buckets, examples.buckets, strict=True):
         assert torch.equal(one.latents, other.latents)
         assert torch.equal(one.captions, other.captions)
-    assert torch.equal(read.conditioning.hidden, examples.conditioning.hidden)
-    assert torch.equal(read.conditioning.pooled, examples.conditioning.pooled)
+    assert torch.equal(read.embeds.prompt_embeds, examples.embeds.prompt_embeds)
+    assert torch.equal(read.embeds.pooled_prompt_embeds, examples.embeds.pooled_prompt_embeds)
 
 
 def test_the_same_set_is_the_same_bytes(tiny_kolors: Checkpoint, folder: Path, tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_the_empty_text_comes_last_where_it_is_wanted(tiny_kolors: Checkpoint, f
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
     examples, shown = encode_examples(tiny_kolors, folder, **settings, untold=True, tick=lambda *_: None)
     assert "" not in {each.text for each in shown}
-    assert torch.equal(examples.conditioning.hidden[-1:], tiny_kolors.condition([""]).hidden)
-    assert torch.equal(examples.conditioning.hidden[:-1], encoded(tiny_kolors, folder).conditioning.hidden)
+    assert torch.equal(examples.embeds.prompt_embeds[-1:], tiny_kolors.encode_prompt([""]).prompt_embeds)
+    assert torch.equal(examples.embeds.prompt_embeds[:-1], encoded(tiny_kolors, folder).embeds.prompt_embeds)
     assert examples.buckets[0].captions.tolist() == [0, 1, 0]
 
 
@@ -144,7 +144,7 @@ def test_the_trigger_is_in_every_text(tiny_kolors: Checkpoint, folder: Path) -> 
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
     examples, shown = encode_examples(tiny_kolors, folder, **settings, trigger="水墨", tick=lambda *_: None)
     assert [each.text for each in shown] == [CAPTIONS["01.png"], f"水墨, {CAPTIONS['02.png']}", CAPTIONS["03.png"]]
-    assert torch.equal(examples.conditioning.hidden[1:], tiny_kolors.condition([shown[1].text]).hidden)
+    assert torch.equal(examples.embeds.prompt_embeds[1:], tiny_kolors.encode_prompt([shown[1].text]).prompt_embeds)
 
 
 def test_pictures_of_a_shape_share_a_bucket(tiny_kolors: Checkpoint, folder: Path) -> None:

@@ -14,9 +14,9 @@ import torch
 from kolora.errors import Stopped, StoryInvalid
 from kolora.memory.plan import Way
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
 from kolora.models.lora import LoraWeights, Merge, lora_bytes
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
 from kolora.training import loop
@@ -49,8 +49,8 @@ class SmallNet(nn.Module):
         to = dict(self.named_modules())["blocks.7.attn1"]
         cells = sample.flatten(2).transpose(1, 2)
         keys, values = to["to_k"](encoder_hidden_states), to["to_v"](encoder_hidden_states)
-        heard = nn.functional.scaled_dot_product_attention(to["to_q"](cells), keys, values)
-        drawn: torch.Tensor = to["to_out"](cells + heard)
+        attended = nn.functional.scaled_dot_product_attention(to["to_q"](cells), keys, values)
+        drawn: torch.Tensor = to["to_out"](cells + attended)
         return drawn.transpose(1, 2).reshape(sample.shape)
 
 
@@ -71,9 +71,9 @@ def examples(*, width: int = 4, more: int = 0) -> Examples:
     """Make up a training set: three pictures in two variants, two captions; ``more`` pictures of another shape."""
     chance = torch.Generator().manual_seed(0)
     square = torch.randn(3, 2, 4, 8, 8, generator=chance)
-    heard = Conditioning(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance))
+    embeds = PromptEmbeds(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance))
     latents = [square, torch.randn(more, 2, 4, 4, 16, generator=chance)] if more else [square]
-    return Examples(heard, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
+    return Examples(embeds, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 
 def lora(**settings: Any) -> Lora:
@@ -183,8 +183,8 @@ def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
     """Merged into the checkpoint at strength 1, they give what the network gave at the end of training."""
     unet, plain = SmallNet(), SmallNet()
     Merge(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
-    sample, hidden = examples().buckets[0].latents[0], examples().conditioning.hidden
-    outputs = [each(sample, torch.zeros(1), encoder_hidden_states=hidden) for each in (unet, plain)]
+    sample, prompt_embeds = examples().buckets[0].latents[0], examples().embeds.prompt_embeds
+    outputs = [each(sample, torch.zeros(1), encoder_hidden_states=prompt_embeds) for each in (unet, plain)]
     torch.testing.assert_close(*outputs)
 
 
@@ -228,14 +228,14 @@ def samples(
 ) -> tuple[dict[int, torch.Tensor], Trained | None]:
     """Train, and take what the network gives at every call for samples; with ``stop_in``, stop in that one."""
     drawn: dict[int, torch.Tensor] = {}
-    hidden = examples().conditioning.hidden
+    prompt_embeds = examples().embeds.prompt_embeds
 
     def sample(unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
         assert not unet.training
         if step == stop_in:
             raise Stopped("stop")
         with torch.inference_mode():
-            drawn[step] = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=hidden)
+            drawn[step] = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=prompt_embeds)
         tick()
 
     try:
@@ -255,7 +255,7 @@ def test_samples_are_of_what_would_be_kept_and_change_nothing(tmp_path: Path, em
     assert same(tensors(result.weights), tensors(plain.weights))
     unet = SmallNet()
     Merge(unet, plain.weights).set(1.0)
-    kept = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=examples().conditioning.hidden)
+    kept = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=examples().embeds.prompt_embeds)
     torch.testing.assert_close(drawn[6].clone(), kept)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from kolora.memory.plan import Way
-from kolora.models.conditioning import Conditioning
 from kolora.models.layout import KOLORS
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
 from kolora.training.adapters import Master, add_adapters
@@ -27,7 +27,7 @@ SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 def examples() -> Examples:
     chance = torch.Generator().manual_seed(0)
     return Examples(
-        Conditioning(torch.randn(3, 8, 4, generator=chance), torch.randn(3, 4, generator=chance)),
+        PromptEmbeds(torch.randn(3, 8, 4, generator=chance), torch.randn(3, 4, generator=chance)),
         (Bucket(torch.randn(3, 1, 4, 8, 8, generator=chance), torch.tensor([0, 1, 0])),),
     )
 
@@ -51,9 +51,12 @@ def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
 def test_rows_hear_their_captions_or_the_empty_text(examples: Examples) -> None:
     untold = torch.tensor([True, False, True])
     given = drawn(rows=torch.tensor([0, 1, 2]), untold=untold)
-    heard = examples.conditioning.hidden
-    assert torch.equal(mixed(examples, given).hidden, heard[[2, 1, 2]])
-    assert torch.equal(mixed(examples, replace(given, untold=~untold)).pooled, examples.conditioning.pooled[[0, 2, 0]])
+    embeds = examples.embeds.prompt_embeds
+    assert torch.equal(mixed(examples, given).prompt_embeds, embeds[[2, 1, 2]])
+    assert torch.equal(
+        mixed(examples, replace(given, untold=~untold)).pooled_prompt_embeds,
+        examples.embeds.pooled_prompt_embeds[[0, 2, 0]],
+    )
 
 
 def test_clear_rows_count_less_with_min_snr(examples: Examples) -> None:
@@ -69,19 +72,19 @@ def test_clear_rows_count_less_with_min_snr(examples: Examples) -> None:
 
 def test_a_class_is_shown_every_other_step_with_its_weight(examples: Examples) -> None:
     chance = torch.Generator().manual_seed(1)
-    known = Conditioning(torch.randn(1, 8, 4, generator=chance), torch.randn(1, 4, generator=chance))
+    known = PromptEmbeds(torch.randn(1, 8, 4, generator=chance), torch.randn(1, 4, generator=chance))
     drawn_before = Examples(known, (Bucket(torch.randn(5, 1, 4, 8, 8, generator=chance), torch.zeros(5).long()),))
     both = beside(examples, drawn_before, weight=0.5)
     assert both.shares == (3, 3)
     assert both.weighted
     assert not examples.weighted
     own, others = (mixed(both, drawn(bucket=bucket)) for bucket in (0, 1))
-    assert torch.equal(own.hidden, mixed(examples, drawn()).hidden)
-    assert torch.equal(others.hidden, known.hidden.expand(3, -1, -1))
+    assert torch.equal(own.prompt_embeds, mixed(examples, drawn()).prompt_embeds)
+    assert torch.equal(others.prompt_embeds, known.prompt_embeds.expand(3, -1, -1))
     assert own.weights.tolist() == [1, 1, 1]
     assert others.weights.tolist() == [0.5, 0.5, 0.5]
     untold = mixed(both, drawn(bucket=1, untold=torch.ones(3, dtype=torch.bool)))
-    assert torch.equal(untold.hidden[0], examples.conditioning.hidden[-1])
+    assert torch.equal(untold.prompt_embeds[0], examples.embeds.prompt_embeds[-1])
 
 
 def test_a_row_of_no_weight_is_not_learnt_from(examples: Examples) -> None:

@@ -17,8 +17,8 @@ from kolora.benchmark.networks import Configs, configs_of, made_up
 from kolora.device import cpu_name
 from kolora.models.architecture import build_unet
 from kolora.models.checkpoint import make_deterministic, size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
 from kolora.rendering.denoise import denoise
@@ -132,7 +132,9 @@ def _rendering(
     forget(device)
     texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
     text_seconds = seconds(lambda: [texts(prompt) for prompt in PROMPTS], device=device, repeats=3, warm_ups=1)
-    hidden, pooled = (torch.cat(each) for each in zip(*(texts(prompt) for prompt in PROMPTS), strict=True))
+    prompt_embeds, pooled_prompt_embeds = (
+        torch.cat(each) for each in zip(*(texts(prompt) for prompt in PROMPTS), strict=True)
+    )
     texts.encoder.to("meta")
     forget(device)
     decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32)
@@ -142,7 +144,7 @@ def _rendering(
         return denoise(
             predictor,
             schedule,
-            Conditioning(hidden, pooled),
+            PromptEmbeds(prompt_embeds, pooled_prompt_embeds),
             seed=0,
             height=size,
             width=size,
@@ -181,7 +183,7 @@ def _training(
     forget(device)
     width = configs["unet"]["encoder_hid_dim"]
     examples = Examples(
-        Conditioning(torch.randn(1, 256, width, dtype=dtype), torch.randn(1, width, dtype=dtype)),
+        PromptEmbeds(torch.randn(1, 256, width, dtype=dtype), torch.randn(1, width, dtype=dtype)),
         (Bucket(torch.randn(8, 1, 4, size // 8, size // 8), torch.zeros(8, dtype=torch.long)),),
     )
     total = WARM_STEPS + steps

@@ -36,7 +36,7 @@ class Texts:
 
     @torch.no_grad()
     def __call__(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give hidden (1, 256, D) and pooled (1, D)."""
+        """Give prompt_embeds (1, 256, D) and pooled_prompt_embeds (1, D)."""
         tokens = self.tokenizer([text])
         states = self.encoder(
             input_ids=tokens.input_ids.to(self.device),
@@ -66,7 +66,7 @@ def training_step(
 
     def step() -> None:
         with _autocast(device):
-            hidden, pooled = texts(text)
+            prompt_embeds, pooled_prompt_embeds = texts(text)
             with torch.no_grad():
                 latents = vae_encoder(picture)
             noise = torch.randn_like(latents)
@@ -75,9 +75,9 @@ def training_step(
             predicted = unet(
                 noisy,
                 timestep.to(device, torch.float32),
-                encoder_hidden_states=hidden,
+                encoder_hidden_states=prompt_embeds,
                 add_time_id=size_ids(height, width).to(device),
-                add_text_embeds=pooled,
+                add_text_embeds=pooled_prompt_embeds,
                 use_gradient_checkpointing=True,
             )
             loss = F.mse_loss(predicted.float(), noise.float())
@@ -109,8 +109,14 @@ def picture(
     for step in ddim_steps(schedule, steps):
         timestep = torch.tensor([float(step.timestep)]).to(device)
         wanted, unwanted = (
-            unet(latents, timestep, encoder_hidden_states=hidden, add_time_id=ids, add_text_embeds=pooled)
-            for hidden, pooled in spoken
+            unet(
+                latents,
+                timestep,
+                encoder_hidden_states=prompt_embeds,
+                add_time_id=ids,
+                add_text_embeds=pooled_prompt_embeds,
+            )
+            for prompt_embeds, pooled_prompt_embeds in spoken
         )
         latents = step.sample * latents + step.noise * (unwanted + GUIDANCE * (wanted - unwanted))
     return cast(torch.Tensor, vae_decoder(latents.float()).cpu())

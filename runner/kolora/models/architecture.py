@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from kolora.errors import InputAbsent
+from kolora.models.cross_attention_cache import TextProjection
 from kolora.models.diffsynth_blocks import (
     ChatGLMConfig,
     ChatGLMModel,
@@ -24,7 +25,6 @@ from kolora.models.diffsynth_blocks import (
     Timesteps,
     VAEAttentionBlock,
 )
-from kolora.models.hearing import TextProjection
 from kolora.models.layers import Doubling, Norm, Resnet, own_stack
 
 LATENT_CHANNELS = 4

@@ -22,11 +22,11 @@ from kolora.models.architecture import (
     build_vae_decoder,
     build_vae_encoder,
 )
-from kolora.models.conditioning import Conditioning
 from kolora.models.layers import lay_out
 from kolora.models.lora import Wearer
 from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.streaming import stream, text_pieces, unet_pieces
 from kolora.models.strips import decode_in_strips, encode_in_strips
@@ -91,13 +91,13 @@ class Checkpoint:
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def condition(self, texts: Sequence[str]) -> Conditioning:
+    def encode_prompt(self, texts: Sequence[str]) -> PromptEmbeds:
         """Encode texts, one at a time, because a row's bytes depend on the batch it is in.
 
         Of ChatGLM's hidden states (tokens, 1, D) Kolors reads the last but one, and pools the last token of the last.
         """
         encoder = self._part("text_encoder", self._load_text_encoder)
-        hidden, pooled = [], []
+        prompt_embeds, pooled_prompt_embeds = [], []
         for text in texts:
             tokens = self.tokenizer()([text])
             states = encoder(
@@ -106,9 +106,9 @@ class Checkpoint:
                 position_ids=tokens.position_ids.to(self.device),
                 output_hidden_states=True,
             ).hidden_states
-            hidden.append(states[-2][:, 0])
-            pooled.append(states[-1][-1, 0])
-        return Conditioning(torch.stack(hidden), torch.stack(pooled))
+            prompt_embeds.append(states[-2][:, 0])
+            pooled_prompt_embeds.append(states[-1][-1, 0])
+        return PromptEmbeds(torch.stack(prompt_embeds), torch.stack(pooled_prompt_embeds))
 
     @torch.inference_mode()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -194,7 +194,7 @@ class Checkpoint:
         return module
 
     def _load_text_encoder(self) -> nn.Module:
-        """Load ChatGLM without its output layer (0.5 GB of logits that conditioning never reads).
+        """Load ChatGLM without its output layer (0.5 GB of logits that no prompt needs).
 
         The rotary table's dtype sets the precision of the positions, so it is made here, in the dtype computed in.
         """

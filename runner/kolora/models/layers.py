@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kolora.models.cross_attention_cache import TextProjection
 from kolora.models.diffsynth_blocks import (
     GEGLU,
     Attention,
@@ -22,7 +23,6 @@ from kolora.models.diffsynth_blocks import (
     UpSampler,
 )
 from kolora.models.fused import add, attend, attend_joined, attend_text, gate, group_norm, layer_norm
-from kolora.models.hearing import TextProjection
 from kolora.models.trials import usable, works
 
 Flow = tuple[torch.Tensor, torch.Tensor | None]
@@ -191,7 +191,7 @@ class CrossAttention(JoinedAttention):
         if not usable(hidden_states):
             return super().forward(hidden_states, encoder_hidden_states, **kwargs)  # type: ignore[no-any-return]
         q = self.to_q(hidden_states).unflatten(-1, (self.num_heads, self.head_dim))
-        if getattr(self.to_k, "kept", None) is not None:
+        if getattr(self.to_k, "cached", None) is not None:
             k, v = (each(encoder_hidden_states).unflatten(-1, q.shape[2:]) for each in self.joined())
             y = attend(q, k, v)
         else:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from kolora.models.attention import fastest_attention
-from kolora.models.conditioning import Conditioning
+from kolora.models.cross_attention_cache import compute_cache, use_cache
 from kolora.models.graphs import Work, called, captured
-from kolora.models.hearing import having_heard, hear
+from kolora.models.prompt_embeds import PromptEmbeds
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
 """``predict(latents (1, 4, h, w) float32, timestep)`` gives the noise in every row's view of them, float32."""
@@ -37,17 +37,17 @@ class Predictor:
         self._records = recorded
         self._recorded: dict[tuple[int, ...], _Recorded] = {}
 
-    def listen(self, conditioning: Conditioning, latents: torch.Tensor, size_ids: torch.Tensor) -> Predict:
+    def prepare(self, embeds: PromptEmbeds, latents: torch.Tensor, size_ids: torch.Tensor) -> Predict:
         """Make ready for a scene; what it returns is good until the next call.
 
-        conditioning: one row for every row that is predicted, on the device that computes, in the U-Net's dtype.
+        embeds: one row for every row that is predicted, on the device that computes, in the U-Net's dtype.
         latents: (1, 4, h, w), only their shape counts. size_ids: (6 B,).
         """
-        device, dtype = conditioning.hidden.device, conditioning.hidden.dtype
+        device, dtype = embeds.prompt_embeds.device, embeds.prompt_embeds.dtype
         ids = size_ids.to(device)
-        heard = hear(self._unet, conditioning.hidden) if self._records else ()
-        constants = (ids, conditioning.hidden, conditioning.pooled, *heard)
-        key = (*latents.shape, *conditioning.hidden.shape)
+        cache = compute_cache(self._unet, embeds.prompt_embeds) if self._records else ()
+        constants = (ids, embeds.prompt_embeds, embeds.pooled_prompt_embeds, *cache)
+        key = (*latents.shape, *embeds.prompt_embeds.shape)
         sample = latents.to(device, dtype)
         if key in self._recorded:
             for old, new in zip(self._recorded[key].constants, constants, strict=True):
@@ -68,16 +68,16 @@ class Predictor:
         return captured(work, inputs) if self._records else called(work, inputs[0].device)
 
     def _work(self, constants: tuple[torch.Tensor, ...]) -> Work:
-        ids, hidden, pooled, *heard = constants
+        ids, prompt_embeds, pooled_prompt_embeds, *cache = constants
 
         def work(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-            with having_heard(self._unet, heard), fastest_attention(hidden.device):
+            with use_cache(self._unet, cache), fastest_attention(prompt_embeds.device):
                 predicted: torch.Tensor = self._unet(
-                    sample.expand(len(hidden), -1, -1, -1),
+                    sample.expand(len(prompt_embeds), -1, -1, -1),
                     timestep,
-                    encoder_hidden_states=hidden,
+                    encoder_hidden_states=prompt_embeds,
                     add_time_id=ids,
-                    add_text_embeds=pooled,
+                    add_text_embeds=pooled_prompt_embeds,
                 )
             return predicted
 

@@ -23,9 +23,9 @@ from PIL import Image
 
 from kolora.datasets.metadata import write_metadata
 from kolora.models.checkpoint import Checkpoint, size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.lora import lora_bytes
 from kolora.models.pixels import to_picture, to_pixels
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.pocket.attributes import CLASSES, UNKNOWN, labels
 from kolora.pocket.probe import load_probe, read
 from kolora.pocket.world import STYLES, Scene, caption, draw, draw_set, sample_scene
@@ -83,22 +83,28 @@ def render(
 ) -> list[Image.Image]:
     """Draw prompts with DDIM, many at once; the arithmetic is that of ``kolora.rendering.denoise``."""
     unet, schedule = checkpoint.unet(lora=lora, strength=strength), checkpoint.schedule()
-    away = checkpoint.condition([negative])
+    away = checkpoint.encode_prompt([negative])
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
         latents = torch.cat([initial_noise(seed=p.seed, height=SIDE, width=SIDE) for p in part]).to(checkpoint.device)
-        told = checkpoint.condition([p.text for p in part])
-        both = Conditioning(
-            torch.cat([told.hidden, away.hidden.expand_as(told.hidden)]),
-            torch.cat([told.pooled, away.pooled.expand_as(told.pooled)]),
+        told = checkpoint.encode_prompt([p.text for p in part])
+        both = PromptEmbeds(
+            torch.cat([told.prompt_embeds, away.prompt_embeds.expand_as(told.prompt_embeds)]),
+            torch.cat([told.pooled_prompt_embeds, away.pooled_prompt_embeds.expand_as(told.pooled_prompt_embeds)]),
         )
         ids = size_ids(SIDE, SIDE).repeat(2 * len(part)).to(checkpoint.device)
         for step in ddim_steps(schedule, steps):
             rows = torch.cat([latents, latents]).to(checkpoint.dtype)
             time_ = torch.full((1,), float(step.timestep), device=checkpoint.device)
             wanted, unwanted = (
-                unet(rows, time_, encoder_hidden_states=both.hidden, add_time_id=ids, add_text_embeds=both.pooled)
+                unet(
+                    rows,
+                    time_,
+                    encoder_hidden_states=both.prompt_embeds,
+                    add_time_id=ids,
+                    add_text_embeds=both.pooled_prompt_embeds,
+                )
                 .float()
                 .chunk(2)
             )

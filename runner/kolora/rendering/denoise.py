@@ -9,8 +9,8 @@ from torch import nn
 
 from kolora.errors import StoryInvalid
 from kolora.models.checkpoint import size_ids
-from kolora.models.conditioning import Conditioning
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.ddim import ddim_steps, initial_noise
 
@@ -19,7 +19,7 @@ from kolora.rendering.ddim import ddim_steps, initial_noise
 def denoise(
     unet: nn.Module | Predictor,
     schedule: NoiseSchedule,
-    conditioning: Conditioning,
+    embeds: PromptEmbeds,
     *,
     seed: int,
     height: int,
@@ -30,15 +30,15 @@ def denoise(
 ) -> torch.Tensor:
     """Turn noise into latents (1, 4, height / 8, width / 8), float32, scaled as the VAE wants them.
 
-    unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. conditioning: two rows, the
+    unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. embeds: two rows, the
     prompt's and the negative prompt's, on the U-Net's device and in its dtype. At guidance_scale 1 the negative prompt
     has no say and is not computed. Raises StoryInvalid where what comes out are no numbers.
     """
     predictor = unet if isinstance(unet, Predictor) else Predictor(unet)
     rows = 1 if guidance_scale == 1.0 else 2
-    heard = Conditioning(conditioning.hidden[:rows], conditioning.pooled[:rows])
-    latents = initial_noise(seed=seed, height=height, width=width).to(heard.hidden.device)
-    predict = predictor.listen(heard, latents, size_ids(height, width).repeat(rows))
+    embeds = embeds.rows(slice(rows))
+    latents = initial_noise(seed=seed, height=height, width=width).to(embeds.prompt_embeds.device)
+    predict = predictor.prepare(embeds, latents, size_ids(height, width).repeat(rows))
     for done, step in enumerate(ddim_steps(schedule, steps), 1):
         predicted = predict(latents, step.timestep)
         noise = predicted[:1]
@@ -47,7 +47,7 @@ def denoise(
         latents = step.sample * latents + step.noise * noise
         tick(done, steps)
     if not latents.isfinite().all():
-        dtype = str(heard.hidden.dtype).removeprefix("torch.")
+        dtype = str(embeds.prompt_embeds.dtype).removeprefix("torch.")
         lower = "set model.dtype to bfloat16" if dtype == "float16" else "lower render.lora_scale"
         raise StoryInvalid(f"the picture of seed {seed} overflowed in {dtype}: there is nothing to see", hint=lower)
     return latents

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from kolora.models.conditioning import Conditioning
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
 
@@ -18,7 +18,7 @@ from kolora.rendering.denoise import denoise
 def draw_prior(
     predictor: Predictor,
     schedule: NoiseSchedule,
-    conditioning: Conditioning,
+    embeds: PromptEmbeds,
     *,
     count: int,
     seed: int,
@@ -44,7 +44,7 @@ def draw_prior(
             latents = denoise(
                 predictor,
                 schedule,
-                conditioning,
+                embeds,
                 seed=(seed + number) % 2**32,
                 height=side,
                 width=side,

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kolora.models.conditioning import Conditioning
 from kolora.models.pixels import to_picture
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
 from kolora.rendering.pictures import png_bytes
@@ -22,12 +22,12 @@ from kolora.spec.story import SampleScene
 class Sampler:
     """Draws each scene with the U-Net as it is. What is drawn already is left alone: it would be the same.
 
-    scenes: with what is heard of each, in any dtype, on the device that computes. recorded: as Predictor has it.
+    scenes: each with its prompt embeddings, in any dtype, on the device that computes. recorded: as Predictor has it.
     """
 
     schedule: NoiseSchedule
     decode: Callable[[torch.Tensor], torch.Tensor]
-    scenes: Sequence[tuple[SampleScene, Conditioning]]
+    scenes: Sequence[tuple[SampleScene, PromptEmbeds]]
     folder: Path
     recorded: bool = True
 
@@ -35,14 +35,14 @@ class Sampler:
         """Draw what is not drawn yet; ``tick`` is called after every denoising step and may raise."""
         predictor = Predictor(unet, recorded=self.recorded)
         dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
-        for scene, heard in self.scenes:
+        for scene, embeds in self.scenes:
             path = self.folder / f"{step:04d}-{scene.number:02d}.png"
             if path.exists():
                 continue
             latents = denoise(
                 predictor,
                 self.schedule,
-                Conditioning(heard.hidden.to(dtype), heard.pooled.to(dtype)),
+                embeds.to(dtype=dtype),
                 seed=scene.seed,
                 height=scene.height,
                 width=scene.width,

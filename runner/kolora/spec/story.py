@@ -518,7 +518,7 @@ class ResolvedScene(Frozen):
 
 
 class SampleScene(Frozen):
-    """What a sample picture needs of its scene; what is heard of the prompts comes as conditioning."""
+    """What a sample picture needs of its scene; its prompts come as prompt embeddings."""
 
     number: int
     """The scene's place in the story, from 1."""

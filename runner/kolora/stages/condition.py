@@ -9,7 +9,7 @@ VERSION = 1
 
 
 class Part(Frozen):
-    """What conditioning may see."""
+    """What encoding a prompt may see."""
 
     checkpoint: str
     dtype: str
@@ -19,11 +19,11 @@ class Part(Frozen):
 
 def run(part: Part, job: Job) -> Facts:
     """Encode both texts; row 0 is the prompt's, row 1 the negative prompt's."""
-    from kolora.models.conditioning import write_conditioning
+    from kolora.models.prompt_embeds import write_prompt_embeds
 
     checkpoint = job.checkpoint()
     texts = (part.prompt, part.negative_prompt)
-    write_conditioning(job.folder / "conditioning.safetensors", checkpoint.condition(texts))
+    write_prompt_embeds(job.folder / "prompt_embeds.safetensors", checkpoint.encode_prompt(texts))
     tokens, negative_tokens = (checkpoint.tokenizer().count(text) for text in texts)
     job.tick(1, 1)
     return {"tokens": tokens, "negative_tokens": negative_tokens, "token_limit": checkpoint.tokenizer().limit}

@@ -1,4 +1,4 @@
-"""Encode: the training set as latents and conditioning, computed once and kept as safetensors."""
+"""Encode: the training set as latents and prompt embeddings, computed once and kept as safetensors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(part: Part, job: Job) -> Facts:
     (job.folder / "texts.jsonl").write_text(written, encoding="utf-8")
     cut = {text: count for text, count in counts.items() if count > tokenizer.limit}
     for text, count in cut.items():
-        log.warning("a caption has %d tokens of %d: its end is not heard: %s", count, tokenizer.limit, text)
+        log.warning("a caption has %d tokens of %d: its end is not read: %s", count, tokenizer.limit, text)
     return {
         "texts": len(counts),
         "images": len(shown),

@@ -25,7 +25,7 @@ class Render(Frozen):
 
 
 class Part(Frozen):
-    """What drawing them may see; the prompts come as conditioning."""
+    """What drawing them may see; the prompts come as embeds."""
 
     checkpoint: str
     dtype: str
@@ -37,19 +37,19 @@ def run(part: Part, job: Job) -> Facts:
     """Draw the pictures, and keep them as a training set of one caption; PNG files show them."""
     import torch
 
-    from kolora.models.conditioning import Conditioning, read_conditioning
     from kolora.models.pixels import to_picture
+    from kolora.models.prompt_embeds import read_prompt_embeds
     from kolora.rendering.pictures import png_bytes
     from kolora.rendering.prior import draw_prior
     from kolora.training.examples import Bucket, Examples, write_examples
 
     checkpoint = job.checkpoint()
     (condition,) = job.inputs.values()
-    heard = read_conditioning(condition / "conditioning.safetensors", device=checkpoint.device)
+    embeds = read_prompt_embeds(condition / "prompt_embeds.safetensors", device=checkpoint.device)
     latents = draw_prior(
         checkpoint.predictor(),
         checkpoint.schedule(),
-        heard,
+        embeds,
         count=part.lora.count,
         seed=part.lora.seed,
         side=part.lora.resolution,
@@ -64,7 +64,7 @@ def run(part: Part, job: Job) -> Facts:
     for number, each in enumerate(latents, 1):
         picture = to_picture(checkpoint.decode(each[None]))
         (folder / f"{number:04d}.png").write_bytes(png_bytes(picture, {"kolora.checkpoint": part.checkpoint}))
-    prompt = Conditioning(heard.hidden[:1], heard.pooled[:1])
+    prompt = embeds.rows(slice(1))
     bucket = Bucket(latents[:, None], torch.zeros(len(latents), dtype=torch.long))
     write_examples(job.folder / "examples.safetensors", Examples(prompt, (bucket,)))
     return {"pictures": len(latents), "side": part.lora.resolution}

@@ -1,4 +1,4 @@
-"""Render: one scene, from its conditioning and the LoRA, or without one to compare."""
+"""Render: one scene, from its prompt embeddings and the LoRA, or without one to compare."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def run(part: Part, job: Job) -> Facts:
 
     It says so to kolora's own reader, and to ComfyUI (``prompt``) and A1111 (``parameters``) in their words.
     """
-    from kolora.models.conditioning import read_conditioning
     from kolora.models.pixels import to_picture
+    from kolora.models.prompt_embeds import read_prompt_embeds
     from kolora.rendering.a1111 import parameters_of
     from kolora.rendering.comfyui import graph_of
     from kolora.rendering.denoise import denoise
@@ -47,7 +47,7 @@ def run(part: Part, job: Job) -> Facts:
     latents = denoise(
         checkpoint.predictor(lora=lora, strength=part.lora_scale),
         checkpoint.schedule(),
-        read_conditioning(condition / "conditioning.safetensors", device=checkpoint.device),
+        read_prompt_embeds(condition / "prompt_embeds.safetensors", device=checkpoint.device),
         seed=part.seed,
         height=part.height,
         width=part.width,

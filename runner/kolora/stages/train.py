@@ -22,13 +22,13 @@ class Part(Frozen):
     dtype: str
     lora: Lora
     samples: tuple[SampleScene, ...] = ()
-    """Scenes that are drawn now and then, each with its conditioning as an input."""
+    """Scenes that are drawn now and then, each with its embeds as an input."""
 
 
 def run(part: Part, job: Job) -> Facts:
     """Train from the last saved state, or from nothing; write the LoRA, the loss of every step, and samples."""
-    from kolora.models.conditioning import read_conditioning
     from kolora.models.lora import lora_bytes
+    from kolora.models.prompt_embeds import read_prompt_embeds
     from kolora.rendering.samples import Sampler
     from kolora.training.crew import gather
     from kolora.training.curves import Curves
@@ -49,9 +49,9 @@ def run(part: Part, job: Job) -> Facts:
         state=job.state,
         memory=checkpoint.memory,
     )
-    conditions = [job.inputs[f"condition-{scene.number:02d}"] / "conditioning.safetensors" for scene in part.samples]
-    heard = [read_conditioning(path, device=checkpoint.device) for path in conditions]
-    scenes = list(zip(part.samples, heard, strict=True))
+    conditions = [job.inputs[f"condition-{scene.number:02d}"] / "prompt_embeds.safetensors" for scene in part.samples]
+    embeds = [read_prompt_embeds(path, device=checkpoint.device) for path in conditions]
+    scenes = list(zip(part.samples, embeds, strict=True))
     with gather(part.lora.devices, task.follow, device=checkpoint.device) as crew:
         trained = train(
             checkpoint.training_unet(),

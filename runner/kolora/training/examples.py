@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save
 
 from kolora.datasets.metadata import read_metadata
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.conditioning import Conditioning
 from kolora.models.pixels import to_pixels
+from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.training.captions import compose
 from kolora.training.crops import cut
 from kolora.training.draws import generator
@@ -22,7 +22,7 @@ from kolora.training.draws import generator
 @dataclass(frozen=True)
 class Bucket:
     """Pictures of one size: latents (N, V, 4, h, w) float32 in V variants (crops, mirrored) of each, and captions (N,),
-    the row of conditioning that belongs to each.
+    the row of embeds that belongs to each.
 
     weight: how much they count. share: steps of an epoch that show them; as many as there are pictures unless given.
     """
@@ -35,12 +35,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Examples:
-    """The training set: conditioning of the distinct texts, and the pictures by size.
+    """The training set: embeds of the distinct texts, and the pictures by size.
 
-    The last row of conditioning is the empty text's where pictures may be shown without theirs.
+    The last row of embeds is the empty text's where pictures may be shown without theirs.
     """
 
-    conditioning: Conditioning
+    embeds: PromptEmbeds
     buckets: tuple[Bucket, ...]
 
     @property
@@ -84,9 +84,9 @@ def encode_examples(
     captions = list(dict.fromkeys(each.text for each in shown))
     texts = [*captions, ""] if untold else captions
     total = len(texts) + len(shown)
-    conditionings = []
+    encoded = []
     for done, text in enumerate(texts, 1):
-        conditionings.append(checkpoint.condition([text]))
+        encoded.append(checkpoint.encode_prompt([text]))
         tick(done, total)
     checkpoint.release("text_encoder")
     sizes: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
@@ -98,29 +98,29 @@ def encode_examples(
         latents = torch.cat([checkpoint.encode(to_pixels(piece)).cpu() for piece in pieces])
         sizes.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
         tick(done, total)
-    conditioning = Conditioning(
-        torch.cat([each.hidden.cpu() for each in conditionings]),
-        torch.cat([each.pooled.cpu() for each in conditionings]),
+    embeds = PromptEmbeds(
+        torch.cat([each.prompt_embeds.cpu() for each in encoded]),
+        torch.cat([each.pooled_prompt_embeds.cpu() for each in encoded]),
     )
     buckets = (zip(*sizes[size], strict=True) for size in sorted(sizes))
     return Examples(
-        conditioning, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
+        embeds, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
     ), shown
 
 
 def beside(examples: Examples, prior: Examples, *, weight: float) -> Examples:
     """Give a training set whose every other step shows pictures of ``prior``, which count ``weight``."""
-    hidden = torch.cat([prior.conditioning.hidden, examples.conditioning.hidden])
-    pooled = torch.cat([prior.conditioning.pooled, examples.conditioning.pooled])
+    prompt_embeds = torch.cat([prior.embeds.prompt_embeds, examples.embeds.prompt_embeds])
+    pooled_prompt_embeds = torch.cat([prior.embeds.pooled_prompt_embeds, examples.embeds.pooled_prompt_embeds])
     (others,) = prior.buckets
-    own = (replace(each, captions=each.captions + len(prior.conditioning.hidden)) for each in examples.buckets)
+    own = (replace(each, captions=each.captions + len(prior.embeds.prompt_embeds)) for each in examples.buckets)
     others = replace(others, weight=weight, share=sum(examples.shares))
-    return Examples(Conditioning(hidden, pooled), (*own, others))
+    return Examples(PromptEmbeds(prompt_embeds, pooled_prompt_embeds), (*own, others))
 
 
 def write_examples(path: Path, examples: Examples) -> None:
     """Write the training set."""
-    tensors = dict(examples.conditioning.tensors())
+    tensors = dict(examples.embeds.tensors())
     for number, bucket in enumerate(examples.buckets):
         tensors |= {f"{number}.latents": bucket.latents.contiguous(), f"{number}.captions": bucket.captions}
     path.write_bytes(save(tensors))
@@ -131,6 +131,6 @@ def read_examples(path: Path) -> Examples:
     tensors = load_file(path)
     count = sum(name.endswith(".latents") for name in tensors)
     return Examples(
-        Conditioning(tensors["hidden"], tensors["pooled"]),
+        PromptEmbeds(tensors["prompt_embeds"], tensors["pooled_prompt_embeds"]),
         tuple(Bucket(tensors[f"{number}.latents"], tensors[f"{number}.captions"]) for number in range(count)),
     )

@@ -1,4 +1,4 @@
-"""Trains a LoRA on cached latents and conditioning, with peft's adapters and Lightning's loop."""
+"""Trains a LoRA on cached latents and embeds, with peft's adapters and Lightning's loop."""
 
 from __future__ import annotations
 

@@ -22,13 +22,16 @@ from kolora.training.examples import Examples
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step computes on: noisy latents (B, 4, h, w), timesteps (B,) float32, hidden (B, 256, D), pooled (B, D),
-    noise (B, 4, h, w) float32 and how much each row counts (B,) float32; the rest in the network's dtype."""
+    """What a step computes on; all but the noise and the weights in the network's dtype.
+
+    noisy: latents (B, 4, h, w). timesteps: (B,) float32. prompt_embeds: (B, 256, D). pooled_prompt_embeds: (B, D).
+    noise: (B, 4, h, w) float32. weights: (B,) float32, how much each row counts.
+    """
 
     noisy: torch.Tensor
     timesteps: torch.Tensor
-    hidden: torch.Tensor
-    pooled: torch.Tensor
+    prompt_embeds: torch.Tensor
+    pooled_prompt_embeds: torch.Tensor
     noise: torch.Tensor
     weights: torch.Tensor
 
@@ -55,7 +58,7 @@ def mix(
     predicts the noise: min(gamma / SNR, 1).
     """
     bucket = examples.buckets[draw.bucket]
-    captions = bucket.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.conditioning.hidden) - 1))
+    captions = bucket.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.embeds.prompt_embeds) - 1))
     weights = torch.full((len(captions),), bucket.weight)
     if min_snr_gamma is not None:
         weights *= (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)
@@ -63,8 +66,8 @@ def mix(
     return Batch(
         noisy=schedule.add_noise(latents, draw.noise, draw.timesteps).to(dtype),
         timesteps=draw.timesteps.float(),
-        hidden=examples.conditioning.hidden[captions].to(dtype),
-        pooled=examples.conditioning.pooled[captions].to(dtype),
+        prompt_embeds=examples.embeds.prompt_embeds[captions].to(dtype),
+        pooled_prompt_embeds=examples.embeds.pooled_prompt_embeds[captions].to(dtype),
         noise=draw.noise,
         weights=weights,
     )
@@ -114,8 +117,8 @@ def _step(
     def step(
         noisy: torch.Tensor,
         timesteps: torch.Tensor,
-        hidden: torch.Tensor,
-        pooled: torch.Tensor,
+        prompt_embeds: torch.Tensor,
+        pooled_prompt_embeds: torch.Tensor,
         noise: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
@@ -124,9 +127,9 @@ def _step(
             predicted = unet(
                 noisy,
                 timesteps,
-                encoder_hidden_states=hidden,
+                encoder_hidden_states=prompt_embeds,
                 add_time_id=ids,
-                add_text_embeds=pooled,
+                add_text_embeds=pooled_prompt_embeds,
                 use_gradient_checkpointing=checkpointing,
             )
             if weighted:

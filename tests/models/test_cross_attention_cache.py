@@ -1,20 +1,24 @@
-"""What the U-Net heard of a text stands in for the text, is computed from the weights as they are, and is forgotten."""
+"""The cache stands in for the text, is computed from the weights as they are, and is gone afterwards."""
 
 import torch
 from kolora.models.checkpoint import size_ids
-from kolora.models.conditioning import Conditioning
-from kolora.models.hearing import TextProjection, having_heard, hear, text_projections
+from kolora.models.cross_attention_cache import TextProjection, compute_cache, text_projections, use_cache
 from kolora.models.predictor import Predictor
+from kolora.models.prompt_embeds import PromptEmbeds
 
 from tests.tensors import difference
 
 
-def asked(unet, hidden):
+def asked(unet, prompt_embeds):
     generator = torch.Generator().manual_seed(0)
-    rows = len(hidden)
+    rows = len(prompt_embeds)
     sample = torch.randn(1, 4, 8, 8, generator=generator).expand(rows, -1, -1, -1)
-    pooled = torch.randn(rows, 32, generator=generator)
-    known = {"encoder_hidden_states": hidden, "add_time_id": size_ids(64, 64).repeat(rows), "add_text_embeds": pooled}
+    pooled_prompt_embeds = torch.randn(rows, 32, generator=generator)
+    known = {
+        "encoder_hidden_states": prompt_embeds,
+        "add_time_id": size_ids(64, 64).repeat(rows),
+        "add_text_embeds": pooled_prompt_embeds,
+    }
     return unet(sample, torch.tensor([500.0]), **known)
 
 
@@ -26,27 +30,27 @@ def texts(seed=0, rows=2):
 def test_what_was_heard_stands_in_for_the_text(tiny_kolors):
     unet = tiny_kolors.unet()
     expected = asked(unet, texts())
-    heard = hear(unet, texts())
-    assert len(heard) == len(text_projections(unet)) == 1 + 2 * 11  # the first, and key and value of eleven stacks
-    with having_heard(unet, heard):
+    cache = compute_cache(unet, texts())
+    assert len(cache) == len(text_projections(unet)) == 1 + 2 * 11  # the first, and key and value of eleven stacks
+    with use_cache(unet, cache):
         assert torch.equal(asked(unet, texts(seed=1)), expected)
     assert not torch.equal(asked(unet, texts(seed=1)), expected)
 
 
 def test_a_foreign_network_hears_nothing():
     network = torch.nn.Linear(2, 2)
-    assert hear(network, torch.zeros(1, 1, 2)) == ()
-    with having_heard(network, ()):
+    assert compute_cache(network, torch.zeros(1, 1, 2)) == ()
+    with use_cache(network, ()):
         pass
 
 
 def test_a_failure_makes_the_network_forget():
     projection = TextProjection(2, 2)
     try:
-        with having_heard(projection, (torch.zeros(1, 1, 2),)):
+        with use_cache(projection, (torch.zeros(1, 1, 2),)):
             raise KeyError
     except KeyError:
-        assert projection.kept is None
+        assert projection.cached is None
 
 
 @torch.inference_mode()
@@ -57,16 +61,16 @@ def test_a_predictor_follows_texts_and_weights(tiny_kolors):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def predicted(seed, rows=2):
-        pooled = torch.randn(rows, 32, generator=torch.Generator().manual_seed(seed))
+        pooled_prompt_embeds = torch.randn(rows, 32, generator=torch.Generator().manual_seed(seed))
         ids = size_ids(64, 64).repeat(rows)
         expected = unet(
             latents.expand(rows, -1, -1, -1),
             torch.tensor([7.0]),
             encoder_hidden_states=texts(seed, rows),
             add_time_id=ids,
-            add_text_embeds=pooled,
+            add_text_embeds=pooled_prompt_embeds,
         )
-        predict = predictor.listen(Conditioning(texts(seed, rows), pooled), latents, ids)
+        predict = predictor.prepare(PromptEmbeds(texts(seed, rows), pooled_prompt_embeds), latents, ids)
         return predict(latents, 7), expected
 
     for seed, rows in ((1, 2), (2, 2), (1, 2), (1, 1)):

@@ -37,11 +37,11 @@ from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
 from kolora.training import loop, step
 from kolora.training.adapters import Master, add_adapters
-from kolora.training.crew import Crew, gather
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import Trained, train
 from kolora.training.optimiser import EXTRAS
+from kolora.training.process_group import ProcessGroup, launch
 from torch.profiler import ProfilerActivity, profile
 
 from tests.tiny import configs
@@ -107,8 +107,8 @@ def learned(
         for _ in range(2 if stop_at else 1):
             part = partial(small_part, lora, dtype, shapes, spoilt, Path(folder))
             try:
-                with gather(lora.devices, part, device="cuda") as crew:
-                    return part(crew, tick=tick)
+                with launch(lora.devices, part, device="cuda") as group:
+                    return part(group, tick=tick)
             except Stopped:
                 stop_at = None
     raise AssertionError
@@ -120,7 +120,7 @@ def small_part(
     shapes: int,
     spoilt: bool,
     folder: Path,
-    crew: Crew | None,
+    group: ProcessGroup | None,
     *,
     tick: Callable[[int, int], None] = lambda *_: None,
 ) -> Trained:
@@ -129,7 +129,7 @@ def small_part(
     known = configs()
     unet = made_up("unet", known, device="cuda", dtype=dtype)
     given = examples(known, size=64, shapes=shapes, spoilt=spoilt)
-    return train(unet, SCHEDULE, given, lora, state=folder, tick=tick, crew=crew)
+    return train(unet, SCHEDULE, given, lora, state=folder, tick=tick, group=group)
 
 
 def check_two(steps: int) -> None:
@@ -158,19 +158,19 @@ def full_rate(devices: int, steps: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         part = partial(full_part, lora, Path(folder))
-        with gather(devices, part, device="cuda") as crew:
-            part(crew, tick=tick)
+        with launch(devices, part, device="cuda") as group:
+            part(group, tick=tick)
     torch.cuda.empty_cache()
     return steps * 4 * devices / (moments[2 * steps] - moments[steps])
 
 
 def full_part(
-    lora: Lora, folder: Path, crew: Crew | None, *, tick: Callable[[int, int], None] = lambda *_: None
+    lora: Lora, folder: Path, group: ProcessGroup | None, *, tick: Callable[[int, int], None] = lambda *_: None
 ) -> None:
     """Be one of the processes that train the full-size U-Net, or the only one."""
     make_deterministic()
     unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
-    train(unet, SCHEDULE, examples(KOLORS, size=1024), lora, state=folder, tick=tick, crew=crew)
+    train(unet, SCHEDULE, examples(KOLORS, size=1024), lora, state=folder, tick=tick, group=group)
 
 
 def check_small() -> None:

@@ -30,10 +30,10 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.models.lora import lora_bytes
     from kolora.models.prompt_embeds import read_prompt_embeds
     from kolora.rendering.samples import Sampler
-    from kolora.training.crew import gather
     from kolora.training.curves import Curves
     from kolora.training.loop import train
     from kolora.training.optimiser import learning_rate
+    from kolora.training.process_group import launch
     from kolora.training.task import Task
 
     checkpoint = job.checkpoint()
@@ -52,7 +52,7 @@ def run(part: Part, job: Job) -> Facts:
     conditions = [job.inputs[f"condition-{scene.number:02d}"] / "prompt_embeds.safetensors" for scene in part.samples]
     embeds = [read_prompt_embeds(path, device=checkpoint.device) for path in conditions]
     scenes = list(zip(part.samples, embeds, strict=True))
-    with gather(part.lora.devices, task.follow, device=checkpoint.device) as crew:
+    with launch(part.lora.devices, task.run_worker, device=checkpoint.device) as group:
         trained = train(
             checkpoint.training_unet(),
             checkpoint.schedule(),
@@ -64,7 +64,7 @@ def run(part: Part, job: Job) -> Facts:
                 checkpoint.schedule(), checkpoint.decode, scenes, job.state / "samples", recorded=not way.streamed
             ),
             curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
-            crew=crew,
+            group=group,
             way=way,
             device=checkpoint.device,
         )

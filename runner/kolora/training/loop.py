@@ -27,11 +27,11 @@ from kolora.models.schedule import NoiseSchedule
 from kolora.models.streaming import stream, unet_pieces
 from kolora.spec.story import Lora
 from kolora.training.adapters import Master, add_adapters
-from kolora.training.crew import Crew
 from kolora.training.curves import Curves
 from kolora.training.draws import Draw, draw, global_stream, take_turns
 from kolora.training.examples import Examples
 from kolora.training.optimiser import Optimiser
+from kolora.training.process_group import ProcessGroup
 from kolora.training.state import State, read_state, write_state
 from kolora.training.step import mix, ready_step
 
@@ -72,7 +72,7 @@ def train(
     tick: Callable[[int, int], None],
     sample: Sample | None = None,
     curves: Curves | None = None,
-    crew: Crew | None = None,
+    group: ProcessGroup | None = None,
     way: Way | None = None,
     device: str | None = None,
 ) -> Trained:
@@ -80,7 +80,7 @@ def train(
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
     state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
-    crew: the processes that train together, of which each calls this, and the leader alone with what else is optional.
+    group: the processes that train together; each calls this, and rank 0 alone with what else is optional.
     way: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
     device: where a streamed U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
     """
@@ -89,7 +89,7 @@ def train(
     if way.streamed:
         assert device is not None
         stream(unet, unet_pieces(unet), device=torch.device(device), room=way.room, pinned=True)
-    module = _LoraTraining(unet, schedule, examples, lora, way, crew)
+    module = _LoraTraining(unet, schedule, examples, lora, way, group)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
@@ -120,11 +120,11 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         examples: Examples,
         lora: Lora,
         way: Way,
-        crew: Crew | None,
+        group: ProcessGroup | None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.crew = crew
+        self.group = group
         # In a tuple, so that Lightning does not see it: it would move all of it to the device.
         self._networks = (unet,)
         self._way = way
@@ -138,8 +138,8 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._steps: dict[torch.Size, Work] = {}
         self._pool = shared_memory(self.master.vector.device)
         self.optimiser = Optimiser(self.master.vector, lora)
-        if crew is not None:
-            crew.agree("adapters", self.master.layout)
+        if group is not None:
+            group.check_same("adapters", self.master.layout)
 
     @property
     def unet(self) -> nn.Module:
@@ -152,9 +152,9 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         return self.master.vector.is_cuda
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that saves and tells."""
-        return self.crew is None or self.crew.leads
+        return self.group is None or self.group.is_main
 
     @property
     def parameters_trained(self) -> int:
@@ -178,14 +178,14 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 weighted=lora.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )
-            if self.crew is not None:
-                self.crew.meet(f"the first step of {tuple(batch.noisy.shape)}")
+            if self.group is not None:
+                self.group.barrier(f"the first step of {tuple(batch.noisy.shape)}")
         if self.on_gpu:
             batch = batch.pinned()
         with self._dropout_stream(draw.step):
             loss = self._steps[batch.noisy.shape](*batch.tensors())
-        if self.crew is not None:
-            loss, _ = (self.crew.reduce(each) for each in (loss, cast(torch.Tensor, self.master.vector.grad)))
+        if self.group is not None:
+            loss, _ = (self.group.average(each) for each in (loss, cast(torch.Tensor, self.master.vector.grad)))
         moves, loss = self.optimiser.ready(draw.step, loss)
         if moves:
             cast(torch.optim.Optimizer, self.optimizers()).step()
@@ -196,7 +196,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         """Let dropout draw by the step, and the process, alone; without dropout nothing draws."""
         if not self.lora.dropout:
             return nullcontext()
-        others = [] if self.leads else [cast(Crew, self.crew).rank]
+        others = [] if self.is_main else [cast(ProcessGroup, self.group).rank]
         return global_stream(self.lora.seed, "dropout", step, *others, device=self.master.vector.device)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
@@ -213,8 +213,8 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         """
         if len(self._unread) < at_once:
             return
-        if self.crew is not None:
-            self.crew.attend()
+        if self.group is not None:
+            self.group.wait()
         for loss in torch.stack(self._unread).tolist():
             self.losses.append(loss)
             if not math.isfinite(loss):
@@ -222,7 +222,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self._unread.clear()
 
     def _skipped(self) -> None:
-        if not self.leads:
+        if not self.is_main:
             return
         made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
         log.warning("the loss of step %d is no number: the step changed nothing", made)
@@ -317,7 +317,7 @@ class _Keeper(Callback):  # type: ignore[misc]
     def save(self) -> None:
         """Save the state as it is after the last step."""
         self._module.read()
-        if not self._module.leads:
+        if not self._module.is_main:
             return
         started = time.monotonic()
         write_state(self._folder, self._module.state())
@@ -330,7 +330,7 @@ class _Steps(IterableDataset[Draw]):
 
     def __init__(self, module: _LoraTraining, start: int) -> None:
         self._examples, self._lora, self._timesteps = module.examples, module.lora, module.schedule.steps
-        self._crew, self._start = module.crew, start
+        self._group, self._start = module.group, start
 
     def __iter__(self) -> Iterator[Draw]:
         shares = self._examples.shares
@@ -350,7 +350,7 @@ class _Steps(IterableDataset[Draw]):
                 noise_offset=self._lora.noise_offset,
                 caption_dropout=self._lora.caption_dropout,
             )
-            yield drawn if self._crew is None else drawn.share(self._crew.rank, self._crew.size)
+            yield drawn if self._group is None else drawn.share(self._group.rank, self._group.size)
 
 
 def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> None:
@@ -361,7 +361,6 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
         trainer = Trainer(
             accelerator="cuda" if module.on_gpu else "cpu",
             devices=[module.master.vector.device.index or 0] if module.on_gpu else 1,
-            strategy="auto" if module.crew is None else module.crew,
             max_steps=lora.steps - start,
             max_epochs=1,
             logger=False,

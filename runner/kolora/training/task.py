@@ -8,9 +8,9 @@ from pathlib import Path
 from kolora.memory.plan import MemoryPlan
 from kolora.models.checkpoint import Checkpoint
 from kolora.spec.story import Lora
-from kolora.training.crew import Crew
 from kolora.training.examples import Examples, beside, read_examples
 from kolora.training.loop import train
+from kolora.training.process_group import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Task:
             return examples
         return beside(examples, read_examples(self.prior), weight=self.lora.prior.weight)
 
-    def follow(self, crew: Crew) -> None:
-        """Train beside the crew's leader."""
+    def run_worker(self, group: ProcessGroup) -> None:
+        """Train as one of the group's workers."""
         checkpoint = Checkpoint(self.checkpoint, device=self.device, dtype=self.dtype, memory=self.memory)
         train(
             checkpoint.training_unet(),
@@ -43,7 +43,7 @@ class Task:
             self.lora,
             state=self.state,
             tick=lambda *_: None,
-            crew=crew,
+            group=group,
             way=self.memory.way("train"),
             device=self.device,
         )

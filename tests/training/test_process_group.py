@@ -14,26 +14,26 @@ import torch
 from kolora.errors import DeviceUnusable, Stopped
 from kolora.models.lora import lora_bytes
 from kolora.spec.story import Lora
-from kolora.training.crew import Crew, gather
 from kolora.training.loop import Trained, train
+from kolora.training.process_group import ProcessGroup, launch
 
 from tests.training.test_loop import SCHEDULE, SmallNet, examples, go_on, lora, stop_at
 
 SETTINGS: dict[str, Any] = {"dropout": 0.0, "ema_decay": 0.9, "max_grad_norm": 0.5, "min_snr_gamma": 1.0}
 
 
-def take_part(folder: Path, settings: Lora, crew: Crew) -> None:
+def take_part(folder: Path, settings: Lora, group: ProcessGroup) -> None:
     """Be the other process, which a signal to all does not disturb."""
     os.kill(os.getpid(), signal.SIGTERM)
-    train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=go_on, crew=crew)
+    train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=go_on, group=group)
 
 
 def trained(folder: Path, settings: Lora, *, tick: Callable[[int, int], None] = go_on) -> Trained:
-    with gather(settings.devices, partial(take_part, folder, settings), device="cpu") as crew:
-        return train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=tick, crew=crew)
+    with launch(settings.devices, partial(take_part, folder, settings), device="cpu") as group:
+        return train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=tick, group=group)
 
 
-def fail(_crew: Crew) -> None:
+def fail(_crew: ProcessGroup) -> None:
     raise ValueError("no room")
 
 
@@ -55,9 +55,9 @@ def test_a_process_that_ends_before_its_time_says_why(tmp_path: Path) -> None:
     settings = lora(devices=2)
     with (
         pytest.raises(DeviceUnusable, match=r"process 2 of 2 .* ended: ValueError: no room"),
-        gather(2, fail, device="cpu") as crew,
+        launch(2, fail, device="cpu") as group,
     ):
-        train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path, tick=go_on, crew=crew)
+        train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path, tick=go_on, group=group)
     assert not torch.distributed.is_initialized()
 
 
@@ -65,20 +65,20 @@ def test_processes_whose_adapters_lie_otherwise_are_told(tmp_path: Path) -> None
     mine, theirs = lora(devices=2), lora(devices=2, target_modules=("to_q",))
     with (
         pytest.raises(DeviceUnusable, match=r"process 2 has other adapters: 1 of .*, the first"),
-        gather(2, partial(take_part, tmp_path, theirs), device="cpu") as crew,
+        launch(2, partial(take_part, tmp_path, theirs), device="cpu") as group,
     ):
-        train(SmallNet(), SCHEDULE, examples(), mine, state=tmp_path, tick=go_on, crew=crew)
+        train(SmallNet(), SCHEDULE, examples(), mine, state=tmp_path, tick=go_on, group=group)
 
 
 def test_more_devices_than_there_are_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
         pytest.raises(DeviceUnusable, match=r"lora.devices is 2, and 1 GPUs"),
-        gather(2, fail, device="cuda"),
+        launch(2, fail, device="cuda"),
     ):
         pytest.fail("nobody gathers")
 
 
 def test_one_needs_no_crew() -> None:
-    with gather(1, fail, device="cpu") as crew:
-        assert crew is None
+    with launch(1, fail, device="cpu") as group:
+        assert group is None

@@ -36,7 +36,7 @@ from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
 from kolora.training import loop, step
-from kolora.training.adapters import Master, add_adapters
+from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import Trained, train
@@ -247,15 +247,15 @@ def profiles(folder: Path) -> None:
     for batch_size in (1, 4):
         unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
         add_adapters(unet, Lora(rank=16, alpha=4.0))
-        master = Master(unet, dtype=torch.bfloat16)
+        flat = FlatParameters(unet, dtype=torch.bfloat16)
         known = examples(KOLORS, size=1024)
         drawn = draw(seed=0, step=0, batch_size=batch_size, examples=4, variants=1, timesteps=1100, shape=(4, 128, 128))
         batch = step.mix(drawn, known, SCHEDULE, dtype=torch.bfloat16)
         unet.train()
-        work = step.ready_step(unet, master, batch, way=Way())
+        work = step.ready_step(unet, flat, batch, way=Way())
         given = [tensor.cuda() for tensor in batch.tensors()]
         write_profile(folder / f"step-{batch_size}.txt", partial(work, *given))
-        del unet, master, work, given
+        del unet, flat, work, given
         torch.cuda.empty_cache()
     texts = known.embeds
     embeds = texts.to("cuda", torch.float16)

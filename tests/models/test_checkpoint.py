@@ -69,8 +69,8 @@ def test_strength_0_is_no_lora(checkpoint: Checkpoint, lora: Path) -> None:
 
 
 def test_only_the_projections_change(checkpoint: Checkpoint, lora: Path) -> None:
-    plain, worn = weights(checkpoint), weights(checkpoint, lora=lora)
-    changed = {name for name in plain if not torch.equal(plain[name], worn[name])}
+    plain, merged = weights(checkpoint), weights(checkpoint, lora=lora)
+    changed = {name for name in plain if not torch.equal(plain[name], merged[name])}
     assert changed == {f"{name}.weight" for name, _ in projections(checkpoint.unet())}
 
 
@@ -118,9 +118,9 @@ def test_a_released_part_is_gone_and_the_others_stay(checkpoint: Checkpoint, lor
 
 
 def test_a_released_unet_wears_the_lora_again(checkpoint: Checkpoint, lora: Path) -> None:
-    worn = weights(checkpoint, lora=lora)
+    merged = weights(checkpoint, lora=lora)
     checkpoint.release("unet")
-    assert same(weights(checkpoint, lora=lora), worn)
+    assert same(weights(checkpoint, lora=lora), merged)
 
 
 def test_releasing_what_was_never_loaded_is_fine(checkpoint: Checkpoint) -> None:
@@ -129,9 +129,9 @@ def test_releasing_what_was_never_loaded_is_fine(checkpoint: Checkpoint) -> None
 
 def test_the_unet_for_training_is_another(checkpoint: Checkpoint, lora: Path) -> None:
     plain = weights(checkpoint)
-    worn = checkpoint.unet(lora=lora)
+    merged = checkpoint.unet(lora=lora)
     trained = checkpoint.training_unet()
-    assert trained is not worn
+    assert trained is not merged
     assert same(trained.state_dict(), plain)
 
 
@@ -179,8 +179,8 @@ def test_frugal_parts_give_what_ample_ones_give(tiny_kolors: Checkpoint, tiny_ch
 def test_a_streamed_unet_takes_off_its_lora(tiny_kolors: Checkpoint, tiny_checkpoint: Path, lora: Path) -> None:
     plan = MemoryPlan({"render": (Way(streamed=True, strips=True),)})
     streamed = Checkpoint(tiny_checkpoint, device="cpu", memory=plan)
-    worn, plain = drawn(streamed, lora), drawn(streamed, None)
-    assert not torch.equal(worn, plain)
+    merged, plain = drawn(streamed, lora), drawn(streamed, None)
+    assert not torch.equal(merged, plain)
     assert torch.equal(plain, drawn(tiny_kolors, None))
 
 

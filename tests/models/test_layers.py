@@ -13,7 +13,7 @@ from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.streaming import stream, unet_pieces
 from kolora.spec.story import Lora
-from kolora.training.adapters import Master, add_adapters
+from kolora.training.adapters import FlatParameters, add_adapters
 from torch import nn
 
 from tests.tensors import difference
@@ -110,19 +110,19 @@ def lora_gradients(network: nn.Module, **settings: object) -> torch.Tensor:
     for name, parameter in network.named_parameters():
         if ".lora_B." in name:
             nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)))
-    master = Master(network, dtype=torch.float64)
+    flat = FlatParameters(network, dtype=torch.float64)
     sample = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2)).double()
     torch.manual_seed(3)  # dropout draws from the global stream
-    master.take(torch.autograd.grad(asked(network, sample).square().sum(), master.leaves))
-    assert master.vector.numel() == sum(each.numel() for each in network.parameters() if each.requires_grad)
-    pairs = master.weights(master.vector.grad).pairs
+    flat.merge(torch.autograd.grad(asked(network, sample).square().sum(), flat.leaves))
+    assert flat.vector.numel() == sum(each.numel() for each in network.parameters() if each.requires_grad)
+    pairs = flat.weights(flat.vector.grad).pairs
     assert len(pairs) == 22 * len(settings.get("target_modules", "qkvo"))
     return torch.cat([part.flatten() for _, pair in sorted(pairs.items()) for part in pair])
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize(
-    ("settings", "together"),
+    ("settings", "as_one"),
     [
         ({}, True),
         ({"dropout": 0.5}, False),
@@ -130,11 +130,11 @@ def lora_gradients(network: nn.Module, **settings: object) -> torch.Tensor:
         ({"target_modules": ("to_k",)}, False),
     ],
 )
-def test_adapters_of_joined_projections_learn_what_they_learn_alone(settings: dict[str, Any], together: bool) -> None:
+def test_adapters_of_joined_projections_learn_what_they_learn_alone(settings: dict[str, Any], as_one: bool) -> None:
     joined = unet().double()
     join_projections(joined)
     ours, theirs = lora_gradients(joined, **settings), lora_gradients(diffsynths().double(), **settings)
-    assert {each.together is not None for each in attentions(joined)} == {together}
+    assert {each.adapted is not None for each in attentions(joined)} == {as_one}
     assert difference(ours, theirs) < 1e-6  # they end in float32
 
 
@@ -143,12 +143,12 @@ def test_what_lies_between_joined_adapters_is_nothing() -> None:
     network = unet()
     join_projections(network)
     add_adapters(network, Lora(rank=3, alpha=5.0))
-    master = Master(network, dtype=torch.float32)
+    flat = FlatParameters(network, dtype=torch.float32)
     for _ in range(2):
-        master.vector.data.fill_(1.0)
-        master.wear()
-        worn = sum(int((leaf != 0).sum()) for leaf in master.leaves)
-        assert worn == master.vector.numel() < sum(leaf.numel() for leaf in master.leaves)
+        flat.vector.data.fill_(1.0)
+        flat.apply()
+        used = sum(int((leaf != 0).sum()) for leaf in flat.leaves)
+        assert used == flat.vector.numel() < sum(leaf.numel() for leaf in flat.leaves)
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")

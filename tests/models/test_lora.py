@@ -13,7 +13,7 @@ from diffsynth.models.lora import LoRAFromCivitai
 from diffsynth.models.sdxl_unet import SDXLUNet
 from kolora.errors import InputAbsent
 from kolora.models.checkpoint import Checkpoint, size_ids
-from kolora.models.lora import LoraWeights, Merge, lora_bytes, read_lora
+from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes, read_lora
 from peft import LoraConfig, inject_adapter_in_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -80,7 +80,9 @@ def test_merged_is_what_peft_computes(unet: nn.Module, tiny_kolors: Checkpoint) 
     rank, alpha = 4, 2.0
     lora = lora_for(unet, rank=rank)
     plain = predict(unet)
-    Merge(unet, LoraWeights({name: (down, up * alpha / rank) for name, (down, up) in lora.pairs.items()})).set(1.0)
+    MergedWeights(unet, LoraWeights({name: (down, up * alpha / rank) for name, (down, up) in lora.pairs.items()})).set(
+        1.0
+    )
 
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(PROJECTIONS))
     adapted: Any = inject_adapter_in_model(config, tiny_kolors.training_unet())
@@ -100,7 +102,7 @@ def test_diffsynth_reads_the_same_update(unet: nn.Module, lora: LoraWeights, tmp
     assert read.keys() == {f"{name}.weight" for name in lora.pairs}
 
     before = {name: weight.clone() for name, weight in unet.state_dict().items()}
-    Merge(unet, lora).set(1.0)
+    MergedWeights(unet, lora).set(1.0)
     for name, update in read.items():
         assert difference(unet.state_dict()[name] - before[name], update) < 1e-5
 
@@ -110,7 +112,7 @@ def test_a_merge_sums_in_float32(unet: nn.Module, lora: LoraWeights) -> None:
     name, (down, up) = next(iter(lora.pairs.items()))
     weight = half.get_submodule(name).weight
     expected = (weight.float() + 0.5 * (up @ down)).to(torch.bfloat16)
-    Merge(half, lora).set(0.5)
+    MergedWeights(half, lora).set(0.5)
     assert torch.equal(weight, expected)
 
 
@@ -175,4 +177,4 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None) -> N
 )
 def test_a_lora_for_a_larger_checkpoint_is_refused(unet: nn.Module, name: str, named: str) -> None:
     with pytest.raises(InputAbsent, match=named):
-        Merge(unet, LoraWeights({name: (torch.zeros(2, 640), torch.zeros(640, 2))}))
+        MergedWeights(unet, LoraWeights({name: (torch.zeros(2, 640), torch.zeros(640, 2))}))

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffsynth.models.model_manager import ModelManager
 from kolora.models.checkpoint import Checkpoint, size_ids
-from kolora.models.lora import LoraWeights, Merge, lora_bytes, read_lora
+from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes, read_lora
 from kolora.models.lora_names import diffusers_name
 from kolora.models.names import UNET_BLOCKS
 from kolora.models.weights import read_config
@@ -46,9 +46,9 @@ def lora(unet: nn.Module) -> LoraWeights:
 def ours(unet: nn.Module, lora: LoraWeights) -> tuple[torch.Tensor, torch.Tensor]:
     """Give what our U-Net predicts without the LoRA and with it at strength 1."""
     plain = predict(unet)
-    worn = copy.deepcopy(unet)
-    Merge(worn, lora).set(1.0)
-    return plain, predict(worn)
+    merged = copy.deepcopy(unet)
+    MergedWeights(merged, lora).set(1.0)
+    return plain, predict(merged)
 
 
 def noise() -> dict[str, torch.Tensor]:
@@ -96,9 +96,9 @@ def test_diffsynth_loads_its_file(unet: nn.Module, lora: LoraWeights, ours: Any,
     manager = ModelManager(torch_dtype=torch.float32, device="cpu")
     manager.model, manager.model_name, manager.model_path = [copy.deepcopy(unet)], ["sdxl_unet"], ["unet"]
     manager.load_lora(str(written(tmp_path, lora, "diffsynth")), lora_alpha=1.0)
-    plain, worn = ours
-    assert difference(predict(manager.model[0]), worn) < CLOSE
-    assert difference(worn, plain) > 1e-2
+    plain, merged = ours
+    assert difference(predict(manager.model[0]), merged) < CLOSE
+    assert difference(merged, plain) > 1e-2
 
 
 @pytest.fixture
@@ -122,12 +122,12 @@ def diffusers_unet(tiny_checkpoint: Path) -> UNet2DConditionModel:
 def test_diffusers_loads_its_file_through_peft(
     diffusers_unet: UNet2DConditionModel, lora: LoraWeights, ours: Any, tmp_path: Path
 ) -> None:
-    plain, worn = ours
+    plain, merged = ours
     assert difference(predict_by_diffusers(diffusers_unet), plain) < CLOSE
     name = written(tmp_path, lora, "diffusers").name
     tensors, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(str(tmp_path), weight_name=name)
     StableDiffusionLoraLoaderMixin.load_lora_into_unet(tensors, network_alphas=alphas, unet=diffusers_unet)
-    assert difference(predict_by_diffusers(diffusers_unet), worn) < CLOSE
+    assert difference(predict_by_diffusers(diffusers_unet), merged) < CLOSE
 
 
 def comfyui_keys(unet: nn.Module) -> Iterator[tuple[str, str]]:
@@ -224,6 +224,6 @@ def test_other_layers_of_the_stacks_are_taken_too(unet: nn.Module, tmp_path: Pat
     read = read_lora(written(tmp_path, lora, "kohya"))
     assert_same(read, LoraWeights(dict(sorted(lora.pairs.items()))))
     before = predict(unet)
-    worn = copy.deepcopy(unet)
-    Merge(worn, read).set(0.1)
-    assert difference(predict(worn), before) > 1e-4
+    merged = copy.deepcopy(unet)
+    MergedWeights(merged, read).set(0.1)
+    assert difference(predict(merged), before) > 1e-4

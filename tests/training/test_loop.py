@@ -15,7 +15,7 @@ from kolora.errors import Stopped, StoryInvalid
 from kolora.memory.plan import Way
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.layout import KOLORS
-from kolora.models.lora import LoraWeights, Merge, lora_bytes
+from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
@@ -182,7 +182,7 @@ def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_kolors: Checkpo
 def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
     """Merged into the checkpoint at strength 1, they give what the network gave at the end of training."""
     unet, plain = SmallNet(), SmallNet()
-    Merge(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
+    MergedWeights(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
     sample, prompt_embeds = examples().buckets[0].latents[0], examples().embeds.prompt_embeds
     outputs = [each(sample, torch.zeros(1), encoder_hidden_states=prompt_embeds) for each in (unet, plain)]
     torch.testing.assert_close(*outputs)
@@ -254,7 +254,7 @@ def test_samples_are_of_what_would_be_kept_and_change_nothing(tmp_path: Path, em
     assert result is not None
     assert same(tensors(result.weights), tensors(plain.weights))
     unet = SmallNet()
-    Merge(unet, plain.weights).set(1.0)
+    MergedWeights(unet, plain.weights).set(1.0)
     kept = unet(examples().buckets[0].latents[0], torch.zeros(1), encoder_hidden_states=examples().embeds.prompt_embeds)
     torch.testing.assert_close(drawn[6].clone(), kept)
 

@@ -23,7 +23,7 @@ from kolora.models.architecture import (
     build_vae_encoder,
 )
 from kolora.models.layers import lay_out
-from kolora.models.lora import Wearer
+from kolora.models.lora import LoraSwitch
 from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
@@ -127,14 +127,14 @@ class Checkpoint:
         return decode_in_strips(decoder, latents) if strips else decoder(latents)
 
     def unet(self, *, lora: Path | None = None, strength: float = 1.0) -> nn.Module:
-        """Give the U-Net wearing a LoRA; ``kolora.models.architecture.UNet`` says what its forward takes.
+        """Give the U-Net with a LoRA merged in; ``kolora.models.architecture.UNet`` says what its forward takes.
 
         Without a LoRA, and at strength 0, it is the checkpoint's to the bit.
         """
-        return self._part("unet", self._load_wearer).wear(lora, strength=strength)
+        return self._part("unet", self._load_switch).merge(lora, strength=strength)
 
     def predictor(self, *, lora: Path | None = None, strength: float = 1.0) -> Predictor:
-        """Give the noise prediction of the U-Net wearing a LoRA, as ``unet`` would; what it records is kept with it."""
+        """Give the noise prediction of the U-Net with a LoRA, as ``unet`` would; what it records is kept with it."""
         unet = self.unet(lora=lora, strength=strength)
         return self._part("predictor", lambda: Predictor(unet, recorded=not self.memory.way("render").streamed))
 
@@ -165,12 +165,12 @@ class Checkpoint:
                 self._loaded[name] = load()
         return cast(T, self._loaded[name])
 
-    def _load_wearer(self) -> Wearer:
+    def _load_switch(self) -> LoraSwitch:
         way = self.memory.way("render")
         unet = self._load_unet(self.dtype, device="cpu" if way.streamed else self.device)
         if way.streamed:
             stream(unet, unet_pieces(unet), device=torch.device(self.device), room=way.room, pinned=True)
-        return Wearer(unet, device=self.device)
+        return LoraSwitch(unet, device=self.device)
 
     def _load_unet(self, dtype: torch.dtype, *, device: str) -> nn.Module:
         unet = load_part(build_unet, self.folder / "unet", rename=unet_name, device=device, dtype=dtype)

@@ -131,16 +131,16 @@ class TransformerLayer(BasicTransformerBlock):  # type: ignore[misc]
 class JoinedAttention(Attention):  # type: ignore[misc]
     """Attention whose projections of one tensor are computed as one.
 
-    alike: their names. ``join`` lays their weights side by side; ``together``, when training sets it, computes them
+    alike: their names. ``join`` lays their weights side by side; ``adapted``, when training sets it, computes them
     with their adapters.
     """
 
     alike: tuple[str, ...] = ()
     joins = False
-    together: Any = None
+    adapted: Any = None
 
     def joined(self) -> Sequence[Any]:
-        """List the projections that take the same tensor, and so are computed together."""
+        """List the projections that take the same tensor, and so are computed as one."""
         return [getattr(self, name) for name in self.alike]
 
     def join(self) -> None:
@@ -160,8 +160,8 @@ class JoinedAttention(Attention):  # type: ignore[misc]
     def project(self, x: torch.Tensor) -> torch.Tensor:
         """Project x (B, S, in) by all joined projections: (B, S, their number, heads, D)."""
         whole: torch.Tensor
-        if self.together is not None:
-            whole = self.together(x)
+        if self.adapted is not None:
+            whole = self.adapted(x)
         elif self.joins and all(isinstance(each, nn.Linear) for each in self.joined()):
             whole = F.linear(x, self.joined_weight())
         else:  # some have adapters of their own

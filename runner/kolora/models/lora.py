@@ -1,4 +1,4 @@
-"""LoRA weights: the files that hold them in three ecosystems' conventions, and a U-Net that wears them.
+"""LoRA weights: the files that hold them in three ecosystems' conventions, and a U-Net that they are merged into.
 
 In every file alpha / rank is folded into B, and where an alpha is stored it is the rank: strength 1.0 then means the
 same to every loader, also to those that never read an alpha.
@@ -142,7 +142,7 @@ def _unreadable(path: Path, problem: Exception) -> InputAbsent:
     return InputAbsent(f"{path.name} is no readable LoRA in safetensors: {problem}", hint=_HINT)
 
 
-class Merge:
+class MergedWeights:
     """A U-Net's weights with a LoRA merged in at one strength at a time.
 
     The weights it replaces are kept (on the CPU), so every strength starts from the checkpoint's own bytes and
@@ -178,22 +178,22 @@ class Merge:
         self._strength = strength
 
 
-class Wearer:
-    """A U-Net that wears one LoRA at a time, or none."""
+class LoraSwitch:
+    """A U-Net with one LoRA merged in at a time, or none."""
 
     def __init__(self, unet: nn.Module, *, device: str | None = None) -> None:
         self._unet = unet
         self._device = device
         self._path: Path | None = None
-        self._merge: Merge | None = None
+        self._merged: MergedWeights | None = None
 
-    def wear(self, path: Path | None, *, strength: float) -> nn.Module:
+    def merge(self, path: Path | None, *, strength: float) -> nn.Module:
         """Give the U-Net with the LoRA of ``path`` and no other; without one it is the checkpoint's to the bit."""
-        if self._merge is not None and path != self._path:
-            self._merge.set(0.0)
-            self._merge = None
+        if self._merged is not None and path != self._path:
+            self._merged.set(0.0)
+            self._merged = None
         if path is not None:
-            self._merge = self._merge or Merge(self._unet, read_lora(path), device=self._device)
+            self._merged = self._merged or MergedWeights(self._unet, read_lora(path), device=self._device)
             self._path = path
-            self._merge.set(strength)
+            self._merged.set(strength)
         return self._unet

@@ -1,4 +1,29 @@
-"""The LoRA adapters of a U-Net: peft's layers, drawn and named by peft, with a forward that suits a recorded step."""
+"""The LoRA adapters of a U-Net: peft's layers, drawn and named by peft, with a forward that suits a recorded step.
+
+All adapters lie in one flat vector (float32), which an optimiser moves in one launch. Adapters of one shape form a
+block of it: L groups of N layers that take the same tensor and are computed as one product, as to_q, to_k and to_v::
+
+    |<---------- block 0: to_q, to_k, to_v; N = 3 ---------->|<------- block 1: to_out; N = 1 ------->|<- block 2 ...
+    | A of all groups            | B of all groups           | A of all groups   | B of all groups    |
+    | (L, N, rank, in)           | (L, N, out, rank)         | (L, 1, rank, in)  | (L, 1, out, rank)  |
+    start                        start + size_a              end of 0 = start of 1
+
+The network computes with a copy in its own dtype, B multiplied by alpha / rank. Of one group, with R = N * rank filled
+up with zeros to a multiple of 8::
+
+    A (R, in)                    B (N * out, R)
+    +------------+               +------+------+------+---+
+    | A of to_q  | rank          | B_q  |  0   |  0   | 0 | out
+    +------------+               +------+------+------+---+
+    | A of to_k  |               |  0   | B_k  |  0   | 0 |
+    +------------+               +------+------+------+---+
+    | A of to_v  |               |  0   |  0   | B_v  | 0 |
+    +------------+               +------+------+------+---+
+    | zeros      | R - N * rank    rank
+
+so that one product with each gives all N layers' outputs side by side. Gradients come back laid out like this copy;
+what falls on its zeros is dropped.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +49,7 @@ MULTIPLE = 8
 """Ranks of layers computed together are filled up to a multiple of this: matrix products on others are slower."""
 
 
-class Beside:
+class SideStream:
     """A second stream on a GPU, for small products that need not wait for the large ones; elsewhere there is only one.
 
     Its work begins when all asked for before is done. ``wait`` lets what is computed from now on wait for it.
@@ -36,7 +61,7 @@ class Beside:
         self._is_ahead = False
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
+    def use(self) -> Iterator[None]:
         """Compute in the block on the second stream."""
         if self._stream is None:
             yield
@@ -78,51 +103,53 @@ class _LowRank(torch.autograd.Function):
         bias: torch.Tensor | None,
         down: torch.Tensor,
         up: torch.Tensor,
-        beside: Beside,
+        side: SideStream,
     ) -> torch.Tensor:
         rows = x.flatten(0, -2)
-        with beside.computing():
+        # A x is small and leaves most of the card idle: it runs beside W x, which does not need it.
+        with side.use():
             inner = rows @ down.t()
-        given = F.linear(rows, weight, bias)
-        beside.wait()
-        given.addmm_(inner, up.t())
+        y = F.linear(rows, weight, bias)
+        side.wait()
+        y.addmm_(inner, up.t())
         ctx.save_for_backward(rows, inner, weight, down, up)
-        ctx.beside = beside
-        return given.view(*x.shape[:-1], -1)
+        ctx.side = side
+        return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, inner, weight, down, up = ctx.saved_tensors
         (gradient,) = gradients
         outer = gradient.flatten(0, -2)
-        with ctx.beside.computing():
+        with ctx.side.use():
             through = outer @ up
-            known = ctx.beside.mark()
-            slopes = through.t() @ rows, outer.t() @ inner
-        before = outer @ weight if ctx.needs_input_grad[0] else None
-        ctx.beside.wait(known, reads=(rows, inner, outer, through))
-        if before is not None:
-            before = before.addmm_(through, down).view(*gradient.shape[:-1], -1)
-        return before, None, None, *slopes, None
+            mark = ctx.side.mark()
+            # The adapters' own gradients: nothing before the end of the step needs them.
+            adapter_gradients = through.t() @ rows, outer.t() @ inner
+        input_gradient = outer @ weight if ctx.needs_input_grad[0] else None
+        ctx.side.wait(mark, reads=(rows, inner, outer, through))
+        if input_gradient is not None:
+            input_gradient = input_gradient.addmm_(through, down).view(*gradient.shape[:-1], -1)
+        return input_gradient, None, None, *adapter_gradients, None
 
 
-class LeanLinear(Linear):  # type: ignore[misc]
-    """peft's LoRA of a linear layer, computed with ``worn``: A, and B scaled, in the layer's dtype, cast once a step.
+class LoraLinear(Linear):  # type: ignore[misc]
+    """peft's LoRA of a linear layer, computed with ``applied``: A, and B scaled, in its dtype, cast once a step.
 
-    peft's own forward casts both, and the layer's input, in every layer at every step. Until something is worn, its
-    own forward is used.
+    peft's own forward casts both, and the layer's input, in every layer at every step. Until there is something
+    applied, its own forward is used.
     """
 
-    worn: tuple[torch.Tensor, torch.Tensor, Beside] | None = None
+    applied: tuple[torch.Tensor, torch.Tensor, SideStream] | None = None
 
     def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Give W x + scale * B A dropout(x)."""
-        if self.worn is None:
+        if self.applied is None:
             return super().forward(x)  # type: ignore[no-any-return]
-        down, up, beside = self.worn
+        down, up, side = self.applied
         dropout = self.lora_dropout[NAME]
-        if self.is_plain:
-            return _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, down, up, beside)  # type: ignore[no-any-return, no-untyped-call]
+        if not self.drops_out:
+            return _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, down, up, side)  # type: ignore[no-any-return, no-untyped-call]
         return self.base_layer(x) + F.linear(F.linear(dropout(x), down), up)  # type: ignore[no-any-return]
 
     def pair(self) -> tuple[nn.Parameter, nn.Parameter]:
@@ -130,9 +157,9 @@ class LeanLinear(Linear):  # type: ignore[misc]
         return self.lora_A[NAME].weight, self.lora_B[NAME].weight
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it drops nothing out."""
-        return isinstance(self.lora_dropout[NAME], nn.Identity)
+    def drops_out(self) -> bool:
+        """Whether dropout lies before A."""
+        return not isinstance(self.lora_dropout[NAME], nn.Identity)
 
     @property
     def scale(self) -> float:
@@ -152,7 +179,7 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
         target_modules=list(lora.target_modules),
         init_lora_weights=True if lora.init_lora_weights == "kaiming" else "gaussian",
     )
-    config._register_custom_module({nn.Linear: LeanLinear})
+    config._register_custom_module({nn.Linear: LoraLinear})
     with global_stream(lora.seed, "init", device=torch.device("cpu")):
         inject_adapter_in_model(config, unet)
     for parameter in unet.parameters():
@@ -161,147 +188,149 @@ def add_adapters(unet: nn.Module, lora: Lora) -> None:
 
 
 @dataclass(frozen=True)
-class _Together:
+class _Group:
     """Layers that take the same tensor, computed as one by an attention; or a layer by itself."""
 
     names: tuple[str, ...]
-    layers: tuple[LeanLinear, ...]
+    layers: tuple[LoraLinear, ...]
     attention: JoinedAttention | None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many there are, and the width into, out of, and within each."""
-        (within, inside), (outside, _) = (each.shape for each in self.layers[0].pair())
-        return len(self.layers), inside, outside, within
+        """How many layers there are, and the width into, out of, and within each: (N, in, out, rank)."""
+        (rank, inside), (outside, _) = (each.shape for each in self.layers[0].pair())
+        return len(self.layers), inside, outside, rank
 
-    def wear(self, down: torch.Tensor, up: torch.Tensor, beside: Beside) -> None:
-        """Let the network compute with an A and a B, of which ``_Kind`` says how they lie."""
+    def apply(self, down: torch.Tensor, up: torch.Tensor, side: SideStream) -> None:
+        """Let the network compute with the group's A (R, in) and B (N * out, R), as this file's head draws them."""
         if self.attention is None:
-            self.layers[0].worn = (down, up, beside)
+            self.layers[0].applied = (down, up, side)
             return
         weight = self.attention.joined_weight
-        self.attention.together = lambda x: _LowRank.apply(x, weight(), None, down, up, beside)  # type: ignore[no-untyped-call]
+        self.attention.adapted = lambda x: _LowRank.apply(x, weight(), None, down, up, side)  # type: ignore[no-untyped-call]
 
 
-def _together(unet: nn.Module) -> Iterator[_Together]:
-    """Yield a U-Net's adapters in its order; those that an attention joins come together."""
-    names = {layer: name for name, layer in unet.named_modules() if isinstance(layer, LeanLinear)}
+def _groups(unet: nn.Module) -> Iterator[_Group]:
+    """Yield a U-Net's adapters in its order; those that an attention joins come as one group."""
+    names = {layer: name for name, layer in unet.named_modules() if isinstance(layer, LoraLinear)}
     joined: dict[Any, JoinedAttention] = {}
     for attention in attentions(unet):
         layers = attention.joined()
-        if attention.joins and all(isinstance(layer, LeanLinear) and layer.is_plain for layer in layers):
+        # Dropout draws for every layer by itself, so layers with it cannot be computed as one.
+        if attention.joins and all(isinstance(layer, LoraLinear) and not layer.drops_out for layer in layers):
             joined |= dict.fromkeys(layers, attention)
     for layer, name in names.items():
         if layer not in joined:
-            yield _Together((name,), (layer,), None)
+            yield _Group((name,), (layer,), None)
         elif layer is (layers := joined[layer].joined())[0]:
-            yield _Together(tuple(names[each] for each in layers), tuple(layers), joined[layer])
+            yield _Group(tuple(names[each] for each in layers), tuple(layers), joined[layer])
 
 
-class _Kind:
-    """Adapters of one shape throughout a U-Net, and where they lie in a vector of all: from ``start`` to ``end``.
+class _Block:
+    """Groups of one shape throughout a U-Net, and where they lie in the flat vector: from ``start`` to ``end``."""
 
-    There every A (L, N, rank, in) comes before every B (L, N, out, rank), of L groups of N layers computed together.
-    The network computes with A (L, R, in), a group's one below the other, and B (L, N, out, R), a group's along a
-    diagonal, where R is N times the rank, filled up with zeros.
-    """
-
-    def __init__(self, groups: Sequence[_Together], start: int) -> None:
+    def __init__(self, groups: Sequence[_Group], start: int) -> None:
         self.groups = groups
-        many, self._inside, self._outside, self._rank = groups[0].shape
-        self._sizes = len(groups), many
-        self._half = self._sizes[0] * many * self._rank * self._inside
-        self.start, self.end = start, start + self._half + self._sizes[0] * many * self._rank * self._outside
+        self._layers, self._inside, self._outside, self._rank = groups[0].shape
+        self._size_a = len(groups) * self._layers * self._rank * self._inside
+        self.start, self.end = start, start + self._size_a + len(groups) * self._layers * self._rank * self._outside
         self.scale = groups[0].layers[0].scale
 
     def stored(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give every A and B of a vector."""
-        downs, ups = torch.tensor_split(vector[self.start : self.end], [self._half])
-        return (
-            downs.view(*self._sizes, self._rank, self._inside),
-            ups.view(*self._sizes, self._outside, self._rank),
-        )
+        """View the block's A (L, N, rank, in) and B (L, N, out, rank) in a flat vector."""
+        downs, ups = torch.tensor_split(vector[self.start : self.end], [self._size_a])
+        sizes = len(self.groups), self._layers
+        return downs.view(*sizes, self._rank, self._inside), ups.view(*sizes, self._outside, self._rank)
 
-    def pairs(self, vector: torch.Tensor) -> Iterator[tuple[str, LeanLinear, torch.Tensor, torch.Tensor]]:
-        """Give each layer of a vector, with its name, its A and its B."""
+    def pairs(self, vector: torch.Tensor) -> Iterator[tuple[str, LoraLinear, torch.Tensor, torch.Tensor]]:
+        """Give each layer of the block, with its name, and views of its A and its B in a flat vector."""
         for group, downs, ups in zip(self.groups, *self.stored(vector), strict=True):
             yield from zip(group.names, group.layers, downs, ups, strict=True)
 
-    def room(self, like: torch.Tensor, *, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make room for every A and B as the network computes with them."""
-        count, many = self._sizes
-        rank = many * self._rank
-        rank += -rank % MULTIPLE if many > 1 else 0
-        down = like.new_zeros((count, rank, self._inside), dtype=dtype)
-        return down, like.new_zeros((count, many * self._outside, rank), dtype=dtype)
+    def zeros(self, like: torch.Tensor, *, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make the network's copy of A (L, R, in) and B (L, N * out, R), all zeros."""
+        rank = self._layers * self._rank
+        if self._layers > 1:
+            rank += -rank % MULTIPLE  # the filler: a last row of A and a last column of B
+        down = like.new_zeros((len(self.groups), rank, self._inside), dtype=dtype)
+        return down, like.new_zeros((len(self.groups), self._layers * self._outside, rank), dtype=dtype)
 
-    def laid(self, down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """View what the network computes with as it is stored."""
-        count, many = self._sizes
-        rank = many * self._rank
-        blocks = up[..., :rank].view(count, many, self._outside, many, self._rank)
-        along = blocks.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
-        return down[:, :rank].view(count, many, self._rank, self._inside), along
+    def as_stored(self, down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """View the network's copy, or gradients laid out like it, as (L, N, rank, in) and (L, N, out, rank)."""
+        count, layers, rank = len(self.groups), self._layers, self._layers * self._rank
+        # A without its filler is a stack of the layers' own.
+        downs = down[:, :rank].view(count, layers, self._rank, self._inside)
+        # B without its filler is N x N tiles (L, N, out, N, rank); only those on the diagonal are adapters.
+        tiles = up[..., :rank].view(count, layers, self._outside, layers, self._rank)
+        return downs, tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
 
 
-class Master:
-    """All adapters of a U-Net as one vector, float32, that an optimiser moves in one kernel.
+class FlatParameters:
+    """All adapters of a U-Net as one vector, float32; the head of this file draws how they lie.
 
-    The adapters' own parameters become views of it. The network computes with a copy in its own dtype, B scaled, whose
-    parts are the leaves that gradients are taken of.
+    The adapters' own parameters become views of it. leaves: the network's copy, group by group A and B; gradients are
+    taken of these and brought back by ``merge``.
     """
 
     def __init__(self, unet: nn.Module, *, dtype: torch.dtype) -> None:
-        groups: dict[tuple[int, ...], list[_Together]] = {}
-        for each in _together(unet):
-            groups.setdefault(each.shape, []).append(each)
-        self._kinds: list[_Kind] = []
-        for alike in groups.values():
-            self._kinds.append(_Kind(alike, self._kinds[-1].end if self._kinds else 0))
-        like = self._kinds[0].groups[0].layers[0].pair()[0].data
-        self.vector = nn.Parameter(like.new_empty(self._kinds[-1].end))
+        shapes: dict[tuple[int, ...], list[_Group]] = {}
+        for group in _groups(unet):
+            shapes.setdefault(group.shape, []).append(group)
+        self._blocks: list[_Block] = []
+        for groups in shapes.values():
+            self._blocks.append(_Block(groups, self._blocks[-1].end if self._blocks else 0))
+        like = self._blocks[0].groups[0].layers[0].pair()[0].data
+        self.vector = nn.Parameter(like.new_empty(self._blocks[-1].end))
         self._gradient = torch.zeros_like(self.vector.data)
         self.vector.grad = self._gradient
-        for kind in self._kinds:
-            for _, layer, *views in kind.pairs(self.vector.data):
-                for parameter, view in zip(layer.pair(), views, strict=True):
-                    view.copy_(parameter.data)
-                    parameter.data = view
-        self._worn = [kind.room(like, dtype=dtype) for kind in self._kinds]
-        self.wear()
-        self._beside = Beside(like.device)
+        for block in self._blocks:
+            self._adopt(block)
+        self._copies = [block.zeros(like, dtype=dtype) for block in self._blocks]
+        self.apply()
+        self._side = SideStream(like.device)
         self.leaves: list[torch.Tensor] = []
-        for kind, (downs, ups) in zip(self._kinds, self._worn, strict=True):
-            for group, down, up in zip(kind.groups, downs, ups, strict=True):
+        for block, (downs, ups) in zip(self._blocks, self._copies, strict=True):
+            for group, down, up in zip(block.groups, downs, ups, strict=True):
                 leaves = down.detach().requires_grad_(), up.detach().requires_grad_()
-                group.wear(*leaves, self._beside)
+                group.apply(*leaves, self._side)
                 self.leaves += leaves
+
+    def _adopt(self, block: _Block) -> None:
+        """Copy peft's first weights of a block into the vector, and make peft's parameters views of it."""
+        for _, layer, *views in block.pairs(self.vector.data):
+            for parameter, view in zip(layer.pair(), views, strict=True):
+                view.copy_(parameter.data)
+                parameter.data = view
 
     @property
     def layout(self) -> str:
         """Say how the vector is laid out: processes that average theirs must have the same."""
-        return ", ".join(f"{len(kind.groups)} of {kind.groups[0].shape}" for kind in self._kinds)
+        return ", ".join(f"{len(block.groups)} of {block.groups[0].shape}" for block in self._blocks)
 
     def weights(self, vector: torch.Tensor) -> LoraWeights:
         """Give a vector of this length as the adapters' weights, alpha / rank folded into B."""
-        return LoraWeights(
-            {name: (down, up * kind.scale) for kind in self._kinds for name, _, down, up in kind.pairs(vector)}
-        )
+        pairs = {}
+        for block in self._blocks:
+            for name, _, down, up in block.pairs(vector):
+                pairs[name] = (down, up * block.scale)
+        return LoraWeights(pairs)
 
-    def wear(self, vector: torch.Tensor | None = None) -> None:
-        """Let the network compute with the vector as it is now, or with another one."""
-        for kind, worn in zip(self._kinds, self._worn, strict=True):
-            down, up = kind.stored(self.vector.data if vector is None else vector)
-            for place, given in zip(kind.laid(*worn), (down, up * kind.scale), strict=True):
-                place.copy_(given)
+    def apply(self, vector: torch.Tensor | None = None) -> None:
+        """Let the network compute with the vector as it is now, or with another one of this length."""
+        for block, copy in zip(self._blocks, self._copies, strict=True):
+            down, up = block.stored(self.vector.data if vector is None else vector)
+            # Written where they lie, so that a recorded step reads the new values; the zeros stay zeros.
+            for place, values in zip(block.as_stored(*copy), (down, up * block.scale), strict=True):
+                place.copy_(values)
 
-    def take(self, gradients: Sequence[torch.Tensor]) -> None:
+    def merge(self, gradients: Sequence[torch.Tensor]) -> None:
         """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
-        self._beside.wait()
-        left = iter(gradients)
-        for kind in self._kinds:
-            pairs = [(next(left), next(left)) for _ in kind.groups]
-            down, up = kind.stored(self._gradient)
-            for place, given in zip((down, up), kind.laid(*map(torch.stack, zip(*pairs, strict=True))), strict=True):
-                place.copy_(given)
-            up.mul_(kind.scale)
+        self._side.wait()
+        rest = iter(gradients)
+        for block in self._blocks:
+            pairs = [(next(rest), next(rest)) for _ in block.groups]
+            stacked = [torch.stack(each) for each in zip(*pairs, strict=True)]  # (L, R, in) and (L, N * out, R)
+            down, up = block.stored(self._gradient)
+            for place, values in zip((down, up), block.as_stored(*stacked), strict=True):
+                place.copy_(values)
+            up.mul_(block.scale)  # the network's B is the vector's times this

@@ -26,7 +26,7 @@ from kolora.models.lora import LoraWeights
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.streaming import stream, unet_pieces
 from kolora.spec.story import Lora
-from kolora.training.adapters import Master, add_adapters
+from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.curves import Curves
 from kolora.training.draws import Draw, draw, global_stream, take_turns
 from kolora.training.examples import Examples
@@ -97,9 +97,9 @@ def train(
     if resumed_at < lora.steps:
         _fit(module, lora, keeper, start=resumed_at)
     keeper.close()
-    module.master.wear(module.optimiser.result)
+    module.flat.apply(module.optimiser.result)
     return Trained(
-        weights=module.master.weights(module.optimiser.result),
+        weights=module.flat.weights(module.optimiser.result),
         losses=tuple(module.losses),
         parameters=module.parameters_trained,
         resumed_at=resumed_at,
@@ -134,12 +134,12 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self.losses: list[float] = []
         self._unread: list[torch.Tensor] = []
         self._dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
-        self.master = Master(unet, dtype=self._dtype)
+        self.flat = FlatParameters(unet, dtype=self._dtype)
         self._steps: dict[torch.Size, Work] = {}
-        self._pool = shared_memory(self.master.vector.device)
-        self.optimiser = Optimiser(self.master.vector, lora)
+        self._pool = shared_memory(self.flat.vector.device)
+        self.optimiser = Optimiser(self.flat.vector, lora)
         if group is not None:
-            group.check_same("adapters", self.master.layout)
+            group.check_same("adapters", self.flat.layout)
 
     @property
     def unet(self) -> nn.Module:
@@ -149,7 +149,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU computes."""
-        return self.master.vector.is_cuda
+        return self.flat.vector.is_cuda
 
     @property
     def is_main(self) -> bool:
@@ -159,7 +159,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     @property
     def parameters_trained(self) -> int:
         """Number of weights that are trained."""
-        return self.master.vector.numel()
+        return self.flat.vector.numel()
 
     @property
     def steps_made(self) -> int:
@@ -172,7 +172,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         if batch.noisy.shape not in self._steps:
             self._steps[batch.noisy.shape] = ready_step(
                 self.unet,
-                self.master,
+                self.flat,
                 batch,
                 way=self._way,
                 weighted=lora.min_snr_gamma is not None or self.examples.weighted,
@@ -185,7 +185,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         with self._dropout_stream(draw.step):
             loss = self._steps[batch.noisy.shape](*batch.tensors())
         if self.group is not None:
-            loss, _ = (self.group.average(each) for each in (loss, cast(torch.Tensor, self.master.vector.grad)))
+            loss, _ = (self.group.average(each) for each in (loss, cast(torch.Tensor, self.flat.vector.grad)))
         moves, loss = self.optimiser.ready(draw.step, loss)
         if moves:
             cast(torch.optim.Optimizer, self.optimizers()).step()
@@ -197,7 +197,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         if not self.lora.dropout:
             return nullcontext()
         others = [] if self.is_main else [cast(ProcessGroup, self.group).rank]
-        return global_stream(self.lora.seed, "dropout", step, *others, device=self.master.vector.device)
+        return global_stream(self.lora.seed, "dropout", step, *others, device=self.flat.vector.device)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
         """Leave the draw on the CPU, where the batch is mixed; Lightning moves no frozen values."""
@@ -236,7 +236,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def as_kept(self) -> Iterator[nn.Module]:
         """Let the network be what would be kept of the training so far while the block runs."""
         self.unet.eval()
-        self.master.wear(self.optimiser.result)
+        self.flat.apply(self.optimiser.result)
         try:
             yield self.unet
         finally:
@@ -360,7 +360,7 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
         warnings.filterwarnings("ignore", message=".*IterableDataset.*")
         trainer = Trainer(
             accelerator="cuda" if module.on_gpu else "cpu",
-            devices=[module.master.vector.device.index or 0] if module.on_gpu else 1,
+            devices=[module.flat.vector.device.index or 0] if module.on_gpu else 1,
             max_steps=lora.steps - start,
             max_epochs=1,
             logger=False,

@@ -15,7 +15,7 @@ from kolora.models.attention import repeatable_attention
 from kolora.models.checkpoint import size_ids
 from kolora.models.graphs import Work, called, captured
 from kolora.models.schedule import NoiseSchedule
-from kolora.training.adapters import Master
+from kolora.training.adapters import FlatParameters
 from kolora.training.draws import Draw
 from kolora.training.examples import Examples
 
@@ -74,41 +74,41 @@ def mix(
 
 
 def ready_step(
-    unet: nn.Module, master: Master, example: Batch, *, way: Way, weighted: bool = False, pool: Any = None
+    unet: nn.Module, flat: FlatParameters, example: Batch, *, way: Way, weighted: bool = False, pool: Any = None
 ) -> Work:
-    """Make the step for batches like ``example``: it returns the loss and leaves the master's gradient.
+    """Make the step for batches like ``example``: it returns the loss and leaves the flat parameters' gradient.
 
     way: how it is made to fit into memory; what comes and goes piece by piece is not recorded. weighted: whether rows
     may count differently; where not, their weights are not looked at. pool: memory to record in, as
     ``kolora.models.graphs.shared_memory`` gives it.
     """
-    device = master.vector.device
+    device = flat.vector.device
     passes = len(example.noise) // (way.rows or len(example.noise))
     inputs = [tensor.to(device).chunk(passes)[0] for tensor in example.tensors()]
-    work = _step(unet, master, inputs, checkpointing=way.checkpointing, weighted=weighted)
+    work = _step(unet, flat, inputs, checkpointing=way.checkpointing, weighted=weighted)
     ready = called(work, device) if way.streamed else captured(work, inputs, pool=pool)
-    return ready if passes == 1 else _summed(ready, master, passes)
+    return ready if passes == 1 else _summed(ready, flat, passes)
 
 
-def _summed(work: Work, master: Master, passes: int) -> Work:
+def _summed(work: Work, flat: FlatParameters, passes: int) -> Work:
     """Make a step of several passes of equally many rows: the mean of their losses and of their gradients."""
 
     def step(*tensors: torch.Tensor) -> torch.Tensor:
         losses: list[torch.Tensor] = []
-        total = torch.zeros_like(master.vector.data)
+        total = torch.zeros_like(flat.vector.data)
         for rows in zip(*(tensor.chunk(passes) for tensor in tensors), strict=True):
             losses.append(work(*rows).clone())  # the next pass overwrites it
-            assert master.vector.grad is not None
-            total.add_(master.vector.grad, alpha=1 / passes)
+            assert flat.vector.grad is not None
+            total.add_(flat.vector.grad, alpha=1 / passes)
         # In place, because a recorded pass writes its gradient where it was when recorded.
-        cast(torch.Tensor, master.vector.grad).copy_(total)
+        cast(torch.Tensor, flat.vector.grad).copy_(total)
         return torch.stack(losses).mean()
 
     return step
 
 
 def _step(
-    unet: nn.Module, master: Master, inputs: Sequence[torch.Tensor], *, checkpointing: bool, weighted: bool
+    unet: nn.Module, flat: FlatParameters, inputs: Sequence[torch.Tensor], *, checkpointing: bool, weighted: bool
 ) -> Work:
     rows, _, height, width = inputs[0].shape
     device = inputs[0].device
@@ -122,7 +122,7 @@ def _step(
         noise: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
-        master.wear()
+        flat.apply()
         with repeatable_attention(device):
             predicted = unet(
                 noisy,
@@ -137,7 +137,7 @@ def _step(
                 loss = (errors * weights).mean()
             else:
                 loss = F.mse_loss(predicted.float(), noise)
-            master.take(torch.autograd.grad(loss, master.leaves))
+            flat.merge(torch.autograd.grad(loss, flat.leaves))
         return loss.detach()
 
     return step

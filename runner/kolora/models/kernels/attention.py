@@ -193,18 +193,18 @@ def attend_gradient(
     sizes = (width**-0.5, heads, queries, keys, *_strides(q, k, v))
     # Both at once: one alone leaves part of the card idle, above all where a text's few keys are many pixels'.
     cuda = cast(Any, torch.cuda)
-    beside = _beside(q.device)
-    beside.wait_stream(cuda.current_stream())
-    with cuda.stream(beside):
+    side = _side_stream(q.device)
+    side.wait_stream(cuda.current_stream())
+    with cuda.stream(side):
         grid = (triton.cdiv(keys, by_keys["KEYS"]), batch * heads)
         _by_keys[grid](*given, dk, dv, *sizes, WIDTH=width, **by_keys)
     grid = (triton.cdiv(queries, by_queries["QUERIES"]), batch * heads)
     even = keys % by_queries["KEYS"] == 0
     _by_queries[grid](*given, dq, *sizes, WIDTH=width, EVEN=even, **by_queries)
-    cuda.current_stream().wait_stream(beside)
+    cuda.current_stream().wait_stream(side)
 
 
 @cache
-def _beside(device: torch.device) -> Any:
+def _side_stream(device: torch.device) -> Any:
     """Give a second stream of a card."""
     return cast(Any, torch.cuda).Stream(device)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from kolora.benchmark.networks import made_up
 from kolora.errors import Stopped
-from kolora.memory.plan import Way
+from kolora.memory.plan import OffloadOption
 from kolora.models import graphs
 from kolora.models.checkpoint import make_deterministic, size_ids
 from kolora.models.layout import KOLORS
@@ -252,7 +252,7 @@ def profiles(folder: Path) -> None:
         drawn = draw(seed=0, step=0, batch_size=batch_size, examples=4, variants=1, timesteps=1100, shape=(4, 128, 128))
         batch = step.mix(drawn, known, SCHEDULE, dtype=torch.bfloat16)
         unet.train()
-        work = step.ready_step(unet, flat, batch, way=Way())
+        work = step.ready_step(unet, flat, batch, option=OffloadOption())
         given = [tensor.cuda() for tensor in batch.tensors()]
         write_profile(folder / f"step-{batch_size}.txt", partial(work, *given))
         del unet, flat, work, given

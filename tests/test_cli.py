@@ -223,7 +223,7 @@ def test_the_doctor_looks_for_what_kernels_are_compiled_with(outside, capsys, mo
 def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):
     assert left("plan", "story", "--memory", "8GiB") == 0
     told = capsys.readouterr().out
-    assert "memory: train      7." in told
+    assert "memory: train         7." in told
     assert "of 8.0 GiB: activations computed twice" in told
     assert left("plan", "story", "--memory", "much") == 2
     assert "'much' is no amount of memory like 8GiB" in capsys.readouterr().err

@@ -329,10 +329,10 @@ def small_gpu(monkeypatch):
     ready_step = loop.ready_step
 
     def holds(rows):
-        def refuse(*given, way, **options):
-            if way.rows != rows:
+        def refuse(*given, option, **options):
+            if option.rows != rows:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
-            return ready_step(*given, way=way, **options)
+            return ready_step(*given, option=option, **options)
 
         monkeypatch.setattr(loop, "ready_step", refuse)
 

@@ -296,7 +296,7 @@ def _memory_plan(found: ResolvedInputs, device: str) -> MemoryPlan:
 
 
 def _run_frugally(work: Callable[[], Record], step: Step, opened: Sequence[Checkpoint], listener: Listener) -> Record:
-    """Run a step; if the GPU's memory does not hold it, once more in the next more frugal way, where there is one."""
+    """Run a step; if the GPU's memory does not hold it, once more by the next more frugal option, if there is one."""
     try:
         return work()
     except Exception as problem:
@@ -306,8 +306,8 @@ def _run_frugally(work: Callable[[], Record], step: Step, opened: Sequence[Check
     # Only here, where the exception no longer holds what the failed attempt had made.
     if not opened[0].step_down(step.stage):
         raise _out_of_memory(told, step)
-    ways = "; ".join(f"{name}: {way}" for name, way in opened[0].memory.ways(step.stage).items())
-    listener.noticed(step, f"{step.name} is out of memory, and is tried once more: {ways}")
+    options = "; ".join(f"{work}: {option}" for work, option in opened[0].memory.options_of(step.stage).items())
+    listener.noticed(step, f"{step.name} is out of memory, and is tried once more: {options}")
     try:
         return work()
     except Exception as problem:
@@ -555,6 +555,7 @@ def _numerics(device: str, opened: Sequence[Checkpoint], step: Step) -> dict[str
     torch = sys.modules.get("torch")
     if torch is None or not opened:
         return {"device": "cpu", "torch": None}
+    options = opened[0].memory.options_of(step.stage).items()
     return {
         "device": device,
         "device_class": device_class(device),
@@ -564,7 +565,7 @@ def _numerics(device: str, opened: Sequence[Checkpoint], step: Step) -> dict[str
         "kernels": opened[0].kernels,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "threads": torch.get_num_threads(),
-    } | {f"memory, {name}": str(way) for name, way in opened[0].memory.ways(step.stage).items() if way.is_frugal}
+    } | {f"memory, {work}": str(option) for work, option in options if option.is_frugal}
 
 
 def _reset_peak() -> None:

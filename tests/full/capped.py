@@ -59,7 +59,7 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
             story.lora,
             state=Path(state),
             tick=quiet,
-            way=checkpoint.memory.way("train"),
+            option=checkpoint.memory.option("train"),
             device=checkpoint.device,
         )
     folder = size.folder / named(cap)
@@ -87,8 +87,8 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
         picture.save(folder / f"{number + 1}.png")
     free, total = torch.cuda.mem_get_info() if checkpoint.device == "cuda" else (0, 0)
     return {
-        "ways": {name: str(checkpoint.memory.way(name)) for name in checkpoint.memory.ladders},
-        "expected": {name: checkpoint.memory.way(name).bytes for name in checkpoint.memory.ladders},
+        "options": {name: str(checkpoint.memory.option(name)) for name in checkpoint.memory.options},
+        "expected": {name: checkpoint.memory.option(name).bytes for name in checkpoint.memory.options},
         "rows": meter.rows,
         "beside torch": total - free - torch.cuda.memory_reserved() if total else None,
         "losses": losses,
@@ -119,9 +119,9 @@ def print_runs(folder: Path, caps: list[float | None], runs: dict[str, dict[str,
         cells = [runs[named(cap)]["rows"][name] for cap in caps]
         shown = (f"{cell['seconds']:.1f} s, {cell.get('reserved', 0) / GIB:.1f} GiB" for cell in cells)
         print(f"| {name} | " + " | ".join(shown) + " |")
-    for name in whole["ways"]:
+    for name in whole["options"]:
         shown = (
-            f"{runs[named(cap)]['ways'][name]} ({runs[named(cap)]['expected'][name] / GIB:.1f} GiB)" for cap in caps
+            f"{runs[named(cap)]['options'][name]} ({runs[named(cap)]['expected'][name] / GIB:.1f} GiB)" for cap in caps
         )
         print(f"| plan: {name} | " + " | ".join(shown) + " |")
     for name, value in whole["digests"].items():

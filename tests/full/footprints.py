@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from kolora.benchmark.networks import configs_of, made_up
 from kolora.device import find_device
-from kolora.memory.plan import Way
+from kolora.memory.plan import OffloadOption
 from kolora.models.checkpoint import size_ids
 from kolora.models.layout import KOLORS
 from kolora.models.pixels import to_pixels
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
-from kolora.models.strips import decode_in_strips, encode_in_strips
+from kolora.models.tiling import decode_tiled, encode_tiled
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
@@ -33,14 +33,14 @@ def measure(size: Size) -> dict[str, Any]:
     schedule = NoiseSchedule.from_config(KOLORS["scheduler"])
     latents = torch.randn(1, 4, pixels // 8, pixels // 8, device=device)
     with torch.inference_mode():
-        for part, strips in (("vae_decoder", decode_in_strips), ("vae_encoder", encode_in_strips)):
+        for part, tiled in (("vae_decoder", decode_tiled), ("vae_encoder", encode_tiled)):
             given = latents if part == "vae_decoder" else to_pixels(photo(0, pixels)).to(device)
             results = []
-            for name in ("whole", "in strips"):
-                # In strips the weights lie as DiffSynth has them.
-                in_strips = name == "in strips"
+            for name in ("whole", "in tiled"):
+                # In tiled the weights lie as DiffSynth has them.
+                in_strips = name == "in tiled"
                 network = made_up(part, known, device=device, dtype=torch.float32, as_diffsynth=in_strips)
-                work = partial(strips, network) if in_strips else network
+                work = partial(tiled, network) if in_strips else network
                 with meter(f"{part} {name}, first"):
                     result = work(given)
                 results.append(result.cpu())
@@ -50,7 +50,7 @@ def measure(size: Size) -> dict[str, Any]:
                 del network, work
             peak = float(results[0].abs().max())
             ratio, most = psnr(results[1], results[0], peak)
-            print(f"{part} in strips: PSNR {ratio:.1f} dB, largest difference {most / peak:.1e} of the largest value")
+            print(f"{part} in tiled: PSNR {ratio:.1f} dB, largest difference {most / peak:.1e} of the largest value")
         unet = made_up("unet", known, device=device, dtype=half)
         texts = examples(known, pixels=pixels).embeds
         embeds = texts.to(device, half)
@@ -73,7 +73,7 @@ def measure(size: Size) -> dict[str, Any]:
                 lora,
                 state=Path(state),
                 tick=quiet,
-                way=Way(checkpointing=checkpointing),
+                option=OffloadOption(checkpointing=checkpointing),
             )
         del unet
     for name, row in meter.rows.items():

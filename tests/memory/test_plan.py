@@ -6,31 +6,31 @@ from typing import Any
 
 import pytest
 from kolora.configs import KOLORS
-from kolora.memory.plan import GIB, LADDERS, MemoryPlan, Way, Work, plan_memory, told
+from kolora.memory.plan import GIB, WORK_OF_STAGE, MemoryPlan, OffloadOption, StorySize, describe, plan_memory
 
 
-def work(**changes: Any) -> Work:
+def size(**changes: Any) -> StorySize:
     """The default story's, or another."""
     settings: dict[str, Any] = {"item": 2, "resolution": 1024, "batch_size": 1, "rank": 16, "checkpointing": "auto"}
-    return Work(**{**settings, "width": 1024, "height": 1024, **changes})
+    return StorySize(**{**settings, "width": 1024, "height": 1024, **changes})
 
 
 def plan(memory: float | None, **changes: Any) -> MemoryPlan:
-    return plan_memory(KOLORS, work(**changes), memory=None if memory is None else int(memory * GIB))
+    return plan_memory(KOLORS, size(**changes), memory=None if memory is None else int(memory * GIB))
 
 
 def chosen(memory: float, **changes: Any) -> dict[str, str]:
-    """Name what is given up for memory, by ladder."""
+    """Name what is given up for memory, by kind of work."""
     found = plan(memory, **changes)
     given_up = {}
-    for name in found.ladders:
-        way = found.way(name)
-        flags = ("streamed", "strips", "checkpointing", "rows")
-        given_up[name] = " ".join(flag for flag in flags if getattr(way, flag))
+    for name in found.options:
+        option = found.option(name)
+        flags = ("offload", "tiling", "checkpointing", "rows")
+        given_up[name] = " ".join(flag for flag in flags if getattr(option, flag))
     return given_up
 
 
-NOTHING = {"condition": "", "encode": "", "train": "", "render": ""}
+NOTHING = {"encode_prompt": "", "encode_images": "", "train": "", "render": ""}
 
 
 @pytest.mark.parametrize(
@@ -39,66 +39,66 @@ NOTHING = {"condition": "", "encode": "", "train": "", "render": ""}
         (80, {}),
         (24, {}),
         (16, {}),
-        (12, {"condition": "streamed"}),
-        (8, {"condition": "streamed", "train": "checkpointing", "render": "streamed strips"}),
-        (5, {"condition": "streamed", "train": "streamed checkpointing", "render": "streamed strips"}),
+        (12, {"encode_prompt": "offload"}),
+        (8, {"encode_prompt": "offload", "train": "checkpointing", "render": "offload tiling"}),
+        (5, {"encode_prompt": "offload", "train": "offload checkpointing", "render": "offload tiling"}),
     ],
 )
 def test_the_default_story(memory: float, given_up: dict[str, str]) -> None:
     assert chosen(memory) == NOTHING | given_up
-    for name in plan(memory).ladders:
-        assert 0 < plan(memory).way(name).bytes <= memory * GIB
+    for name in plan(memory).options:
+        assert 0 < plan(memory).option(name).bytes <= memory * GIB
 
 
 @pytest.mark.parametrize(("memory", "rows"), [(80, None), (40, 4), (24, 2), (13, 1)])
 def test_a_batch_is_split_to_fit(memory: float, rows: int | None) -> None:
-    assert plan(memory, batch_size=8, checkpointing=False).way("train").rows == rows
+    assert plan(memory, batch_size=8, checkpointing=False).option("train").rows == rows
 
 
 def test_one_at_a_time_computed_once_is_faster_than_more_at_once_computed_twice() -> None:
-    once, twice, *_ = (way for way in plan(13, batch_size=4).ladders["train"] if not way.streamed)
+    once, twice, *_ = (option for option in plan(13, batch_size=4).options["train"] if not option.offload)
     assert (once.checkpointing, once.rows) == (False, 1)
     assert (twice.checkpointing, twice.rows) == (True, None)
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_a_story_that_decides_itself_is_obeyed(checkpointing: bool) -> None:
-    ladder = plan(None, batch_size=4, checkpointing=checkpointing).ladders["train"]
-    assert {way.checkpointing for way in ladder} == {checkpointing}
-    assert any(way.streamed for way in ladder) == checkpointing
+    options = plan(None, batch_size=4, checkpointing=checkpointing).options["train"]
+    assert {option.checkpointing for option in options} == {checkpointing}
+    assert any(option.offload for option in options) == checkpointing
 
 
 @pytest.mark.parametrize("memory", [None, 80, 12, 8, 3, 0.1])
 def test_every_step_down_needs_less_until_there_is_none(memory: float | None) -> None:
-    for stage, names in LADDERS.items():
+    for stage, names in WORK_OF_STAGE.items():
         lower: MemoryPlan | None = plan(memory, batch_size=4)
         while lower is not None:
             before, lower = lower, lower.lower(stage)
             assert lower is None or all(
-                lower.way(name).bytes < before.way(name).bytes or len(before.ladders[name]) == 1 for name in names
+                lower.option(name).bytes < before.option(name).bytes or len(before.options[name]) == 1 for name in names
             )
-        assert all(len(before.ladders[name]) == 1 for name in names)
+        assert all(len(before.options[name]) == 1 for name in names)
 
 
 def test_a_stage_steps_down_alone() -> None:
     before = plan(80)
     after = before.lower("train")
     assert after is not None
-    assert after.way("train") != before.way("train")
-    assert after.ways("render") == before.ways("render")
+    assert after.option("train") != before.option("train")
+    assert after.options_of("render") == before.options_of("render")
     assert before.lower("fetch") is None
 
 
 def test_what_a_larger_story_needs() -> None:
     small, large = plan(None), plan(None, width=2048, resolution=1536, rank=64)
-    assert all(large.way(name).bytes > small.way(name).bytes for name in ("encode", "train", "render"))
-    assert large.way("condition") == small.way("condition")
+    assert all(large.option(name).bytes > small.option(name).bytes for name in ("encode_images", "train", "render"))
+    assert large.option("encode_prompt") == small.option("encode_prompt")
 
 
 def test_what_is_given_up_is_told() -> None:
-    lines = dict(told(plan(8)))
-    assert "of 8.0 GiB: weights come from CPU memory piece by piece" in lines["condition"]
+    lines = dict(describe(plan(8)))
+    assert "of 8.0 GiB: weights come from CPU memory piece by piece" in lines["encode_prompt"]
     assert lines["train"].endswith("activations computed twice")
     assert "VAE strip by strip" in lines["render"]
-    assert str(Way()) == "all at once"
-    assert str(Way(rows=2)) == "2 a pass, gradients summed"
+    assert str(OffloadOption()) == "all at once"
+    assert str(OffloadOption(rows=2)) == "2 a pass, gradients summed"

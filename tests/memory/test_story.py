@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kolora.memory.plan import GIB
-from kolora.memory.story import plan_story, work_of
+from kolora.memory.story import plan_story, story_size
 from kolora.spec import Story, load_story
 
 SPEC = Path(__file__).parents[2] / "specs" / "story.yaml"
@@ -26,10 +26,10 @@ def test_the_smaller_of_what_there_is_and_what_may_be_taken(said: str, there: in
 
 
 def test_the_largest_scene_counts() -> None:
-    found = work_of(story("scenes.1.width=2048", "scenes.2.height=1536", "model.dtype=float32"))
+    found = story_size(story("scenes.1.width=2048", "scenes.2.height=1536", "model.dtype=float32"))
     assert (found.width, found.height, found.item) == (2048, 1024, 4)
 
 
 def test_a_checkpoints_own_configs_count(tiny_checkpoint: Path) -> None:
     tiny, kolors = (plan_story(story(), checkpoint, there=None) for checkpoint in (tiny_checkpoint, None))
-    assert all(tiny.way(name).bytes < kolors.way(name).bytes / 2 for name in tiny.ladders)
+    assert all(tiny.option(name).bytes < kolors.option(name).bytes / 2 for name in tiny.options)

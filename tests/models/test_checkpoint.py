@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from kolora.errors import InputAbsent
-from kolora.memory.plan import MemoryPlan, Way
+from kolora.memory.plan import MemoryPlan, OffloadOption
 from kolora.models.checkpoint import FOLDERS, Checkpoint, size_ids
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
@@ -31,10 +31,10 @@ def lora(tiny_kolors: Checkpoint, tmp_path: Path) -> Path:
 
 FRUGAL = MemoryPlan(
     {
-        "condition": (Way(streamed=True),),
-        "encode": (Way(strips=True),),
-        "train": (Way(streamed=True, checkpointing=True),),
-        "render": (Way(), Way(strips=True), Way(streamed=True, strips=True)),
+        "encode_prompt": (OffloadOption(offload=True),),
+        "encode_images": (OffloadOption(tiling=True),),
+        "train": (OffloadOption(offload=True, checkpointing=True),),
+        "render": (OffloadOption(), OffloadOption(tiling=True), OffloadOption(offload=True, tiling=True)),
     }
 )
 
@@ -160,8 +160,10 @@ def test_an_absent_folder_is_named(tiny_checkpoint: Path, tmp_path: Path, absent
         Checkpoint(folder, device="cpu")
 
 
-def test_frugal_parts_give_what_ample_ones_give(tiny_kolors: Checkpoint, tiny_checkpoint: Path, lora: Path) -> None:
-    """To the bit, but for the VAE, whose strips round otherwise."""
+def test_a_frugal_checkpoint_gives_what_an_ample_one_gives(
+    tiny_kolors: Checkpoint, tiny_checkpoint: Path, lora: Path
+) -> None:
+    """To the bit, but for the VAE, whose tiles round otherwise."""
     frugal = Checkpoint(tiny_checkpoint, device="cpu", memory=FRUGAL)
     ours, theirs = frugal.encode_prompt(TEXTS), tiny_kolors.encode_prompt(TEXTS)
     assert torch.equal(ours.prompt_embeds, theirs.prompt_embeds)
@@ -176,10 +178,10 @@ def test_frugal_parts_give_what_ample_ones_give(tiny_kolors: Checkpoint, tiny_ch
     assert not stepped_down
 
 
-def test_a_streamed_unet_takes_off_its_lora(tiny_kolors: Checkpoint, tiny_checkpoint: Path, lora: Path) -> None:
-    plan = MemoryPlan({"render": (Way(streamed=True, strips=True),)})
-    streamed = Checkpoint(tiny_checkpoint, device="cpu", memory=plan)
-    merged, plain = drawn(streamed, lora), drawn(streamed, None)
+def test_a_offloaded_unet_takes_off_its_lora(tiny_kolors: Checkpoint, tiny_checkpoint: Path, lora: Path) -> None:
+    plan = MemoryPlan({"render": (OffloadOption(offload=True, tiling=True),)})
+    offloaded = Checkpoint(tiny_checkpoint, device="cpu", memory=plan)
+    merged, plain = drawn(offloaded, lora), drawn(offloaded, None)
     assert not torch.equal(merged, plain)
     assert torch.equal(plain, drawn(tiny_kolors, None))
 

@@ -11,7 +11,7 @@ from kolora.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransform
 from kolora.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
-from kolora.models.streaming import stream, unet_pieces
+from kolora.models.sequential_offload import offload, unet_pieces
 from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
 from torch import nn
@@ -153,12 +153,12 @@ def test_what_lies_between_joined_adapters_is_nothing() -> None:
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("room", [0, 200_000])
-def test_streamed_weights_are_joined_when_they_arrive(room: int) -> None:
-    resident, streamed = unet(), unet()
+def test_offloaded_weights_are_joined_when_they_arrive(room: int) -> None:
+    resident, offloaded = unet(), unet()
     join_projections(resident)
-    stream(streamed, unet_pieces(streamed), device=torch.device("cpu"), room=room, pinned=True)
+    offload(offloaded, unet_pieces(offloaded), device=torch.device("cpu"), resident_bytes=room, pinned=True)
     for _ in range(2):
-        assert apart(answers(streamed), answers(resident)) == 0
+        assert apart(answers(offloaded), answers(resident)) == 0
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from kolora.errors import Stopped, StoryInvalid
-from kolora.memory.plan import Way
+from kolora.memory.plan import OffloadOption
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.layout import KOLORS
 from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes
@@ -352,12 +352,12 @@ def test_a_streamed_unet_learns_the_same(tiny_kolors: Checkpoint, tmp_path: Path
             SCHEDULE,
             examples(width=32),
             lora(steps=3),
-            state=tmp_path / str(way.streamed),
+            state=tmp_path / str(option.offload),
             tick=go_on,
-            way=way,
+            option=option,
             device="cpu",
         )
-        for way in (Way(), Way(streamed=True, checkpointing=True))
+        for option in (OffloadOption(), OffloadOption(offload=True, checkpointing=True))
     )
     assert one.losses == other.losses
     assert same(tensors(one.weights), tensors(other.weights))
@@ -367,8 +367,8 @@ def test_a_streamed_unet_learns_the_same(tiny_kolors: Checkpoint, tmp_path: Path
 def test_a_split_batch_learns_the_same_to_rounding(tmp_path: Path, rows: int) -> None:
     settings = lora(batch_size=4, dropout=0.0)
     whole, split = (
-        train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path / str(way.rows), tick=go_on, way=way)
-        for way in (Way(), Way(rows=rows))
+        train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path / str(option.rows), tick=go_on, option=option)
+        for option in (OffloadOption(), OffloadOption(rows=rows))
     )
     assert split.losses == pytest.approx(whole.losses, rel=1e-5)
     for name, tensor in tensors(split.weights).items():

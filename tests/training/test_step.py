@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from kolora.memory.plan import Way
+from kolora.memory.plan import OffloadOption
 from kolora.models.layout import KOLORS
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
@@ -44,7 +44,7 @@ def mixed(examples: Examples, given: Draw, **settings: Any) -> Batch:
 def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
     unet: nn.Module = SmallNet()
     add_adapters(unet, Lora(rank=2))
-    step = ready_step(unet, FlatParameters(unet, dtype=torch.float32), batch, way=Way(), weighted=weighted)
+    step = ready_step(unet, FlatParameters(unet, dtype=torch.float32), batch, option=OffloadOption(), weighted=weighted)
     return step(*batch.tensors())
 
 

@@ -9,7 +9,7 @@ import click
 
 from kolora.device import gpu_memory
 from kolora.inputs import ResolvedInputs
-from kolora.memory.plan import GIB, told
+from kolora.memory.plan import GIB, describe
 from kolora.memory.story import plan_story
 from kolora.spec import Story
 
@@ -40,5 +40,5 @@ def memory_lines(story: Story, found: ResolvedInputs, *, memory: float | None) -
         return
     is_here = is_pocket or found.inputs.checkpoint != "absent"
     plan = plan_story(story, found.checkpoint if is_here else None, there=there)
-    for name, line in told(plan):
-        yield f"{name:<10} {line}"
+    for name, line in describe(plan):
+        yield f"{name:<13} {line}"

@@ -1,7 +1,7 @@
-"""Chooses how each stage of a story fits into a GPU's memory: the fastest way that does.
+"""Chooses how each stage of a story fits into a GPU's memory: the fastest option that does.
 
-A stage has a ladder of ways, fastest first. What weights take is counted from the checkpoint's configs; what a
-computation takes on the way is that of Kolors' size at 1024 x 1024 pixels, as ``python -m tests.on_gpu_memory``
+Each kind of work has options, fastest first. What weights take is counted from the checkpoint's configs; what a
+computation takes besides is that of Kolors' size at 1024 x 1024 pixels, as ``python -m tests.on_gpu_memory``
 measured it on an H200 with torch 2.11, rounded up; it grows with pixels and widths.
 """
 
@@ -22,28 +22,28 @@ STEP_ROW, FRUGAL_STEP_ROW = int(5.35 * GIB), int(0.9 * GIB)
 """Bytes of a training step's activations a picture: kept (4.4 GiB with Triton's kernels), and computed twice."""
 PREDICTION_ROW = int(0.4 * GIB)
 """Bytes of a noise prediction's activations a row."""
-DECODING, DECODING_IN_STRIPS = int(4.4 * GIB), int(2.0 * GIB)
-ENCODING, ENCODING_IN_STRIPS = int(2.6 * GIB), int(1.4 * GIB)
+DECODING, DECODING_TILED = int(4.4 * GIB), int(2.0 * GIB)
+ENCODING, ENCODING_TILED = int(2.6 * GIB), int(1.4 * GIB)
 """Bytes of the VAE's activations, in float32."""
 SLACK = int(0.3 * GIB)
 """Bytes left free where as many weights stay as there is room for: memory gets fragmented."""
-LISTENING = int(0.4 * GIB)
+TEXT = int(0.4 * GIB)
 """Bytes of the text encoder's activations, one text of 256 tokens at a time."""
 MEASURED_PIXELS, MEASURED_UNET, MEASURED_VAE, MEASURED_TEXT = 1024**2, 320, 128, 4096
 """Pixels of the pictures, and first widths of the networks, that all this holds for."""
 
-LADDERS: Mapping[str, tuple[str, ...]] = {
-    "condition": ("condition",),
-    "encode": ("condition", "encode"),
+WORK_OF_STAGE: Mapping[str, tuple[str, ...]] = {
+    "condition": ("encode_prompt",),
+    "encode": ("encode_prompt", "encode_images"),
     "train": ("train",),
     "prior": ("render",),
     "render": ("render",),
 }
-"""The ladders that a stage's work stands on, by stage."""
+"""Kinds of work that a stage does, by stage."""
 
 
 @dataclass(frozen=True)
-class Work:
+class StorySize:
     """What of a story decides about memory.
 
     item: bytes of a weight. resolution, batch_size, rank: of the training. width, height: of the largest scene.
@@ -59,159 +59,166 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to do a ladder's work; without arguments the fastest.
+class OffloadOption:
+    """One way to fit a kind of work into memory; without arguments the fastest.
 
-    bytes: of GPU memory that it is expected to need, all told. streamed: weights come from CPU memory piece by piece,
-    but for ``room`` bytes of them that stay. strips: the VAE goes through pictures strip by strip. checkpointing:
+    bytes: of GPU memory that it is expected to need, all in all. offload: weights come from CPU memory piece by piece,
+    but for ``resident_bytes`` of them that stay. tiling: the VAE computes pictures tile by tile. checkpointing:
     activations are computed twice. rows: pictures computed at once in a training step; None means all.
     """
 
     bytes: int = 0
-    streamed: bool = False
-    room: int = 0
-    strips: bool = False
+    offload: bool = False
+    resident_bytes: int = 0
+    tiling: bool = False
     checkpointing: bool = False
     rows: int | None = None
 
     @property
     def is_frugal(self) -> bool:
         """Whether anything is given up for memory."""
-        return replace(self, bytes=0) != Way()
+        return replace(self, bytes=0) != OffloadOption()
 
     def __str__(self) -> str:
-        told = []
-        if self.streamed:
-            told.append("weights come from CPU memory piece by piece")
-        if self.room:
-            told.append(f"{self.room / GIB:.1f} GiB of them stay")
-        if self.strips:
-            told.append("VAE strip by strip")
+        words = []
+        if self.offload:
+            words.append("weights come from CPU memory piece by piece")
+        if self.resident_bytes:
+            words.append(f"{self.resident_bytes / GIB:.1f} GiB of them stay")
+        if self.tiling:
+            words.append("VAE strip by strip")
         if self.checkpointing:
-            told.append("activations computed twice")
+            words.append("activations computed twice")
         if self.rows is not None:
-            told.append(f"{self.rows} a pass, gradients summed")
-        return ", ".join(told) or "all at once"
+            words.append(f"{self.rows} a pass, gradients summed")
+        return ", ".join(words) or "all at once"
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The ways that are left of every ladder; the first is taken. memory: bytes there are, None where nobody knows."""
+    """The options that are left for every kind of work; the first is taken.
 
-    ladders: Mapping[str, tuple[Way, ...]]
+    memory: bytes there are, None where nobody knows.
+    """
+
+    options: Mapping[str, tuple[OffloadOption, ...]]
     memory: int | None = None
 
-    def way(self, ladder: str) -> Way:
-        """Give the way that is taken."""
-        return self.ladders[ladder][0]
+    def option(self, work: str) -> OffloadOption:
+        """Give the option that is taken for a kind of work."""
+        return self.options[work][0]
 
-    def ways(self, stage: str) -> dict[str, Way]:
-        """Give the ways that a stage takes, by ladder; none for a stage without a plan."""
-        return {name: self.way(name) for name in LADDERS.get(stage, ())}
+    def options_of(self, stage: str) -> dict[str, OffloadOption]:
+        """Give the options that a stage takes, by kind of work; none for a stage without a plan."""
+        return {name: self.option(name) for name in WORK_OF_STAGE.get(stage, ())}
 
     def lower(self, stage: str) -> MemoryPlan | None:
         """Give the plan with the stage a step further down, or None when there is none."""
-        lowered = {name: self.ladders[name][1:] for name in LADDERS.get(stage, ()) if len(self.ladders[name]) > 1}
-        return replace(self, ladders={**self.ladders, **lowered}) if lowered else None
+        lowered = {name: self.options[name][1:] for name in WORK_OF_STAGE.get(stage, ()) if len(self.options[name]) > 1}
+        return replace(self, options={**self.options, **lowered}) if lowered else None
 
 
-AMPLE = MemoryPlan({ladder: (Way(),) for ladder in ("condition", "encode", "train", "render")})
+AMPLE = MemoryPlan(dict.fromkeys(("encode_prompt", "encode_images", "train", "render"), (OffloadOption(),)))
 """The plan where memory is no question."""
 
 
-def plan_memory(configs: Mapping[str, Mapping[str, Any]], work: Work, *, memory: int | None) -> MemoryPlan:
+def plan_memory(configs: Mapping[str, Mapping[str, Any]], size: StorySize, *, memory: int | None) -> MemoryPlan:
     """Plan a story; configs: the checkpoint's, by folder. memory: bytes of the GPU, None for as much as one likes.
 
-    Where even the most frugal way needs more than there is, it is taken all the same.
+    Where even the most frugal option needs more than there is, it is taken all the same.
     """
-    reckoning = _Reckoning(count_weights(configs), configs, work, memory)
-    ladders = {
-        "condition": reckoning.conditioning(),
-        "encode": reckoning.encoding(),
-        "train": reckoning.training(),
-        "render": reckoning.rendering(),
+    options = _Options(count_weights(configs), configs, size, memory)
+    by_work = {
+        "encode_prompt": options.encode_prompt(),
+        "encode_images": options.encode_images(),
+        "train": options.train(),
+        "render": options.render(),
     }
-    return MemoryPlan({name: _fitting(ways, memory) for name, ways in ladders.items()}, memory)
+    return MemoryPlan({work: _fitting(options, memory) for work, options in by_work.items()}, memory)
 
 
-def _fitting(ways: Iterator[Way], memory: int | None) -> tuple[Way, ...]:
-    """Keep the ways that fit, each more frugal than those before; the last where none does."""
-    ladder: list[Way] = []
-    for way in ways:
-        if not ladder or way.bytes < ladder[-1].bytes:
-            ladder.append(way)
-    return tuple(way for way in ladder if memory is None or way.bytes <= memory) or (ladder[-1],)
+def _fitting(options: Iterator[OffloadOption], memory: int | None) -> tuple[OffloadOption, ...]:
+    """Keep the options that fit, each more frugal than those before; the last where none does."""
+    frugal: list[OffloadOption] = []
+    for option in options:
+        if not frugal or option.bytes < frugal[-1].bytes:
+            frugal.append(option)
+    return tuple(option for option in frugal if memory is None or option.bytes <= memory) or (frugal[-1],)
 
 
 @dataclass(frozen=True)
-class _Reckoning:
-    """The ladders of one story on one checkpoint, from fast to frugal."""
+class _Options:
+    """The options of one story on one checkpoint, from fast to frugal."""
 
     counted: Counted
     configs: Mapping[str, Mapping[str, Any]]
-    work: Work
+    size: StorySize
     memory: int | None
 
-    def conditioning(self) -> Iterator[Way]:
-        item, counted = self.work.item, self.counted
-        listening = LISTENING * self.configs["text_encoder"]["hidden_size"] // MEASURED_TEXT * item // 2
-        yield Way(CONTEXT + item * counted.text_encoder + listening)
-        least = CONTEXT + item * (counted.text_encoder - counted.text_layers + 2 * counted.text_layer) + listening
-        yield from self._streamed(Way(least), item * counted.text_layers)
+    def encode_prompt(self) -> Iterator[OffloadOption]:
+        item, counted = self.size.item, self.counted
+        activations = TEXT * self.configs["text_encoder"]["hidden_size"] // MEASURED_TEXT * item // 2
+        yield OffloadOption(CONTEXT + item * counted.text_encoder + activations)
+        least = CONTEXT + item * (counted.text_encoder - counted.text_layers + 2 * counted.text_layer) + activations
+        yield from self._offloaded(OffloadOption(least), item * counted.text_layers)
 
-    def encoding(self) -> Iterator[Way]:
-        scale = self._vae_scale(self.work.resolution**2)
+    def encode_images(self) -> Iterator[OffloadOption]:
+        scale = self._vae_scale(self.size.resolution**2)
         weights = CONTEXT + 4 * self.counted.vae_encoder
-        yield Way(weights + int(ENCODING * scale))
-        yield Way(weights + int(ENCODING_IN_STRIPS * scale), strips=True)
+        yield OffloadOption(weights + int(ENCODING * scale))
+        yield OffloadOption(weights + int(ENCODING_TILED * scale), tiling=True)
 
-    def training(self) -> Iterator[Way]:
-        work, counted = self.work, self.counted
-        known = CONTEXT + ADAPTER * work.rank * counted.unet_adapted
-        sizes = [rows for rows in range(work.batch_size, 0, -1) if work.batch_size % rows == 0]
-        scale = self._unet_scale(work.resolution**2)
-        ways = []
-        for checkpointing in (False, True) if work.checkpointing == "auto" else (work.checkpointing,):
+    def train(self) -> Iterator[OffloadOption]:
+        size, counted = self.size, self.counted
+        known = CONTEXT + ADAPTER * size.rank * counted.unet_adapted
+        sizes = [rows for rows in range(size.batch_size, 0, -1) if size.batch_size % rows == 0]
+        scale = self._unet_scale(size.resolution**2)
+        resident = []
+        for checkpointing in (False, True) if size.checkpointing == "auto" else (size.checkpointing,):
             row = int((FRUGAL_STEP_ROW if checkpointing else STEP_ROW) * scale)
             for rows in sizes:
-                some = None if rows == work.batch_size else rows
-                needed = known + work.item * counted.unet + rows * row
-                ways.append((_cost(rows, checkpointing), Way(needed, checkpointing=checkpointing, rows=some)))
-        yield from (way for _, way in sorted(ways, key=lambda each: each[0]))
-        if work.checkpointing is not False:
+                at_once = None if rows == size.batch_size else rows
+                needed = known + size.item * counted.unet + rows * row
+                resident.append(
+                    (_cost(rows, checkpointing), OffloadOption(needed, checkpointing=checkpointing, rows=at_once))
+                )
+        yield from (option for _, option in sorted(resident, key=lambda each: each[0]))
+        if size.checkpointing is not False:
             for rows in sizes:
-                some = None if rows == work.batch_size else rows
-                least = known + self._least_unet() + work.item * counted.unet_stack
+                at_once = None if rows == size.batch_size else rows
+                least = known + self._least_unet() + size.item * counted.unet_stack
                 frugal = least + int(rows * FRUGAL_STEP_ROW * scale)
-                yield from self._streamed(Way(frugal, checkpointing=True, rows=some), work.item * counted.unet_pieces)
+                yield from self._offloaded(
+                    OffloadOption(frugal, checkpointing=True, rows=at_once), size.item * counted.unet_pieces
+                )
 
-    def rendering(self) -> Iterator[Way]:
-        work, counted = self.work, self.counted
-        pixels = work.width * work.height
+    def render(self) -> Iterator[OffloadOption]:
+        size, counted = self.size, self.counted
+        pixels = size.width * size.height
         prediction = int(2 * PREDICTION_ROW * self._unet_scale(pixels))
-        whole, strips = (int(each * self._vae_scale(pixels)) for each in (DECODING, DECODING_IN_STRIPS))
+        whole, tiled = (int(each * self._vae_scale(pixels)) for each in (DECODING, DECODING_TILED))
         known = CONTEXT + 4 * counted.vae_decoder
-        resident = known + work.item * counted.unet + prediction
-        yield Way(resident + whole)
-        yield Way(resident + strips, strips=True)
+        resident = known + size.item * counted.unet + prediction
+        yield OffloadOption(resident + whole)
+        yield OffloadOption(resident + tiled, tiling=True)
         # Nothing is recorded then, so that decoding can use the room that predicting used.
-        least = known + self._least_unet() + max(prediction, strips)
-        yield from self._streamed(Way(least, strips=True), work.item * counted.unet_pieces)
+        least = known + self._least_unet() + max(prediction, tiled)
+        yield from self._offloaded(OffloadOption(least, tiling=True), size.item * counted.unet_pieces)
 
-    def _streamed(self, way: Way, weights: int) -> Iterator[Way]:
-        """Give a way with as many of the weights resident as there is room for, and with none."""
-        room = min(weights, (self.memory or 0) - way.bytes - SLACK)
+    def _offloaded(self, option: OffloadOption, weights: int) -> Iterator[OffloadOption]:
+        """Give an option with as many of the weights resident as there is room for, and with none."""
+        room = min(weights, (self.memory or 0) - option.bytes - SLACK)
         if room > 0:
-            yield replace(way, streamed=True, room=room, bytes=way.bytes + room)
-        yield replace(way, streamed=True)
+            yield replace(option, offload=True, resident_bytes=room, bytes=option.bytes + room)
+        yield replace(option, offload=True)
 
     def _least_unet(self) -> int:
-        """Reckon what a streamed U-Net has on the GPU: two pieces, and what does not travel."""
-        return self.work.item * (2 * self.counted.unet_piece + self.counted.unet - self.counted.unet_pieces)
+        """Reckon what an offloaded U-Net has on the GPU: two pieces, and what does not travel."""
+        return self.size.item * (2 * self.counted.unet_piece + self.counted.unet - self.counted.unet_pieces)
 
     def _unet_scale(self, pixels: int) -> float:
         width: int = self.configs["unet"]["block_out_channels"][0]
-        return pixels / MEASURED_PIXELS * width / MEASURED_UNET * self.work.item / 2
+        return pixels / MEASURED_PIXELS * width / MEASURED_UNET * self.size.item / 2
 
     def _vae_scale(self, pixels: int) -> float:
         width: int = self.configs["vae"]["block_out_channels"][0]
@@ -223,11 +230,11 @@ def _cost(rows: int, checkpointing: bool) -> float:
     return (35 + 13 / rows) * (1.35 if checkpointing else 1.0)
 
 
-def told(plan: MemoryPlan) -> Sequence[tuple[str, str]]:
-    """Put a plan in words: each ladder's name, and what is done and what it is expected to need."""
+def describe(plan: MemoryPlan) -> Sequence[tuple[str, str]]:
+    """Put a plan in words: each kind of work, and what is done and what it is expected to need."""
     lines = []
-    for name in plan.ladders:
-        way = plan.way(name)
+    for name in plan.options:
+        option = plan.option(name)
         given = "" if plan.memory is None else f" of {plan.memory / GIB:.1f}"
-        lines.append((name, f"{way.bytes / GIB:.1f}{given} GiB: {way}"))
+        lines.append((name, f"{option.bytes / GIB:.1f}{given} GiB: {option}"))
     return lines

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.configs import KOLORS, read_config
-from kolora.memory.plan import GIB, MemoryPlan, Work, plan_memory
+from kolora.memory.plan import GIB, MemoryPlan, StorySize, plan_memory
 from kolora.spec import Story
 
 ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
@@ -22,14 +22,14 @@ def plan_story(story: Story, checkpoint: Path | None, *, there: int | None) -> M
     """
     allowed = None if story.model.memory is None else int(story.model.memory * GIB)
     known = [each for each in (there, allowed) if each is not None]
-    return plan_memory(_configs(checkpoint), work_of(story), memory=min(known, default=None))
+    return plan_memory(_configs(checkpoint), story_size(story), memory=min(known, default=None))
 
 
-def work_of(story: Story) -> Work:
+def story_size(story: Story) -> StorySize:
     """Tell what of a story decides about memory."""
     lora = story.lora
     largest = max(story.resolved_scenes(), key=lambda scene: scene.width * scene.height)
-    return Work(
+    return StorySize(
         item=ITEM[story.model.dtype],
         resolution=lora.resolution,
         batch_size=lora.batch_size,

@@ -28,8 +28,8 @@ from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
-from kolora.models.streaming import stream, text_pieces, unet_pieces
-from kolora.models.strips import decode_in_strips, encode_in_strips
+from kolora.models.sequential_offload import offload, text_pieces, unet_pieces
+from kolora.models.tiling import decode_tiled, encode_tiled
 from kolora.models.tokenizer import Tokenizer
 from kolora.models.weights import load_part, read_ahead, read_config
 
@@ -74,7 +74,7 @@ class Checkpoint:
         return ", ".join(sorted(self._kernels)) or "torch"
 
     def step_down(self, stage: str) -> bool:
-        """Release everything and do a stage's work more frugally from now on; False when there is no such way."""
+        """Release everything and do a stage's work more frugally from now on; False when there is no such option."""
         self.release()
         lower = self.memory.lower(stage)
         self.memory = lower or self.memory
@@ -113,18 +113,18 @@ class Checkpoint:
     @torch.inference_mode()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Encode pixels (B, 3, H, W) in -1..1 to scaled mean latents (B, 4, H/8, W/8), float32."""
-        strips = self.memory.way("encode").strips
-        encoder = self._part("vae_encoder", lambda: self._load_vae(build_vae_encoder, vae_encoder_name, strips=strips))
+        tiling = self.memory.option("encode_images").tiling
+        encoder = self._part("vae_encoder", lambda: self._load_vae(build_vae_encoder, vae_encoder_name, tiling=tiling))
         pixels = pixels.to(self.device, torch.float32)
-        return encode_in_strips(encoder, pixels) if strips else encoder(pixels)
+        return encode_tiled(encoder, pixels) if tiling else encoder(pixels)
 
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w), float32, about -1..1."""
-        strips = self.memory.way("render").strips
-        decoder = self._part("vae_decoder", lambda: self._load_vae(build_vae_decoder, vae_decoder_name, strips=strips))
+        tiling = self.memory.option("render").tiling
+        decoder = self._part("vae_decoder", lambda: self._load_vae(build_vae_decoder, vae_decoder_name, tiling=tiling))
         latents = latents.to(self.device, torch.float32)
-        return decode_in_strips(decoder, latents) if strips else decoder(latents)
+        return decode_tiled(decoder, latents) if tiling else decoder(latents)
 
     def unet(self, *, lora: Path | None = None, strength: float = 1.0) -> nn.Module:
         """Give the U-Net with a LoRA merged in; ``kolora.models.architecture.UNet`` says what its forward takes.
@@ -136,19 +136,19 @@ class Checkpoint:
     def predictor(self, *, lora: Path | None = None, strength: float = 1.0) -> Predictor:
         """Give the noise prediction of the U-Net with a LoRA, as ``unet`` would; what it records is kept with it."""
         unet = self.unet(lora=lora, strength=strength)
-        return self._part("predictor", lambda: Predictor(unet, recorded=not self.memory.way("render").streamed))
+        return self._part("predictor", lambda: Predictor(unet, recorded=not self.memory.option("render").offload))
 
     def training_unet(self) -> nn.Module:
         """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.
 
         Gradients underflow in plain float16, so bfloat16 takes its place, or float32 on cards that lack it. Where its
-        weights are to be streamed it lies in CPU memory, for the adapters must come first.
+        weights are to be offloaded it lies in CPU memory, for the adapters must come first.
         """
         dtype = self.dtype
         if dtype == torch.float16:
             usable = self.device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
             dtype = torch.bfloat16 if usable else torch.float32
-        return self._load_unet(dtype, device="cpu" if self.memory.way("train").streamed else self.device)
+        return self._load_unet(dtype, device="cpu" if self.memory.option("train").offload else self.device)
 
     def schedule(self) -> NoiseSchedule:
         """Give the checkpoint's noise schedule."""
@@ -166,10 +166,16 @@ class Checkpoint:
         return cast(T, self._loaded[name])
 
     def _load_switch(self) -> LoraSwitch:
-        way = self.memory.way("render")
-        unet = self._load_unet(self.dtype, device="cpu" if way.streamed else self.device)
-        if way.streamed:
-            stream(unet, unet_pieces(unet), device=torch.device(self.device), room=way.room, pinned=True)
+        option = self.memory.option("render")
+        unet = self._load_unet(self.dtype, device="cpu" if option.offload else self.device)
+        if option.offload:
+            offload(
+                unet,
+                unet_pieces(unet),
+                device=torch.device(self.device),
+                resident_bytes=option.resident_bytes,
+                pinned=True,
+            )
         return LoraSwitch(unet, device=self.device)
 
     def _load_unet(self, dtype: torch.dtype, *, device: str) -> nn.Module:
@@ -177,11 +183,11 @@ class Checkpoint:
         return self._laid_out(unet)
 
     def _load_vae(
-        self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str], *, strips: bool
+        self, build: Callable[[dict[str, Any]], nn.Module], rename: Callable[[str], str], *, tiling: bool
     ) -> nn.Module:
         vae = self.folder / "vae"
         half = load_part(build, vae, rename=rename, device=self.device, dtype=torch.float32)
-        if strips and self.device == "cuda":
+        if tiling and self.device == "cuda":
             self._kernels.add("torch")
             return half
         return self._laid_out(half)
@@ -198,12 +204,12 @@ class Checkpoint:
 
         The rotary table's dtype sets the precision of the positions, so it is made here, in the dtype computed in.
         """
-        way = self.memory.way("condition")
+        option = self.memory.option("encode_prompt")
         encoder = load_part(
             build_text_encoder,
             self.folder / "text_encoder",
             rename=lambda name: name,
-            device="cpu" if way.streamed else self.device,
+            device="cpu" if option.offload else self.device,
             dtype=self.dtype,
             optional=("rotary_pos_emb.inv_freq",),
             drop=("output_layer",),
@@ -211,9 +217,15 @@ class Checkpoint:
         rotary = cast(Any, encoder).rotary_pos_emb
         exponents = torch.arange(0, rotary.dim, 2, device=self.device).to(self.dtype) / rotary.dim
         rotary.inv_freq = 1.0 / (10000**exponents)
-        if way.streamed:
+        if option.offload:
             # Its weights stay in the files, mapped: a copy that cannot be swapped out would fill the CPU's memory.
-            stream(encoder, text_pieces(encoder), device=torch.device(self.device), room=way.room, pinned=False)
+            offload(
+                encoder,
+                text_pieces(encoder),
+                device=torch.device(self.device),
+                resident_bytes=option.resident_bytes,
+                pinned=False,
+            )
         for part, dtype in (("vae", torch.float32), ("unet", self.dtype)):
             read_ahead(self.folder / part, dtype=dtype)
         return encoder

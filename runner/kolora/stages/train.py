@@ -38,7 +38,7 @@ def run(part: Part, job: Job) -> Facts:
 
     checkpoint = job.checkpoint()
     checkpoint.release()
-    way = checkpoint.memory.way("train")
+    option = checkpoint.memory.option("train")
     task = Task(
         checkpoint=checkpoint.folder,
         device=checkpoint.device,
@@ -61,11 +61,11 @@ def run(part: Part, job: Job) -> Facts:
             state=job.state,
             tick=job.tick,
             sample=Sampler(
-                checkpoint.schedule(), checkpoint.decode, scenes, job.state / "samples", recorded=not way.streamed
+                checkpoint.schedule(), checkpoint.decode, scenes, job.state / "samples", recorded=not option.offload
             ),
             curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
             group=group,
-            way=way,
+            option=option,
             device=checkpoint.device,
         )
     checkpoint.release()

@@ -20,11 +20,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from kolora.errors import Stopped, StoryInvalid
-from kolora.memory.plan import Way
+from kolora.memory.plan import OffloadOption
 from kolora.models.graphs import Work, shared_memory
 from kolora.models.lora import LoraWeights
 from kolora.models.schedule import NoiseSchedule
-from kolora.models.streaming import stream, unet_pieces
+from kolora.models.sequential_offload import offload, unet_pieces
 from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.curves import Curves
@@ -73,7 +73,7 @@ def train(
     sample: Sample | None = None,
     curves: Curves | None = None,
     group: ProcessGroup | None = None,
-    way: Way | None = None,
+    option: OffloadOption | None = None,
     device: str | None = None,
 ) -> Trained:
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
@@ -81,15 +81,15 @@ def train(
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
     state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
     group: the processes that train together; each calls this, and rank 0 alone with what else is optional.
-    way: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
-    device: where a streamed U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
+    option: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
+    device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
     """
-    way = way or Way(checkpointing=lora.gradient_checkpointing is True)
+    option = option or OffloadOption(checkpointing=lora.gradient_checkpointing is True)
     add_adapters(unet, lora)
-    if way.streamed:
+    if option.offload:
         assert device is not None
-        stream(unet, unet_pieces(unet), device=torch.device(device), room=way.room, pinned=True)
-    module = _LoraTraining(unet, schedule, examples, lora, way, group)
+        offload(unet, unet_pieces(unet), device=torch.device(device), resident_bytes=option.resident_bytes, pinned=True)
+    module = _LoraTraining(unet, schedule, examples, lora, option, group)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
@@ -119,7 +119,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         schedule: NoiseSchedule,
         examples: Examples,
         lora: Lora,
-        way: Way,
+        option: OffloadOption,
         group: ProcessGroup | None,
     ) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self.group = group
         # In a tuple, so that Lightning does not see it: it would move all of it to the device.
         self._networks = (unet,)
-        self._way = way
+        self._option = option
         self.lora = lora
         self.schedule = schedule
         self.examples = examples
@@ -174,7 +174,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 self.unet,
                 self.flat,
                 batch,
-                way=self._way,
+                option=self._option,
                 weighted=lora.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kolora.memory.plan import Way
+from kolora.memory.plan import OffloadOption
 from kolora.models.attention import repeatable_attention
 from kolora.models.checkpoint import size_ids
 from kolora.models.graphs import Work, called, captured
@@ -74,19 +74,25 @@ def mix(
 
 
 def ready_step(
-    unet: nn.Module, flat: FlatParameters, example: Batch, *, way: Way, weighted: bool = False, pool: Any = None
+    unet: nn.Module,
+    flat: FlatParameters,
+    example: Batch,
+    *,
+    option: OffloadOption,
+    weighted: bool = False,
+    pool: Any = None,
 ) -> Work:
     """Make the step for batches like ``example``: it returns the loss and leaves the flat parameters' gradient.
 
-    way: how it is made to fit into memory; what comes and goes piece by piece is not recorded. weighted: whether rows
-    may count differently; where not, their weights are not looked at. pool: memory to record in, as
+    option: how it is made to fit into memory; weights that come and go are not recorded. weighted: whether rows may
+    count differently; where not, their weights are not looked at. pool: memory to record in, as
     ``kolora.models.graphs.shared_memory`` gives it.
     """
     device = flat.vector.device
-    passes = len(example.noise) // (way.rows or len(example.noise))
+    passes = len(example.noise) // (option.rows or len(example.noise))
     inputs = [tensor.to(device).chunk(passes)[0] for tensor in example.tensors()]
-    work = _step(unet, flat, inputs, checkpointing=way.checkpointing, weighted=weighted)
-    ready = called(work, device) if way.streamed else captured(work, inputs, pool=pool)
+    work = _step(unet, flat, inputs, checkpointing=option.checkpointing, weighted=weighted)
+    ready = called(work, device) if option.offload else captured(work, inputs, pool=pool)
     return ready if passes == 1 else _summed(ready, flat, passes)
 
 

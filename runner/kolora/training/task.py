@@ -44,6 +44,6 @@ class Task:
             state=self.state,
             tick=lambda *_: None,
             group=group,
-            way=self.memory.way("train"),
+            option=self.memory.option("train"),
             device=self.device,
         )

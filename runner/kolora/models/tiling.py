@@ -1,7 +1,7 @@
-"""A VAE that computes a picture strip by strip: the whole one's result to rounding, in a part of its memory.
+"""Exact tiling of the VAE: a picture computed tile by tile, the whole one's result to rounding, in less memory.
 
-Tiles that are decoded by themselves differ in colour, because a norm sees one tile only. Here every layer goes through
-the whole picture, with the whole picture's norms; only what a layer makes on the way is confined to a strip.
+A tile is a strip of whole rows. Tiles that are decoded by themselves differ in colour, because a norm sees one tile only. Here every layer goes through
+the whole picture, with the whole picture's norms; only what a layer makes on the way is confined to a tile.
 """
 
 from __future__ import annotations
@@ -15,61 +15,61 @@ from torch import nn
 
 from kolora.models.diffsynth_blocks import DownSampler, ResnetBlock, UpSampler
 
-STRIP = 2**24
-"""Values of a layer's input in one strip: 64 MiB in float32."""
+TILE = 2**24
+"""Values of a layer's input in one tile: 64 MiB in float32."""
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 
-def decode_in_strips(decoder: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+def decode_tiled(decoder: nn.Module, latents: torch.Tensor) -> torch.Tensor:
     """Do what the VAE decoder does: scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w)."""
     known = cast(Any, decoder)
-    return _through(known, known.post_quant_conv(latents / known.scaling_factor))
+    return _run(known, known.post_quant_conv(latents / known.scaling_factor))
 
 
-def encode_in_strips(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+def encode_tiled(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Do what the VAE encoder does: pixels (B, 3, H, W) to scaled mean latents (B, 4, H/8, W/8)."""
     known = cast(Any, encoder)
-    latents = known.quant_conv(_through(known, pixels))
+    latents = known.quant_conv(_run(known, pixels))
     return cast(torch.Tensor, latents[:, :4] * known.scaling_factor)
 
 
-def _through(half: Any, x: torch.Tensor) -> torch.Tensor:
-    x = _convolved(half.conv_in, x)
+def _run(half: Any, x: torch.Tensor) -> torch.Tensor:
+    x = _convolve(half.conv_in, x)
     for block in half.blocks:
         if isinstance(block, ResnetBlock):
             x = _resnet(block, x)
         elif isinstance(block, UpSampler):
-            x = _convolved(block.conv, x, enlarged=2)
+            x = _convolve(block.conv, x, enlarged=2)
         elif isinstance(block, DownSampler):
-            x = _convolved(block.conv, x, padding=(0, 1))
+            x = _convolve(block.conv, x, padding=(0, 1))
         else:
             x = block(x, None, None, None)[0]
-    return _convolved(half.conv_out, x, prepare=_normed(half.conv_norm_out, x))
+    return _convolve(half.conv_out, x, prepare=_norm_and_activate(half.conv_norm_out, x))
 
 
 def _resnet(block: Any, x: torch.Tensor) -> torch.Tensor:
     """Do what a residual block does; ``x`` is used up, for at full size it is the largest tensor there is."""
-    inner = _convolved(block.conv1, x, prepare=_normed(block.norm1, x))
+    inner = _convolve(block.conv1, x, prepare=_norm_and_activate(block.norm1, x))
     narrows = inner.shape[1] < x.shape[1]
     if block.conv_shortcut is not None:
-        x = _convolved(block.conv_shortcut, x, padding=(0, 0), into=x[:, : inner.shape[1]] if narrows else None)
-    x = _convolved(block.conv2, inner, prepare=_normed(block.norm2, inner), into=x, adds=True)
+        x = _convolve(block.conv_shortcut, x, padding=(0, 0), into=x[:, : inner.shape[1]] if narrows else None)
+    x = _convolve(block.conv2, inner, prepare=_norm_and_activate(block.norm2, inner), into=x, adds=True)
     del inner
     return x.clone(memory_format=torch.contiguous_format) if narrows else x
 
 
-def _normed(norm: nn.GroupNorm, x: torch.Tensor) -> Prepare:
-    """Give the norm by the statistics of all of ``x``, and the activation after it, as a function of a strip of it."""
+def _norm_and_activate(norm: nn.GroupNorm, x: torch.Tensor) -> Prepare:
+    """Give the norm by the statistics of all of ``x``, and the activation after it, as a function of a tile of it."""
     batch, channels = x.shape[:2]
     variance, mean = torch.var_mean(x.reshape(batch, norm.num_groups, -1), dim=-1, correction=0, keepdim=True)
     scale = torch.rsqrt(variance + norm.eps) * norm.weight.view(1, norm.num_groups, -1)
     shift = norm.bias.view(1, norm.num_groups, -1) - mean * scale
     scale, shift = scale.view(batch, channels, 1, 1), shift.view(batch, channels, 1, 1)
-    return lambda strip: F.silu(torch.addcmul(shift, strip, scale), inplace=True)
+    return lambda tile: F.silu(torch.addcmul(shift, tile, scale), inplace=True)
 
 
-def _convolved(
+def _convolve(
     conv: nn.Conv2d,
     x: torch.Tensor,
     *,
@@ -79,7 +79,7 @@ def _convolved(
     into: torch.Tensor | None = None,
     adds: bool = False,
 ) -> torch.Tensor:
-    """Convolve a picture strip by strip.
+    """Convolve a picture tile by tile.
 
     prepare: what is done to the input first. padding: zeros before and after it, on both axes. enlarged: how often its
     rows and columns are repeated first. into: where the result goes, added to what is there if it ``adds``; the input
@@ -89,20 +89,20 @@ def _convolved(
     height, width = (enlarged * length for length in x.shape[2:])
     rows, columns = ((length + sum(padding) - side) // stride + 1 for length in (height, width))
     result = into if into is not None else x.new_empty(x.shape[0], conv.out_channels, rows, columns)
-    at_once = max(1, STRIP // (x.shape[0] * x.shape[1] * width * stride))
+    at_once = max(1, TILE // (x.shape[0] * x.shape[1] * width * stride))
     for top in range(0, rows, at_once):
         bottom = min(top + at_once, rows)
         first, end = top * stride - padding[0], (bottom - 1) * stride - padding[0] + side
         begin, stop = max(first, 0), min(end, height)
-        strip = x[:, :, begin // enlarged : (stop - 1) // enlarged + 1]
+        tile = x[:, :, begin // enlarged : (stop - 1) // enlarged + 1]
         if prepare is not None:
-            strip = prepare(strip)
+            tile = prepare(tile)
         if enlarged > 1:
             skipped = begin % enlarged
-            strip = F.interpolate(strip, scale_factor=float(enlarged), mode="nearest")
-            strip = strip[:, :, skipped : skipped + stop - begin]
-        strip = F.pad(strip, (*padding, begin - first, end - stop))
-        convolved = F.conv2d(strip, conv.weight, conv.bias, stride)
+            tile = F.interpolate(tile, scale_factor=float(enlarged), mode="nearest")
+            tile = tile[:, :, skipped : skipped + stop - begin]
+        tile = F.pad(tile, (*padding, begin - first, end - stop))
+        convolved = F.conv2d(tile, conv.weight, conv.bias, stride)
         if adds:
             result[:, :, top:bottom] += convolved
         else:

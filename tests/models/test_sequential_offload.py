@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from kolora.models.architecture import build_unet
-from kolora.models.streaming import stream, text_pieces, unet_pieces
+from kolora.models.sequential_offload import offload, text_pieces, unet_pieces
 from torch import nn
 
 from tests.tiny import configs, text_encoder
@@ -37,21 +37,21 @@ def asked(network: nn.Module, **settings: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("room", [0, 200_000])
-def test_a_streamed_unet_is_the_resident_one(room: int) -> None:
-    streamed = unet()
-    stream(streamed, unet_pieces(streamed), device=CPU, room=room, pinned=True)
+def test_a_offloaded_unet_is_the_resident_one(room: int) -> None:
+    offloaded = unet()
+    offload(offloaded, unet_pieces(offloaded), device=CPU, resident_bytes=room, pinned=True)
     with torch.inference_mode():
         for _ in range(2):
-            assert torch.equal(asked(streamed), asked(unet()))
+            assert torch.equal(asked(offloaded), asked(unet()))
 
 
-def test_a_streamed_text_encoder_is_the_resident_one() -> None:
+def test_a_offloaded_text_encoder_is_the_resident_one() -> None:
     def encoded(streams: bool) -> Sequence[torch.Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             encoder = text_encoder(configs()["text_encoder"]).requires_grad_(False)
         if streams:
-            stream(encoder, text_pieces(encoder), device=CPU, room=0, pinned=False)
+            offload(encoder, text_pieces(encoder), device=CPU, resident_bytes=0, pinned=False)
         with torch.inference_mode():
             return encoder(input_ids=torch.arange(256)[None], output_hidden_states=True).hidden_states
 
@@ -64,7 +64,7 @@ def test_gradients_are_the_resident_ones(checkpointing: bool) -> None:
         network = unet().train()
         learned = [layer.attn1.to_q.weight.requires_grad_() for layer in network.modules() if hasattr(layer, "attn1")]
         if streams:
-            stream(network, unet_pieces(network), device=CPU, room=0, pinned=True)
+            offload(network, unet_pieces(network), device=CPU, resident_bytes=0, pinned=True)
         found = []
         for _ in range(3):  # the second pass knows the order of the backward pass, the third follows one that knew it
             found += torch.autograd.grad(asked(network, use_gradient_checkpointing=checkpointing).sum(), learned)
@@ -79,7 +79,7 @@ def test_weights_are_there_only_in_their_turn() -> None:
     network = unet()
     pieces = unet_pieces(network)
     at_home = [id(next(piece.parameters())) for piece in pieces]
-    stream(network, pieces, device=CPU, room=0, pinned=False)
+    offload(network, pieces, device=CPU, resident_bytes=0, pinned=False)
     came: list[weakref.ref[torch.Tensor]] = []
     most = 0
 
@@ -100,23 +100,23 @@ def test_weights_are_there_only_in_their_turn() -> None:
 
 
 def test_a_change_of_the_weights_is_seen_by_the_next_pass() -> None:
-    streamed, resident = unet(), unet()
-    stream(streamed, unet_pieces(streamed), device=CPU, room=0, pinned=False)
+    offloaded, resident = unet(), unet()
+    offload(offloaded, unet_pieces(offloaded), device=CPU, resident_bytes=0, pinned=False)
     with torch.inference_mode():
-        asked(streamed)
-        for network in (streamed, resident):
+        asked(offloaded)
+        for network in (offloaded, resident):
             for parameter in network.parameters():
                 parameter.data.mul_(1.5)
-        assert torch.equal(asked(streamed), asked(resident))
+        assert torch.equal(asked(offloaded), asked(resident))
 
 
 def test_a_pass_cut_short_leaves_nothing_behind() -> None:
-    streamed = unet()
-    pieces = unet_pieces(streamed)
-    stream(streamed, pieces, device=CPU, room=0, pinned=False)
+    offloaded = unet()
+    pieces = unet_pieces(offloaded)
+    offload(offloaded, pieces, device=CPU, resident_bytes=0, pinned=False)
     handle = pieces[4].register_forward_hook(lambda *_: (_ for _ in ()).throw(MemoryError))
     with torch.inference_mode():
         with pytest.raises(MemoryError):
-            asked(streamed)
+            asked(offloaded)
         handle.remove()
-        assert torch.equal(asked(streamed), asked(unet()))
+        assert torch.equal(asked(offloaded), asked(unet()))

@@ -31,37 +31,39 @@ def unet_pieces(unet: nn.Module) -> tuple[nn.Module, ...]:
     return tuple(pieces)
 
 
-def stream(network: nn.Module, pieces: Sequence[nn.Module], *, device: torch.device, room: int, pinned: bool) -> None:
+def offload(
+    network: nn.Module, pieces: Sequence[nn.Module], *, device: torch.device, resident_bytes: int, pinned: bool
+) -> None:
     """Keep the frozen weights of ``pieces`` in CPU memory, except while each computes; all else moves to ``device``.
 
-    network: on the CPU, changed in place. room: bytes of the device that pieces may fill for good; the first ones do.
+    network: on the CPU, changed in place. resident_bytes: what pieces may fill of the device; the first ones stay.
     pinned: copy the weights once into memory that the GPU fetches from at full speed.
     """
-    staying = []
+    left, resident = resident_bytes, []
     for piece in pieces:
-        room -= sum(parameter.nbytes for parameter in piece.parameters() if not parameter.requires_grad)
-        if room < 0:
+        left -= sum(parameter.nbytes for parameter in piece.parameters() if not parameter.requires_grad)
+        if left < 0:
             break
-        staying.append(piece)
-    travelling = [_Piece(piece, device) for piece in pieces[len(staying) :]]
-    frozen = {id(parameter) for piece in travelling for _, _, parameter in piece.places}
+        resident.append(piece)
+    offloaded = [_Piece(piece, device) for piece in pieces[len(resident) :]]
+    frozen = {id(parameter) for piece in offloaded for _, _, parameter in piece.places}
     for tensor in (*network.parameters(), *network.buffers()):
         if id(tensor) not in frozen:
             tensor.data = tensor.data.to(device)
         elif pinned and device.type == "cuda":
             tensor.data = tensor.data.pin_memory()
-    for piece in staying:
+    for piece in resident:
         join_projections(piece)
-    turns = _Turns(travelling, device)
-    network.register_forward_pre_hook(turns.begin)
-    for number, traveller in enumerate(travelling):
-        traveller.module.register_forward_pre_hook(lambda *_, number=number: turns.enter(number))
+    prefetch = _Prefetch(offloaded, device)
+    network.register_forward_pre_hook(prefetch.begin)
+    for number, each in enumerate(offloaded):
+        each.module.register_forward_pre_hook(lambda *_, number=number: prefetch.enter(number))
         # Also when the call ends early: a backward pass computes a block again only as far as it needs.
-        traveller.module.register_forward_hook(lambda *_, number=number: turns.leave(number), always_call=True)
+        each.module.register_forward_hook(lambda *_, number=number: prefetch.leave(number), always_call=True)
 
 
 class _Piece:
-    """A module whose frozen weights travel, and the places they belong in."""
+    """A module whose frozen weights are offloaded, and the places they belong in."""
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self.module = module
@@ -114,8 +116,8 @@ class _Copies:
             cast(Any, torch.cuda).current_stream().wait_event(self.arrived)
 
 
-class _Turns:
-    """Whose turn it is: each piece sends the next one ahead, in the order of the pass before.
+class _Prefetch:
+    """Fetches weights ahead: each piece sends the next one ahead, in the order of the pass before.
 
     The first pass is expected to go through the pieces in their order. A backward pass that computes activations
     twice goes through them once more, in another.

@@ -1,4 +1,4 @@
-"""The kernels compile for the cards they are used on; what they compute is tried on a GPU, by ``kolora.models.trials``.
+"""The kernels compile for the cards they are used on; ``kolora.models.self_test`` tries on a GPU what they compute.
 
 Nothing here needs a GPU: compiling stops before the driver.
 """

@@ -1,6 +1,6 @@
 """The networks' blocks: DiffSynth's modules and weights, computed by DiffSynth, or, where that is faster, by kernels.
 
-Each block asks ``kolora.models.trials`` whether a GPU's kernels can compute it; if not, its forward is DiffSynth's own.
+Each block asks ``kolora.models.self_test`` whether a GPU's kernels can compute it; if not, DiffSynth's forward does.
 With them, features lie in memory channels last, and what lies between two products is read and written once.
 """
 
@@ -22,8 +22,8 @@ from kolora.models.diffsynth_blocks import (
     ResnetBlock,
     UpSampler,
 )
-from kolora.models.fused import add, attend, attend_joined, attend_text, gate, group_norm, layer_norm
-from kolora.models.trials import usable, works
+from kolora.models.ops import add, attend, attend_joined, attend_text, gate, group_norm, layer_norm
+from kolora.models.self_test import usable, works
 
 Flow = tuple[torch.Tensor, torch.Tensor | None]
 """Features (B, S, C), and what the layer before would add to them."""

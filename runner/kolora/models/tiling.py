@@ -1,7 +1,8 @@
 """Exact tiling of the VAE: a picture computed tile by tile, the whole one's result to rounding, in less memory.
 
-A tile is a strip of whole rows. Tiles that are decoded by themselves differ in colour, because a norm sees one tile only. Here every layer goes through
-the whole picture, with the whole picture's norms; only what a layer makes on the way is confined to a tile.
+A tile is a strip of whole rows. Tiles that are decoded by themselves differ in colour, because a norm sees one tile
+only. Here every layer goes through the whole picture, with the whole picture's norms; only what a layer makes on the
+way is confined to a tile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What networks compute between their products and convolutions, in one pass over memory each, forward and backward.
 
 On a GPU the kernels of ``kolora.models.kernels`` compute it, elsewhere torch does, by the same functions; whether these
-kernels can be used is for ``kolora.models.trials`` to say. Weights and biases are frozen: no gradient reaches them.
+kernels can be used is for ``kolora.models.self_test`` to say. Weights and biases are frozen: no gradient reaches them.
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from kolora.models import trials
-from kolora.models.trials import TOLERANCE, _works, difference, usable, works
+from kolora.models import self_test
+from kolora.models.self_test import TOLERANCE, _works, difference, usable, works
 
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let there be a card with kernels; what is tried on it is computed here."""
-    monkeypatch.setattr(trials, "HAS_KERNELS", True)
+    monkeypatch.setattr(self_test, "HAS_KERNELS", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
@@ -30,11 +30,11 @@ def test_a_cpu_has_none() -> None:
 @pytest.mark.usefixtures("card")
 def test_they_are_used_where_every_one_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[object] = []
-    monkeypatch.setattr(trials, "difference", lambda _work, _shapes, *where: tried.append(where) or 0.001)
+    monkeypatch.setattr(self_test, "difference", lambda _work, _shapes, *where: tried.append(where) or 0.001)
     assert works(torch.bfloat16)
     assert works(torch.bfloat16)
     here = torch.bfloat16, torch.device("cuda", 1)
-    assert tried == [here] * len(trials.trials(torch.bfloat16)), "on the current card, once, not every time"
+    assert tried == [here] * len(self_test.cases(torch.bfloat16)), "on the current card, once, not every time"
     assert not works(torch.float64)
 
 
@@ -44,7 +44,7 @@ def test_one_that_errs_is_told_and_none_is_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: float
 ) -> None:
     errors = iter([0.001, wrong] + [0.001] * 20)
-    monkeypatch.setattr(trials, "difference", lambda *_: next(errors))
+    monkeypatch.setattr(self_test, "difference", lambda *_: next(errors))
     with caplog.at_level(logging.WARNING):
         assert not works(torch.float16)
     assert "without Triton's kernels" in caplog.text
@@ -57,7 +57,7 @@ def test_a_compiler_that_is_not_there_is_told_and_none_is_used(
     def fail(*_: object) -> float:
         raise RuntimeError("Failed to find C compiler.\nMore of it.")
 
-    monkeypatch.setattr(trials, "difference", fail)
+    monkeypatch.setattr(self_test, "difference", fail)
     with caplog.at_level(logging.WARNING):
         assert not works(torch.float16)
     assert caplog.messages == ["computing without Triton's kernels, so slower: Failed to find C compiler."]
@@ -74,7 +74,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 0.0), (torch.bfloat16, TOLERANCE)])
 def test_what_is_tried_leaves_room_for_rounding_and_no_more(dtype: torch.dtype, most: float) -> None:
-    found = [difference(work, shapes, dtype, CPU) for work, shapes in trials.trials(dtype)]
+    found = [difference(work, shapes, dtype, CPU) for work, shapes in self_test.cases(dtype)]
     assert max(found) <= most
     assert min(found) > most / 20 or most == 0
 

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from kolora.models.fused import (
+from kolora.models.ops import (
     HALF,
     HAS_KERNELS,
     add,
@@ -54,7 +54,7 @@ def _works(dtype: torch.dtype, card: int) -> bool:
     place = torch.device("cuda", card)
     try:
         with torch.cuda.device(place), torch.inference_mode(False), torch.set_grad_enabled(True):
-            apart = [difference(work, shapes, dtype, place) for work, shapes in trials(dtype)]
+            apart = [difference(work, shapes, dtype, place) for work, shapes in cases(dtype)]
     except Exception as problem:  # whatever a compiler, or its absence, may say: torch computes without it
         log.warning("computing without Triton's kernels, so slower: %s", str(problem).strip().partition("\n")[0])
         return False
@@ -64,7 +64,7 @@ def _works(dtype: torch.dtype, card: int) -> bool:
     return not wrong
 
 
-def trials(dtype: torch.dtype) -> Sequence[tuple[Work, Shapes]]:
+def cases(dtype: torch.dtype) -> Sequence[tuple[Work, Shapes]]:
     """List what is tried: functions of tensors, and the tensors' shapes, of which Kolors has multiples."""
     grouped = nn.GroupNorm(32, 320).requires_grad_(False)
     lined = {width: nn.LayerNorm(width).requires_grad_(False) for width in (640, 1280)}

@@ -21,7 +21,7 @@ from kolora.models.tiling import decode_tiled, encode_tiled
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
-from tests.full.meter import Meter, psnr, told
+from tests.full.meter import Meter, psnr, row_line
 from tests.full.story import Size, photo, quiet
 
 
@@ -77,7 +77,7 @@ def measure(size: Size) -> dict[str, Any]:
             )
         del unet
     for name, row in meter.rows.items():
-        print(told(name, row), flush=True)
+        print(row_line(name, row), flush=True)
     return meter.rows
 
 

@@ -42,7 +42,7 @@ class _Measured(AbstractContextManager[None]):
         self._row["seconds"] = round(time.monotonic() - self._began, 2)
 
 
-def told(name: str, row: dict[str, Any]) -> str:
+def row_line(name: str, row: dict[str, Any]) -> str:
     """Put one measurement in words."""
     seen = {key: f"{row[key] / GIB:.2f}" for key in ("before", "allocated", "reserved") if key in row}
     return f"{name:<44} {row['seconds']:>7.2f} s, GiB {seen}"

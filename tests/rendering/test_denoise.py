@@ -69,10 +69,10 @@ def test_the_pair_is_one_batch_and_guidance_1_needs_no_pair(scale: float, rows: 
 
 
 def test_timesteps_come_one_a_step_and_are_told() -> None:
-    unet, told = Spy(), []
-    denoised(unet, steps=5, tick=lambda *progress: told.append(progress))
+    unet, reported = Spy(), []
+    denoised(unet, steps=5, tick=lambda *progress: reported.append(progress))
     assert [call.timestep.tolist() for call in unet.calls] == [[step.timestep] for step in ddim_steps(SCHEDULE, 5)]
-    assert told == [(done, 5) for done in range(1, 6)]
+    assert reported == [(done, 5) for done in range(1, 6)]
 
 
 def test_latents_stay_in_float32_between_steps_in_half_precision() -> None:

@@ -14,17 +14,17 @@ LORA = Lora(steps=150, learning_rate=0.5, lr_scheduler="linear")
 LOSSES = [1 / (1 + step) for step in range(150)]
 
 
-def told(folder: Path, *portions: int, events: Path | None = None, since: int = 0) -> bytes:
+def written(folder: Path, *portions: int, events: Path | None = None, since: int = 0) -> bytes:
     """Tell the losses in portions; returns the table."""
-    teller = Curves(LORA, folder, events=events)
+    curves = Curves(LORA, folder, events=events)
     for portion in portions:
-        teller.tell(LOSSES[:portion], since=since)
-    teller.close()
+        curves.log(LOSSES[:portion], since=since)
+    curves.close()
     return (folder / "metrics.csv").read_bytes()
 
 
 def test_the_table_holds_every_step_once(tmp_path: Path) -> None:
-    rows = list(csv.DictReader(told(tmp_path, 1, 7, 7, 150).decode().splitlines()))
+    rows = list(csv.DictReader(written(tmp_path, 1, 7, 7, 150).decode().splitlines()))
     assert [int(row["step"]) for row in rows] == list(range(1, 151))
     assert [float(row["loss"]) for row in rows] == LOSSES
     assert float(rows[75]["learning_rate"]) == 0.25
@@ -32,14 +32,14 @@ def test_the_table_holds_every_step_once(tmp_path: Path) -> None:
 
 
 def test_a_run_taken_up_writes_the_same_table(tmp_path: Path) -> None:
-    assert told(tmp_path / "whole", *range(1, 151)) == told(tmp_path / "resumed", 100, 150, since=100)
+    assert written(tmp_path / "whole", *range(1, 151)) == written(tmp_path / "resumed", 100, 150, since=100)
 
 
 def test_events_are_written_where_they_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = told(tmp_path / "with", 150, events=tmp_path / "events")
+    table = written(tmp_path / "with", 150, events=tmp_path / "events")
     (events,) = (tmp_path / "events").iterdir()
     assert events.name.startswith("events.out.tfevents")
     assert b"learning_rate" in events.read_bytes()
     monkeypatch.setattr(curves, "TENSORBOARD", ())
-    assert told(tmp_path / "without", 150, events=tmp_path / "none") == table
+    assert written(tmp_path / "without", 150, events=tmp_path / "none") == table
     assert not (tmp_path / "none").exists()

@@ -116,8 +116,8 @@ def test_a_global_stream_is_put_back() -> None:
 def test_settings_that_draw_more_leave_the_other_draws_as_they_are() -> None:
     plain, more = drawn(batch_size=3), drawn(batch_size=3, caption_dropout=1.0)
     assert equal(plain, more)
-    assert not plain.untold.any()
-    assert more.untold.all()
+    assert not plain.without_caption.any()
+    assert more.without_caption.all()
 
 
 def test_a_noise_offset_moves_each_channel_of_a_picture_as_a_whole() -> None:
@@ -128,9 +128,11 @@ def test_a_noise_offset_moves_each_channel_of_a_picture_as_a_whole() -> None:
     assert 0.01 < shifts.abs().mean() < 0.3
 
 
-def test_about_the_share_asked_for_goes_untold() -> None:
-    untold = torch.cat([drawn(step=step, batch_size=8, caption_dropout=0.25).untold for step in range(100)])
-    assert 0.2 < untold.float().mean() < 0.3
+def test_about_the_share_asked_for_goes_without_caption() -> None:
+    without_caption = torch.cat(
+        [drawn(step=step, batch_size=8, caption_dropout=0.25).without_caption for step in range(100)]
+    )
+    assert 0.2 < without_caption.float().mean() < 0.3
 
 
 def test_buckets_take_turns_by_their_shares() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_pixels
-from kolora.training.examples import Examples, Shown, encode_examples, read_examples, write_examples
+from kolora.training.examples import Examples, TrainingPicture, encode_examples, read_examples, write_examples
 from PIL import Image, ImageOps
 
 CAPTIONS = {"01.png": "水墨，一只猫", "02.png": 'a "cat", asleep\nby the fire', "03.png": "水墨，一只猫"}
@@ -95,7 +95,7 @@ def test_random_crops_are_mirrored_too(tiny_kolors: Checkpoint, folder: Path) ->
 
 def test_each_caption_is_encoded_once(tiny_kolors: Checkpoint, folder: Path) -> None:
     ticks: list[tuple[int, int]] = []
-    examples, shown = encode_examples(
+    examples, pictures = encode_examples(
         tiny_kolors,
         folder,
         resolution=64,
@@ -104,7 +104,7 @@ def test_each_caption_is_encoded_once(tiny_kolors: Checkpoint, folder: Path) -> 
         seed=0,
         tick=lambda *progress: ticks.append(progress),
     )
-    assert shown == tuple(Shown(name, text) for name, text in CAPTIONS.items())
+    assert pictures == tuple(TrainingPicture(name, text) for name, text in CAPTIONS.items())
     assert examples.buckets[0].captions.tolist() == [0, 1, 0]
     assert ticks == [(done, 5) for done in range(1, 6)]
     expected = tiny_kolors.encode_prompt([CAPTIONS["01.png"], CAPTIONS["02.png"]])
@@ -133,8 +133,8 @@ def test_the_same_set_is_the_same_bytes(tiny_kolors: Checkpoint, folder: Path, t
 
 def test_the_empty_text_comes_last_where_it_is_wanted(tiny_kolors: Checkpoint, folder: Path) -> None:
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
-    examples, shown = encode_examples(tiny_kolors, folder, **settings, untold=True, tick=lambda *_: None)
-    assert "" not in {each.text for each in shown}
+    examples, pictures = encode_examples(tiny_kolors, folder, **settings, without_caption=True, tick=lambda *_: None)
+    assert "" not in {each.text for each in pictures}
     assert torch.equal(examples.embeds.prompt_embeds[-1:], tiny_kolors.encode_prompt([""]).prompt_embeds)
     assert torch.equal(examples.embeds.prompt_embeds[:-1], encoded(tiny_kolors, folder).embeds.prompt_embeds)
     assert examples.buckets[0].captions.tolist() == [0, 1, 0]
@@ -142,9 +142,9 @@ def test_the_empty_text_comes_last_where_it_is_wanted(tiny_kolors: Checkpoint, f
 
 def test_the_trigger_is_in_every_text(tiny_kolors: Checkpoint, folder: Path) -> None:
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
-    examples, shown = encode_examples(tiny_kolors, folder, **settings, trigger="水墨", tick=lambda *_: None)
-    assert [each.text for each in shown] == [CAPTIONS["01.png"], f"水墨, {CAPTIONS['02.png']}", CAPTIONS["03.png"]]
-    assert torch.equal(examples.embeds.prompt_embeds[1:], tiny_kolors.encode_prompt([shown[1].text]).prompt_embeds)
+    examples, pictures = encode_examples(tiny_kolors, folder, **settings, trigger="水墨", tick=lambda *_: None)
+    assert [each.text for each in pictures] == [CAPTIONS["01.png"], f"水墨, {CAPTIONS['02.png']}", CAPTIONS["03.png"]]
+    assert torch.equal(examples.embeds.prompt_embeds[1:], tiny_kolors.encode_prompt([pictures[1].text]).prompt_embeds)
 
 
 def test_pictures_of_a_shape_share_a_bucket(tiny_kolors: Checkpoint, folder: Path) -> None:

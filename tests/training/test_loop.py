@@ -119,9 +119,9 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 
 
 def test_every_step_is_recorded_and_told(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    result = trained(tmp_path, lora(), tick=lambda *progress: told.append(progress))
-    assert told == [(step, 6) for step in range(1, 7)]
+    reported: list[tuple[int, int]] = []
+    result = trained(tmp_path, lora(), tick=lambda *progress: reported.append(progress))
+    assert reported == [(step, 6) for step in range(1, 7)]
     assert len(result.losses) == 6
     assert result.resumed_at == 0
     assert result.parameters == 4 * 2 * (4 + 4)

@@ -25,10 +25,10 @@ def moved(
     """Move a vector once."""
     mover = Optimiser(nn.Parameter(torch.tensor(vector)), Lora(steps=8, **settings))
     mover.vector.grad = torch.tensor(gradient)
-    moves, told = mover.ready(step, torch.tensor(loss))
+    moves, reported = mover.ready(step, torch.tensor(loss))
     if moves:
         mover.torch.step()
-    mover.follow(step, told)
+    mover.follow(step, reported)
     return mover
 
 

@@ -14,7 +14,7 @@ from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.draws import Draw, draw
-from kolora.training.examples import Bucket, Examples, beside
+from kolora.training.examples import Bucket, Examples, with_prior
 from kolora.training.step import Batch, mix, ready_step
 from torch import nn
 
@@ -33,8 +33,8 @@ def examples() -> Examples:
 
 
 def drawn(**changes: Any) -> Draw:
-    settled = draw(seed=0, step=0, batch_size=3, examples=3, variants=1, timesteps=1100, shape=(4, 8, 8))
-    return replace(settled, **changes)
+    one_draw = draw(seed=0, step=0, batch_size=3, examples=3, variants=1, timesteps=1100, shape=(4, 8, 8))
+    return replace(one_draw, **changes)
 
 
 def mixed(examples: Examples, given: Draw, **settings: Any) -> Batch:
@@ -49,12 +49,12 @@ def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
 
 
 def test_rows_hear_their_captions_or_the_empty_text(examples: Examples) -> None:
-    untold = torch.tensor([True, False, True])
-    given = drawn(rows=torch.tensor([0, 1, 2]), untold=untold)
+    without_caption = torch.tensor([True, False, True])
+    given = drawn(rows=torch.tensor([0, 1, 2]), without_caption=without_caption)
     embeds = examples.embeds.prompt_embeds
     assert torch.equal(mixed(examples, given).prompt_embeds, embeds[[2, 1, 2]])
     assert torch.equal(
-        mixed(examples, replace(given, untold=~untold)).pooled_prompt_embeds,
+        mixed(examples, replace(given, without_caption=~without_caption)).pooled_prompt_embeds,
         examples.embeds.pooled_prompt_embeds[[0, 2, 0]],
     )
 
@@ -74,7 +74,7 @@ def test_a_class_is_shown_every_other_step_with_its_weight(examples: Examples) -
     chance = torch.Generator().manual_seed(1)
     known = PromptEmbeds(torch.randn(1, 8, 4, generator=chance), torch.randn(1, 4, generator=chance))
     drawn_before = Examples(known, (Bucket(torch.randn(5, 1, 4, 8, 8, generator=chance), torch.zeros(5).long()),))
-    both = beside(examples, drawn_before, weight=0.5)
+    both = with_prior(examples, drawn_before, weight=0.5)
     assert both.shares == (3, 3)
     assert both.weighted
     assert not examples.weighted
@@ -83,8 +83,8 @@ def test_a_class_is_shown_every_other_step_with_its_weight(examples: Examples) -
     assert torch.equal(others.prompt_embeds, known.prompt_embeds.expand(3, -1, -1))
     assert own.weights.tolist() == [1, 1, 1]
     assert others.weights.tolist() == [0.5, 0.5, 0.5]
-    untold = mixed(both, drawn(bucket=1, untold=torch.ones(3, dtype=torch.bool)))
-    assert torch.equal(untold.prompt_embeds[0], examples.embeds.prompt_embeds[-1])
+    without_caption = mixed(both, drawn(bucket=1, without_caption=torch.ones(3, dtype=torch.bool)))
+    assert torch.equal(without_caption.prompt_embeds[0], examples.embeds.prompt_embeds[-1])
 
 
 def test_a_row_of_no_weight_is_not_learnt_from(examples: Examples) -> None:

@@ -70,9 +70,12 @@ def _with_header(file: bytes, metadata: Mapping[str, str]) -> bytes:
     """Give a safetensors file its metadata, sorted: its own writer puts them in an order that changes every time."""
     start = 8 + int.from_bytes(file[:8], "little")
     content = file[start:]
-    told = {**metadata, HASH: f"0x{hashlib.sha256(content).hexdigest()}"}
+    described = {**metadata, HASH: f"0x{hashlib.sha256(content).hexdigest()}"}
     header = json.dumps(
-        json.loads(file[8:start]) | {"__metadata__": told}, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        json.loads(file[8:start]) | {"__metadata__": described},
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
     ).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + content

@@ -41,7 +41,7 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.training.examples import encode_examples, write_examples
 
     checkpoint = job.checkpoint()
-    examples, shown = encode_examples(
+    examples, pictures = encode_examples(
         checkpoint,
         job.inputs["filter"] / "train",
         resolution=part.lora.resolution,
@@ -50,14 +50,14 @@ def run(part: Part, job: Job) -> Facts:
         seed=part.lora.seed or 0,
         trigger=part.lora.trigger,
         template=part.lora.template,
-        untold=part.lora.caption_dropout,
+        with_empty_caption=part.lora.caption_dropout,
         tick=job.tick,
     )
     checkpoint.release("vae_encoder")
     write_examples(job.folder / "examples.safetensors", examples)
     tokenizer = checkpoint.tokenizer()
-    counts = {text: tokenizer.count(text) for text in dict.fromkeys(each.text for each in shown)}
-    lines = [{"picture": each.picture, "text": each.text, "tokens": counts[each.text]} for each in shown]
+    counts = {text: tokenizer.count(text) for text in dict.fromkeys(each.text for each in pictures)}
+    lines = [{"picture": each.picture, "text": each.text, "tokens": counts[each.text]} for each in pictures]
     written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     (job.folder / "texts.jsonl").write_text(written, encoding="utf-8")
     cut = {text: count for text, count in counts.items() if count > tokenizer.limit}
@@ -65,7 +65,7 @@ def run(part: Part, job: Job) -> Facts:
         log.warning("a caption has %d tokens of %d: its end is not read: %s", count, tokenizer.limit, text)
     return {
         "texts": len(counts),
-        "images": len(shown),
+        "images": len(pictures),
         "variants": examples.buckets[0].latents.shape[1],
         "sizes": [_size(*bucket.latents.shape) for bucket in examples.buckets],
         "longest_tokens": max(counts.values()),

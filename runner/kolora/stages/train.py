@@ -56,7 +56,7 @@ def run(part: Part, job: Job) -> Facts:
         trained = train(
             checkpoint.training_unet(),
             checkpoint.schedule(),
-            task.shown(),
+            task.training_set(),
             part.lora,
             state=job.state,
             tick=job.tick,

@@ -28,16 +28,16 @@ class Curves:
         self._events = (
             None if events is None or not any(TENSORBOARD) else TensorBoardLogger(events, name="", version="")
         )
-        self._told = 0
+        self._logged = 0
 
-    def tell(self, losses: Sequence[float], *, since: int) -> None:
+    def log(self, losses: Sequence[float], *, since: int) -> None:
         """Write the losses that are new; TensorBoard has those before step ``since`` from an earlier run."""
-        for step in range(self._told, len(losses)):
+        for step in range(self._logged, len(losses)):
             values = {"loss": losses[step], "learning_rate": learning_rate(self._lora, step)}
             self._table.log_metrics(values, step + 1)
             if self._events is not None and step >= since:
                 self._events.log_metrics(values, step + 1)
-        self._told = len(losses)
+        self._logged = len(losses)
 
     def close(self) -> None:
         """Write what has not been written yet."""

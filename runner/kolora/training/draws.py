@@ -13,7 +13,7 @@ import torch
 @dataclass(frozen=True)
 class Draw:
     """One step's chance: rows (B,) of a bucket, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32, and
-    which are shown without their text (B,)."""
+    which are without their caption (B,)."""
 
     step: int
     bucket: int
@@ -21,11 +21,11 @@ class Draw:
     variants: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
-    untold: torch.Tensor
+    without_caption: torch.Tensor
 
     def share(self, rank: int, size: int) -> Draw:
         """Give the part of the rows that is one's of ``size`` processes, all parts being equally many."""
-        rows = (self.rows, self.variants, self.timesteps, self.noise, self.untold)
+        rows = (self.rows, self.variants, self.timesteps, self.noise, self.without_caption)
         return Draw(self.step, self.bucket, *(each.chunk(size)[rank] for each in rows))
 
 
@@ -65,7 +65,7 @@ def draw(
     """Draw step number ``step`` (from 0), the ``turn``th of its bucket.
 
     Every epoch visits each example once, in its own order; batches run across epochs. Noise is drawn on the CPU in
-    float32, so it is the same on every card. shape: of one latent, (4, h, w). What is drawn when is settled: a setting
+    float32, so it is the same on every card. shape: of one latent, (4, h, w). The order of the draws never changes: a setting
     that draws more does so after the others.
     """
     first = (step if turn is None else turn) * batch_size
@@ -82,7 +82,7 @@ def draw(
         variants=chosen,
         timesteps=moments,
         noise=noise + noise_offset * common,
-        untold=torch.rand(batch_size, generator=chance) < caption_dropout,
+        without_caption=torch.rand(batch_size, generator=chance) < caption_dropout,
     )
 
 

@@ -55,7 +55,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Shown:
+class TrainingPicture:
     """A training picture, by its file's name, and the text it is shown with."""
 
     picture: str
@@ -72,25 +72,27 @@ def encode_examples(
     seed: int,
     trigger: str = "",
     template: str | None = None,
-    untold: bool = False,
+    with_empty_caption: bool = False,
     tick: Callable[[int, int], None],
-) -> tuple[Examples, tuple[Shown, ...]]:
+) -> tuple[Examples, tuple[TrainingPicture, ...]]:
     """Encode ``folder`` (pictures and ``metadata.csv``); returns examples on the CPU, and what each is shown with.
 
-    untold: whether the empty text is encoded too, for pictures that are shown without theirs.
+    with_empty_caption: whether the empty text is encoded too, for pictures that are shown without theirs.
     """
     rows = read_metadata(folder)
-    shown = tuple(Shown(row.file_name, compose(row.text, trigger=trigger, template=template)) for row in rows)
-    captions = list(dict.fromkeys(each.text for each in shown))
-    texts = [*captions, ""] if untold else captions
-    total = len(texts) + len(shown)
+    pictures = tuple(
+        TrainingPicture(row.file_name, compose(row.text, trigger=trigger, template=template)) for row in rows
+    )
+    captions = list(dict.fromkeys(each.text for each in pictures))
+    texts = [*captions, ""] if with_empty_caption else captions
+    total = len(texts) + len(pictures)
     encoded = []
     for done, text in enumerate(texts, 1):
         encoded.append(checkpoint.encode_prompt([text]))
         tick(done, total)
     checkpoint.release("text_encoder")
     sizes: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
-    for done, each in enumerate(shown, len(texts) + 1):
+    for done, each in enumerate(pictures, len(texts) + 1):
         with Image.open(folder / each.picture) as opened:
             picture = opened.convert("RGB")
         chance = generator(seed, "crop", each.picture)
@@ -105,10 +107,10 @@ def encode_examples(
     buckets = (zip(*sizes[size], strict=True) for size in sorted(sizes))
     return Examples(
         embeds, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
-    ), shown
+    ), pictures
 
 
-def beside(examples: Examples, prior: Examples, *, weight: float) -> Examples:
+def with_prior(examples: Examples, prior: Examples, *, weight: float) -> Examples:
     """Give a training set whose every other step shows pictures of ``prior``, which count ``weight``."""
     prompt_embeds = torch.cat([prior.embeds.prompt_embeds, examples.embeds.prompt_embeds])
     pooled_prompt_embeds = torch.cat([prior.embeds.pooled_prompt_embeds, examples.embeds.pooled_prompt_embeds])

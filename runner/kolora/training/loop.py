@@ -79,7 +79,7 @@ def train(
     """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
-    state is saved first. sample: called every ``lora.sample_every`` steps. curves: is told every step's loss.
+    state is saved first. sample: called every ``lora.sample_every`` steps. curves: records every step's loss.
     group: the processes that train together; each calls this, and rank 0 alone with what else is optional.
     option: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
     device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
@@ -288,7 +288,7 @@ class _Keeper(Callback):  # type: ignore[misc]
         made, total = self._module.steps_made, self._module.lora.steps
         self._module.read(at_once=1 if made == total else self._at_once)
         if self._curves is not None:
-            self._curves.tell(self._module.losses, since=self._start)
+            self._curves.log(self._module.losses, since=self._start)
         unsaved = time.monotonic() - self._saved_at
         if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
             self.save()
@@ -311,7 +311,7 @@ class _Keeper(Callback):  # type: ignore[misc]
     def close(self) -> None:
         """Write the curve to its end."""
         if self._curves is not None:
-            self._curves.tell(self._module.losses, since=self._start)
+            self._curves.log(self._module.losses, since=self._start)
             self._curves.close()
 
     def save(self) -> None:

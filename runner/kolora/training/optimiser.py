@@ -56,11 +56,11 @@ class Optimiser:
         is_bad = ~(norm + loss).isfinite()
         for group in self.torch.param_groups:
             group["lr"] = learning_rate(self._lora, step)
-        told = torch.where(is_bad, math.nan, loss)
+        kept_loss = torch.where(is_bad, math.nan, loss)
         if self._looks_itself:
             self.torch.found_inf = is_bad.float()  # type: ignore[attr-defined]
-            return True, told
-        return not bool(is_bad), told
+            return True, kept_loss
+        return not bool(is_bad), kept_loss
 
     def follow(self, step: int, loss: torch.Tensor) -> None:
         """Let the running mean follow the vector, unless the step changed nothing. It follows faster at first."""

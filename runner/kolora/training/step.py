@@ -58,7 +58,9 @@ def mix(
     predicts the noise: min(gamma / SNR, 1).
     """
     bucket = examples.buckets[draw.bucket]
-    captions = bucket.captions[draw.rows].where(~draw.untold, torch.tensor(len(examples.embeds.prompt_embeds) - 1))
+    captions = bucket.captions[draw.rows].where(
+        ~draw.without_caption, torch.tensor(len(examples.embeds.prompt_embeds) - 1)
+    )
     weights = torch.full((len(captions),), bucket.weight)
     if min_snr_gamma is not None:
         weights *= (min_snr_gamma / schedule.signal_to_noise(draw.timesteps)).clamp(max=1)

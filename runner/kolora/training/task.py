@@ -8,7 +8,7 @@ from pathlib import Path
 from kolora.memory.plan import MemoryPlan
 from kolora.models.checkpoint import Checkpoint
 from kolora.spec.story import Lora
-from kolora.training.examples import Examples, beside, read_examples
+from kolora.training.examples import Examples, read_examples, with_prior
 from kolora.training.loop import train
 from kolora.training.process_group import ProcessGroup
 
@@ -26,12 +26,12 @@ class Task:
     prior: Path | None
     state: Path
 
-    def shown(self) -> Examples:
-        """Read the training set, with the pictures of the class beside it where there are some."""
+    def training_set(self) -> Examples:
+        """Read the training set, with the pictures of its class mixed in where there are some."""
         examples = read_examples(self.examples)
         if self.prior is None or self.lora.prior is None:
             return examples
-        return beside(examples, read_examples(self.prior), weight=self.lora.prior.weight)
+        return with_prior(examples, read_examples(self.prior), weight=self.lora.prior.weight)
 
     def run_worker(self, group: ProcessGroup) -> None:
         """Train as one of the group's workers."""
@@ -39,7 +39,7 @@ class Task:
         train(
             checkpoint.training_unet(),
             checkpoint.schedule(),
-            self.shown(),
+            self.training_set(),
             self.lora,
             state=self.state,
             tick=lambda *_: None,

@@ -41,6 +41,23 @@ def test_a_checkpoint_is_known_by_its_content_and_named_by_its_folder(tiny_check
     assert find(tmp_path / "two" / "story.yaml", tmp_path).inputs.checkpoint != one.inputs.checkpoint
 
 
+def test_only_what_is_loaded_is_a_checkpoints_identity(tiny_checkpoint, tmp_path):
+    path = write_story(tmp_path / "one", tiny_checkpoint)
+    folder = tmp_path / "one" / "checkpoint"
+    before = find(path, tmp_path)
+    for name in ("README.md", "figures.json", "unet/README.md", "probe/model.safetensors", "clip/README.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("another")
+    after = find(path, tmp_path)
+    assert after.inputs == before.inputs
+    assert after.files == before.files
+    assert all(name.startswith(("text_encoder/", "unet/", "vae/", "scheduler/")) for name in after.files["checkpoint"])
+    (folder / "clip" / "config.json").unlink()
+    (folder / "clip" / "config.json").write_text("{}")
+    assert find(path, tmp_path).inputs.clip != before.inputs.clip
+    assert find(path, tmp_path).inputs.checkpoint == before.inputs.checkpoint
+
+
 def test_the_story_as_given_keeps_its_own_paths(tiny_checkpoint, tmp_path):
     found = find(write_story(tmp_path / "one", tiny_checkpoint), tmp_path)
     assert found.given.model.checkpoint == "checkpoint"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field
 
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.hubs.catalogue import POCKET, find_checkpoint, find_published, find_scorer, preferred_hub, used
+from kolora.hubs.catalogue import (
+    POCKET,
+    find_checkpoint,
+    find_published,
+    find_scorer,
+    loaded_files,
+    loaded_scorer_files,
+    preferred_hub,
+    used,
+)
 from kolora.hubs.identity import identify_file, identify_folder
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.pocket import WORLD_VERSION
@@ -56,6 +65,15 @@ class Inputs:
     aesthetics: Scorer | None = None
     clip: Scorer | None = None
     lora: LoraFile | None = None
+
+
+CHOICES: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {
+    "checkpoint": loaded_files,
+    "dataset": lambda paths: paths,
+    "aesthetics": loaded_scorer_files,
+    "clip": loaded_scorer_files,
+}
+"""Which files of a folder are its identity: those that are read."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +175,8 @@ def resolve_inputs(
     files: dict[str, Mapping[str, str]] = {}
 
     def identify(kind: str, folder: Path) -> str:
-        digest, files[kind] = identify_folder(folder, memo=_writable(memo), follow_links=True)
+        choose = CHOICES[kind]
+        digest, files[kind] = identify_folder(folder, memo=_writable(memo), follow_links=True, choose=choose)
         return digest
 
     def scorer(kind: str) -> Scorer | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from kolora.errors import InputAbsent
-from kolora.hubs.identity import MEMO_WORTH_BYTES, files_in, identify_folder
+from kolora.hubs.identity import MEMO_WORTH_BYTES, files_in, identify_folder, identity_of_files
 
 
 @pytest.fixture
@@ -45,6 +46,23 @@ def test_every_byte_and_name_counts(folder: Path) -> None:
     (folder / "empty.bin").symlink_to("absent")
     digests.add(identify_folder(folder)[0])
     assert len(digests) == 6
+
+
+def test_the_digest_follows_from_the_listing_alone_in_any_order(folder: Path) -> None:
+    digest, files = identify_folder(folder)
+    assert identity_of_files(dict(reversed(files.items()))) == digest
+    assert identity_of_files({"a.bin": files["a.bin"]}) != digest
+
+
+def test_only_what_is_chosen_is_read_and_counts(folder: Path) -> None:
+    def choose(paths: Sequence[str]) -> Sequence[str]:
+        return [path for path in paths if path.startswith("sub/")]
+
+    before = identify_folder(folder, choose=choose)
+    (folder / "a.bin").unlink()
+    (folder / "a.bin").symlink_to("absent")
+    assert identify_folder(folder, choose=choose, follow_links=True) == before
+    assert set(before[1]) == {"sub/b.bin"}
 
 
 def test_links_out_of_a_data_set_are_never_opened(folder: Path, tmp_path: Path) -> None:

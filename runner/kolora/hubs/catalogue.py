@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,50 @@ AESTHETICS = Published(
     "Apache-2.0",
 )
 SCORERS = {"aesthetics": AESTHETICS, "clip": CLIP}
+
+
+PARTS = ("text_encoder", "unet", "vae", "scheduler")
+"""The folders of a checkpoint that are loaded, in both layouts of Kolors: the original's and diffusers'."""
+
+
+def loaded_files(paths: Iterable[str]) -> list[str]:
+    """Choose, of a checkpoint folder's files, those that the loader may read; they alone are its identity.
+
+    fp16 and fp32 weights both count: which are read depends on the machine. Of weights published twice safetensors
+    win, and pickles then do not count.
+    """
+    loaded = []
+    for part, names in _by_folder(paths).items():
+        if part in PARTS:
+            configs = [name for name in names if name in ("config.json", "scheduler_config.json")]
+            tokenizer = [name for name in names if part == "text_encoder" and name == "tokenizer.model"]
+            loaded += [f"{part}/{name}" for name in (*configs, *tokenizer, *_weights(names))]
+    return sorted(loaded)
+
+
+def loaded_scorer_files(paths: Iterable[str]) -> list[str]:
+    """Choose, of a scorer folder's files, those that the loader may read: configs, vocabulary and weights."""
+    names = _by_folder(paths).get("", [])
+    configs = [name for name in names if name.endswith((".json", ".txt"))]
+    return sorted({*configs, *_weights(names)})
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Group names by the folder that they are in; the folder itself is the empty string."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        groups.setdefault(folder, []).append(name)
+    return groups
+
+
+def _weights(names: Sequence[str]) -> list[str]:
+    """Choose a folder's weights and what lists their pieces, by the rules of ``kolora.models.weights``."""
+    safe = fnmatch.filter(names, "*.safetensors.index*.json") + fnmatch.filter(names, "*.safetensors")
+    # Pieces alone, without their index, are not read.
+    if any(name.endswith(".json") or "-of-" not in name for name in safe):
+        return safe
+    return fnmatch.filter(names, "*.bin.index*.json") + fnmatch.filter(names, "*.bin")
 
 
 def preferred_hub() -> Hub:

@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,25 +40,35 @@ def files_in(folder: Path, *, follow_links: bool = False) -> tuple[str, ...]:
 
 
 def identify_folder(
-    folder: Path, *, memo: Path | None = None, follow_links: bool = False
+    folder: Path,
+    *,
+    memo: Path | None = None,
+    follow_links: bool = False,
+    choose: Callable[[Sequence[str]], Sequence[str]] = lambda paths: paths,
 ) -> tuple[str, dict[str, str]]:
     """Digest a folder's content.
 
-    Returns the sha256 over the sorted relative paths and their files' sha256, and those by path. Neither the
-    folder's place nor any time counts. A data set's links may not leave the folder: such a link, like anything that
-    is no regular file, is listed with an empty sha256. ``follow_links`` is for checkpoints, whose files some caches
-    keep as links. ``memo`` is a folder that remembers hashes of large unchanged files; it only saves reading them.
+    Returns what ``identity_of_files`` gives, and each file's sha256 by its path. Neither the folder's place nor any
+    time counts. A data set's links may not leave the folder: such a link, like anything that is no regular file, is
+    listed with an empty sha256. ``follow_links`` is for checkpoints, whose files some caches keep as links. ``memo`` is
+    a folder that remembers hashes of large unchanged files; it only saves reading them. ``choose`` picks, of all paths,
+    those that count.
     """
     files = {
         path: "" if not follow_links and refusal(folder, path) else identify_file(folder / path, memo=memo)
-        for path in files_in(folder, follow_links=follow_links)
+        for path in choose(files_in(folder, follow_links=follow_links))
     }
+    return identity_of_files(files), files
+
+
+def identity_of_files(files: Mapping[str, str]) -> str:
+    """Digest files by their paths and sha256 (64 hexadecimal digits, or empty where a file may not be opened)."""
     whole = hashlib.sha256()
-    for path, sha256 in files.items():
+    for path in sorted(files):
         # Lengths keep "ab" + "c" apart from "a" + "bc".
         name = os.fsencode(path)
-        whole.update(len(name).to_bytes(8, "big") + name + (bytes.fromhex(sha256) or bytes(32)))
-    return whole.hexdigest(), files
+        whole.update(len(name).to_bytes(8, "big") + name + (bytes.fromhex(files[path]) or bytes(32)))
+    return whole.hexdigest()
 
 
 def refusal(folder: Path, path: str) -> str | None:

@@ -23,10 +23,11 @@ _AGAIN = "download the checkpoint again, or point model.checkpoint at a complete
 def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
     """List the files that together hold a part's weights once.
 
-    safetensors win over pickles; of the published fp16 and fp32 files the one that fits ``half`` is taken.
+    safetensors win over pickles; of the published fp16 and fp32 files the one that fits ``half`` is taken. What may be
+    read here is what ``kolora.hubs.catalogue.loaded_files`` counts to a checkpoint's identity, so no hidden file is.
     """
-    indexes = sorted(folder.glob("*.safetensors.index*.json")) or sorted(folder.glob("*.bin.index*.json"))
-    singles = [path for path in sorted(folder.glob("*.safetensors")) if "-of-" not in path.name]
+    indexes = sorted(folder.glob("[!.]*.safetensors.index*.json")) or sorted(folder.glob("[!.]*.bin.index*.json"))
+    singles = [path for path in sorted(folder.glob("[!.]*.safetensors")) if "-of-" not in path.name]
     if singles and not any(".safetensors." in index.name for index in indexes):
         return (_variant(singles, half=half),)
     if indexes:
@@ -36,11 +37,12 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
         except (ValueError, LookupError, TypeError, AttributeError) as problem:
             raise InputAbsent(f"{folder.name}/{index.name} is no index: {problem!r}", hint=_AGAIN) from problem
         files = tuple(folder / name for name in names)
-        absent = [path.name for path in files if path.parent != folder or not path.is_file()]
+        pieces = set(folder.glob("[!.]*.safetensors" if ".safetensors." in index.name else "[!.]*.bin"))
+        absent = [path.name for path in files if path not in pieces or not path.is_file()]
         if absent:
             raise InputAbsent(f"{folder.name}/{index.name} names {', '.join(absent)}, which is not there", hint=_AGAIN)
         return files
-    pickles = sorted(folder.glob("*.bin"))
+    pickles = sorted(folder.glob("[!.]*.bin"))
     if pickles:
         return (_variant(pickles, half=half),)
     raise InputAbsent(f"the checkpoint has no weights in {folder.name}/", hint=_AGAIN)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("device", "rules", "service", "tokens"),
+    ("device", "environment", "rules", "service", "tokens"),
     ("spec", "configs"),
     ("memory",),
     ("hubs", "datasets", "models", "training", "rendering", "scoring", "pocket"),

@@ -38,8 +38,6 @@ def connect() -> Any:
 
     Raises UsageError where Ray is not installed, DeviceUnusable where the cluster does not answer.
     """
-    # Ray reports to its makers unless told otherwise; a story's machine tells nobody anything.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray: Any = importlib.import_module("ray")
         importlib.import_module("ray.util.queue")

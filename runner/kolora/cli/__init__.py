@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import sys
 import traceback
 import warnings
@@ -39,6 +38,7 @@ from kolora.cli.stories import (
 )
 from kolora.cli.verify import verify_command
 from kolora.device import find_device
+from kolora.environment import go_offline, keep_kernels, set_environment
 from kolora.errors import InputAbsent, KoloraError, UsageError
 from kolora.execute import check_before_download, decisions_of, record_unbegun, run_story
 from kolora.hubs.catalogue import POCKET
@@ -122,7 +122,7 @@ def run(
     tell = teller(sys.stdout)
     device = find_device(device)
     if is_offline(offline):
-        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+        go_offline()
     try:
         check_paths_of(given, out=root)
         check_before_download(given.story, cache=cache_folder(), device=device, until=until)
@@ -334,31 +334,13 @@ kolora.add_command(diff)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with the code that the contract promises."""
     given = sys.argv[1:] if arguments is None else arguments
+    set_environment()
+    keep_kernels(kernel_folder)
     _quieten()
-    _give_way()
-    _keep_kernels()
     code = _exit_code(given)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)
-
-
-def _give_way() -> None:
-    """Have torch's threads sleep when they wait for one another, unless the user says otherwise.
-
-    By default they spin for a third of a million rounds first, which on a processor with other work to do keeps the
-    very thread away that they wait for. Read when torch is loaded.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def _keep_kernels() -> None:
-    """Have Triton keep what it compiles, unless the user says otherwise. Read whenever a kernel is first used."""
-    if not os.environ.get("TRITON_CACHE_DIR"):
-        # Without a home or room for a folder there are no kernels, as is told where they are wanted.
-        with contextlib.suppress(RuntimeError, OSError):
-            os.environ["TRITON_CACHE_DIR"] = str(kernel_folder())
 
 
 def _exit_code(given: list[str]) -> int:
@@ -401,5 +383,3 @@ def _quieten() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for name in ("lightning.pytorch.accelerators.cuda", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from kolora.cli.stories import LoadedStory
+from kolora.environment import limit_threads
 from kolora.errors import InputAbsent, UsageError
 from kolora.execute import image_digest, packages
 from kolora.hubs.store import NO_PINS, Pins
@@ -49,7 +49,7 @@ class Held:
         """
         numerics = self.lock.numerics_of("render") if self.lock is not None else None
         if numerics is not None and numerics.threads and device == numerics.device == "cpu":
-            os.environ.setdefault("OMP_NUM_THREADS", str(numerics.threads))
+            limit_threads(numerics.threads)
 
 
 def lock_options(command: F) -> F:

@@ -6,7 +6,6 @@ Training, rendering and the encoders stand on this class and know neither DiffSy
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
+from kolora.environment import set_environment
 from kolora.errors import DeviceUnusable, InputAbsent
 from kolora.memory.plan import AMPLE, CONTEXT, MemoryPlan
 from kolora.models.architecture import (
@@ -234,10 +234,11 @@ class Checkpoint:
 def make_deterministic() -> None:
     """Ask for kernels that give the same bits every time, where there are such; the others only warn.
 
-    cuBLAS needs its workspace fixed before CUDA starts. torch would also fill all fresh memory, for programs that read
-    what they never wrote: none of ours do, and it costs a tenth of the time.
+    The command line has set the environment by now; for others it is done here, before CUDA starts. torch would also
+    fill all fresh memory, for programs that read what they never wrote: none of ours do, and it costs a tenth of the
+    time.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    set_environment()
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False

@@ -7,7 +7,6 @@ all it may see of the story; the step's digest covers exactly that) and ``run(pa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,6 @@ def open_checkpoint(folder: Path, *, device: str, dtype: str, memory: MemoryPlan
 
 def download(wanted: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
     """Bring a hub's repository into the cache; ``kolora.hubs.download.download`` says more."""
-    _settle_clients()
     from kolora.hubs.download import download as bring
 
     return bring(wanted, cache=cache, tick=tick, refresh=refresh)
@@ -63,22 +61,6 @@ def download(wanted: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = Fa
 
 def upload(folder: Path, *, hub: str, id: str, public: bool, message: str, state: Path) -> None:  # noqa: A002 - the hubs' own word
     """Upload a folder to a hub; ``kolora.hubs.upload.upload`` says more."""
-    _settle_clients()
     from kolora.hubs.upload import upload as send
 
     send(folder, hub=hub, id=id, public=public, message=message, state=state)
-
-
-def _settle_clients() -> None:
-    """Set what the hubs' clients read when they are loaded.
-
-    One layer retries, ours; plain HTTP, which can be continued after a cut; no lines and bars of theirs between ours.
-    """
-    os.environ.setdefault("MODELSCOPE_DOWNLOAD_MAX_RETRIES", "0")
-    os.environ.setdefault("MODELSCOPE_API_MAX_RETRIES", "1")
-    os.environ.setdefault("MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("TQDM_DISABLE", "1")

@@ -50,10 +50,8 @@ class ProcessGroup:
         self._workers = workers
 
     def open(self) -> None:
-        """Open the group that averages. It lives on this host alone, so it needs no network."""
+        """Open the group that averages. It lives on this host alone: ``kolora.environment``."""
         self.barrier("the start")
-        for library in ("NCCL", "GLOO"):
-            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.size)
 

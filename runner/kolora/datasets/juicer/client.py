@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import kolora
+from kolora.environment import isolated_environment
 from kolora.errors import InputAbsent, KoloraError
-
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "SYSTEMROOT")
-"""All that filters see of the environment: no tokens, no proxies, nobody's caches."""
 
 LAST_LINES = 3
 
@@ -42,7 +39,7 @@ def run_filters(
         subprocess.Popen(
             command,
             cwd=scratch,
-            env=_environment(scratch),
+            env=isolated_environment(scratch, packages=Path(kolora.__file__).parents[1]),
             stdin=subprocess.PIPE,
             stdout=noise,
             stderr=subprocess.STDOUT,
@@ -76,37 +73,6 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return True
     return False
-
-
-def _environment(scratch: Path) -> dict[str, str]:
-    """Send every cache to the scratch folder and keep every library off the network and off the GPU.
-
-    On the CPU an operator with a model decides the same on every machine.
-    """
-    home = str(scratch)
-    return {
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        "PYTHONPATH": str(Path(kolora.__file__).parents[1]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": "0",
-        "PYTHONUTF8": "1",
-        "HOME": home,
-        "TMPDIR": home,
-        "XDG_CACHE_HOME": home,
-        "CACHE_HOME": home,
-        "DATA_JUICER_CACHE_HOME": home,
-        "HF_HOME": home,
-        "MODELSCOPE_CACHE": home,
-        "TORCH_HOME": home,
-        "MPLCONFIGDIR": home,
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
 
 
 def _last_words(log: Path) -> str:

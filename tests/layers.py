@@ -35,6 +35,15 @@ BESIDE: dict[str, set[str]] = {
 }
 """What a package may import of its own layer: the model seam, and pocket as a source of pictures and a trainer."""
 
+DEFERRED: dict[str, set[str]] = {
+    "cli": {"benchmark"},
+    "cli.downloads": {"hubs"},
+    "cli.publish": {"hubs"},
+    "export.submission": {"models"},
+    "verify.compare": {"models", "scoring", "torch"},
+}
+"""Besides the stages, which module may import which package inside a function: what would load too early otherwise."""
+
 HEAVY = {
     "accelerate",
     "aesthetics_predictor",
@@ -131,7 +140,12 @@ def _faults_of(each: Import) -> Iterator[str]:
         yield f"{where}: DiffSynth stays behind kolora.models"
     if each.target.split(".")[0] == "click" and package != "cli":
         yield f"{where}: only kolora.cli talks to the command line"
-    if each.is_deferred and package != "stages":
+    late = _package(each.target) if each.target.startswith("kolora") else each.target.split(".")[0]
+    if (
+        each.is_deferred
+        and package != "stages"
+        and late not in DEFERRED.get(each.module.removeprefix("kolora."), set())
+    ):
         yield f"{where} inside a function: only a stage may, for its worker"
     if not each.target.startswith("kolora.") or each.module == "kolora":
         return

@@ -15,9 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 from kolora.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
-from kolora.hubs.download import bytes_in
+from kolora.hubs.download import bytes_in, download
 from kolora.hubs.store import RepoRequest, Store
-from kolora.stages import download
 
 from tests.hubs.loopback import LoopbackHub, Repository
 
@@ -212,7 +211,7 @@ def test_two_processes_at_once_download_once(hub: LoopbackHub, wanted: RepoReque
         f"""
         from pathlib import Path
         from kolora.hubs.store import RepoRequest
-        from kolora.stages import download
+        from kolora.hubs.download import download
         wanted = RepoRequest({wanted.hub!r}, "model", {NAME!r}, patterns={PATTERNS!r})
         print(download(wanted, cache=Path({str(tmp_path)!r}), tick=lambda done, total: None)[1])
         """

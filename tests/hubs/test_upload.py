@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kolora.errors import HubUnreachable, InputAbsent, UsageError
 from kolora.hubs.repository import TOKENS
-from kolora.stages import upload
+from kolora.hubs.upload import upload
 
 from tests.hubs.loopback import LoopbackHub
 

@@ -47,7 +47,6 @@ from kolora.plan import STAGES, scene_step
 from kolora.report import report_json_schema, write_report
 from kolora.spec import new_story, story_json_schema
 from kolora.spec.words import nearest
-from kolora.stages.bench import run_bench
 from kolora.tokens import TOKEN_LIMIT, count_tokens
 from kolora.version import __version__
 
@@ -297,13 +296,15 @@ def bench(
     device: str | None,
 ) -> None:
     """Time this machine on the notebook's way and on kolora's, side by side, with made-up weights."""
+    from kolora.benchmark.bench import bench as measure
+
     device = find_device(device)
     if not all(each.strip().isdecimal() and int(each) for each in batch_sizes.split(",")):
         raise UsageError(f"--batch-sizes is {batch_sizes!r}", hint="kolora bench --batch-sizes 1,4")
     if size is not None and size % 64:
         raise UsageError(f"--size {size} is no multiple of 64", hint="kolora bench --size 1024")
     on_gpu = device == "cuda"
-    facts = run_bench(
+    facts = measure(
         device=device,
         checkpoint=checkpoint or (None if on_gpu else POCKET),
         size=size or (1024 if on_gpu else 256),

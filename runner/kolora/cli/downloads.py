@@ -12,7 +12,6 @@ from kolora.execute import Halt
 from kolora.hubs.repository import NAMES
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest
 from kolora.inputs import repos_to_download
-from kolora.stages import download
 
 
 def is_offline(asked: bool) -> bool:
@@ -35,6 +34,7 @@ def bring(given: LoadedStory, tell: Teller, *, refresh: bool = False, pins: Pins
 
 def bring_one(request: RepoRequest, tell: Teller, *, halt: Halt, refresh: bool = False) -> None:
     """Download one repository; raises as ``bring`` does."""
+    from kolora.hubs.download import download
 
     def tick(done: int, total: int) -> None:
         tell.downloading(request.id, done, total)

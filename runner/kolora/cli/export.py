@@ -10,7 +10,6 @@ from kolora.artifacts import writing
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.export.tools import TOOLS, export_for
-from kolora.stages.convert import load_lora
 
 TEAM = click.option("--team", help="Team that hands it in [the story's].")
 
@@ -26,7 +25,7 @@ def export(out: Path, goal: str, output: Path | None, team: str | None) -> None:
     into = output or out / "export" / ("" if goal == "submission" else goal)
     with writing(into):
         if goal == "submission":
-            packed = pack_submission(run, into=into, team=team, load=load_lora)
+            packed = pack_submission(run, into=into, team=team)
             paths: tuple[Path, ...] = (packed.folder, packed.archive)
         else:
             paths = export_for(goal, run, into=into)

@@ -16,8 +16,6 @@ from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.hubs.repository import NAMES
 from kolora.spec.story import HUB_ID
-from kolora.stages import upload
-from kolora.stages.convert import load_lora
 
 
 @click.command()
@@ -31,12 +29,14 @@ def publish(out: Path, hub: str, repo: str, public: bool, team: str | None) -> N
 
     The token comes from MODELSCOPE_API_TOKEN or HF_TOKEN.
     """
+    from kolora.hubs.upload import upload
+
     if not re.match(HUB_ID, repo):
         raise UsageError(f"--repo is {repo!r}; expected owner/name", hint="--repo owner/name")
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora publish uploads", hint="KOLORA_OFFLINE=0 kolora publish")
     with writing(out):
-        packed = pack_submission(read_finished(out), into=out / "export", team=team, load=load_lora)
+        packed = pack_submission(read_finished(out), into=out / "export", team=team)
     state = cache_folder() / "upload"
     with writing(state):
         state.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +43,13 @@ class Submission:
     archive: Path
 
 
-def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Callable[[Path], None]) -> Submission:
+def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submission:
     """Check a run by the contest's rules and pack it; returns the folder and the zip, both named by the rule.
 
-    load: reads a LoRA file and raises a KoloraError where it is none. An earlier pack of this name is replaced. Raises
-    SubmissionInvalid with everything that is wrong, and OutputUnwritable where the folder holds something else.
+    An earlier pack of this name is replaced. Raises SubmissionInvalid with everything that is wrong, and
+    OutputUnwritable where the folder holds something else.
     """
-    entry = _entry(run, team, load)
+    entry = _entry(run, team)
     problems = [*(problem for rule in ask_rules(entry) for problem in rule.problems), *_changed(run)]
     if problems:
         raise SubmissionInvalid(run.root, problems)
@@ -74,10 +74,12 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None, load: Cal
     return Submission(name, folder, _zipped(folder))
 
 
-def _entry(run: FinishedRun, team: str | None, load: Callable[[Path], None]) -> Entry:
+def _entry(run: FinishedRun, team: str | None) -> Entry:
+    from kolora.models.lora import read_lora
+
     fault = None
     try:
-        load(run.root / "lora" / "kohya.safetensors")
+        read_lora(run.root / "lora" / "kohya.safetensors")
     except KoloraError as problem:
         fault = KoloraError(f"its LoRA does not load: {problem.error}", hint=problem.hint)
     return Entry(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kolora.hubs.store import RepoRequest, Snapshot
 from kolora.memory.plan import MemoryPlan
 
 if TYPE_CHECKING:
@@ -50,17 +49,3 @@ def open_checkpoint(folder: Path, *, device: str, dtype: str, memory: MemoryPlan
     from kolora.models.checkpoint import Checkpoint
 
     return Checkpoint(folder, device=device, dtype=dtype, memory=memory)
-
-
-def download(wanted: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
-    """Bring a hub's repository into the cache; ``kolora.hubs.download.download`` says more."""
-    from kolora.hubs.download import download as bring
-
-    return bring(wanted, cache=cache, tick=tick, refresh=refresh)
-
-
-def upload(folder: Path, *, hub: str, id: str, public: bool, message: str, state: Path) -> None:  # noqa: A002 - the hubs' own word
-    """Upload a folder to a hub; ``kolora.hubs.upload.upload`` says more."""
-    from kolora.hubs.upload import upload as send
-
-    send(folder, hub=hub, id=id, public=public, message=message, state=state)

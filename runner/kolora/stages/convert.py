@@ -43,13 +43,6 @@ def lora_file(given: LoraFile | None, job: Job) -> Path | None:
     return trained / "lora.safetensors" if trained else None
 
 
-def load_lora(path: Path) -> None:
-    """Read a LoRA file for nothing but to see that it loads; raises InputAbsent where it does not."""
-    from kolora.models.lora import read_lora
-
-    read_lora(path)
-
-
 def lora_name(given: LoraFile | None, path: Path) -> str:
     """Name a LoRA for tools that keep many in one folder, by its content."""
     from kolora.models.lora import HASH, read_metadata

@@ -17,8 +17,8 @@ from kolora.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_l
 from kolora.spec import Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
 from kolora.spec.story import FolderDataset
-from kolora.stages.compare import compare, compare_grids, unlike_loras
 from kolora.verify.claims import digests, picture_claims, story_against_lock, unfit
+from kolora.verify.compare import compare, compare_grids, unlike_loras
 from kolora.verify.pack import Pack, open_pack
 from kolora.verify.page import write_page
 from kolora.verify.reports import report_claims

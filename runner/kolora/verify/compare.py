@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kolora.errors import InputAbsent
 from kolora.inputs import Scorer
-from kolora.stages import Facts
+
+Facts = dict[str, Any]
+"""What a comparison found, as plain JSON values."""
 
 
 def compare(

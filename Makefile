@@ -5,7 +5,7 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3; do \
 LOCK := requirements-dev.lock
 BIN := .venv/bin
 
-.PHONY: help story test image check format lock clean
+.PHONY: help story test image check format docs lock clean
 
 help:
 	@echo 'make story    set up and turn specs/quickstart.yaml into out/quickstart'
@@ -13,6 +13,7 @@ help:
 	@echo 'make image    build the image and try it'
 	@echo 'make check    lint, formatting, types'
 	@echo 'make format   put the code in form'
+	@echo 'make docs     write docs/reference.md from the code and build the site into site/'
 	@echo 'make lock     resolve the dependencies anew into the hashed locks'
 	@echo 'make clean    remove the environment and what stories left'
 
@@ -38,6 +39,12 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Without the network; a link that leads nowhere is an error. `$(BIN)/mkdocs serve` shows the site while it is written.
+docs: .venv/ready
+	$(BIN)/python tools/reference.py docs/reference.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'the site is site/index.html'
+
 # uv is one of the locked packages; it is put in first because it installs the rest several times faster than pip,
 # and is told of the mirror that pip uses here, if any. pip does it where uv cannot.
 .venv/ready: $(LOCK) pyproject.toml
@@ -59,4 +66,4 @@ lock: .venv/ready
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 clean:
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv out site .mypy_cache .ruff_cache .pytest_cache

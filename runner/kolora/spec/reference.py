@@ -1,4 +1,4 @@
-"""The reference of the spec for the README, written from the models themselves."""
+"""The reference of the spec, docs/reference.md, written from the models themselves."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _parameter(parameter: Parameter) -> str:
 
 
 def _section(heading: str, doc: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    return "\n".join((f"#### `{heading}`", "", doc, "", *_lines(head, rows), ""))
+    return "\n".join((f"## `{heading}`", "", doc, "", *_lines(head, rows), ""))
 
 
 def _lines(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

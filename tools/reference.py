@@ -1,4 +1,4 @@
-"""Writes the reference of the story's keys into a page, between its markers: ``tools/reference.py docs/reference.md``."""
+"""Writes the reference of the story's keys into a page, between its markers: ``tools/reference.py PAGE``."""
 
 import sys
 from pathlib import Path

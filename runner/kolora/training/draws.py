@@ -65,8 +65,8 @@ def draw(
     """Draw step number ``step`` (from 0), the ``turn``th of its bucket.
 
     Every epoch visits each example once, in its own order; batches run across epochs. Noise is drawn on the CPU in
-    float32, so it is the same on every card. shape: of one latent, (4, h, w). The order of the draws never changes: a setting
-    that draws more does so after the others.
+    float32, so it is the same on every card. shape: of one latent, (4, h, w). The order of the draws never changes: a
+    setting that draws more does so after the others.
     """
     first = (step if turn is None else turn) * batch_size
     rows = [_row(seed, bucket, first + offset, examples) for offset in range(batch_size)]

@@ -1,15 +1,24 @@
-"""Reads the package's imports and says where they break the house's direction. See test_layers.py."""
+"""Reads the package's sources and says where they break the rules of the house. See test_layers.py."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from tools.measure import (
+    Import,
+    Module,
+    classes_by_name,
+    find_cycles,
+    import_graph,
+    imports_of,
+    nested_comprehensions,
+    read_modules,
+)
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("device", "environment", "rules", "service", "tokens"),
+    ("device", "environment", "process", "rules", "service", "tokens"),
     ("spec", "configs"),
     ("memory",),
     ("hubs", "datasets", "models", "training", "rendering", "scoring", "pocket"),
@@ -17,14 +26,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("benchmark",),
     ("stages",),
     ("plan",),
-    ("artifacts",),
+    ("artifacts", "runfolder"),
     ("lock",),
-    ("execute", "report"),
+    ("execute", "session", "report"),
     ("batch", "export", "verify"),
     ("cli",),
     ("__main__",),
 )
-"""Lowest first. A module may import from layers below its own, and from its own package."""
+"""Lowest first. A module may import from layers below its own, and from its own package; nothing imports ``kolora``
+itself, whose ``__init__`` lies above all but the command line."""
 
 BESIDE: dict[str, set[str]] = {
     "datasets": {"hubs", "pocket"},
@@ -32,21 +42,14 @@ BESIDE: dict[str, set[str]] = {
     "rendering": {"models"},
     "scoring": {"models"},
     "pocket": {"datasets", "models", "rendering", "scoring", "training"},
+    "session": {"report"},
 }
-"""What a package may import of its own layer: the model seam, and pocket as a source of pictures and a trainer."""
-
-DEFERRED: dict[str, set[str]] = {
-    "cli": {"benchmark"},
-    "cli.downloads": {"hubs"},
-    "cli.publish": {"hubs"},
-    "export.submission": {"models"},
-    "verify.compare": {"models", "scoring", "torch"},
-}
-"""Besides the stages, which module may import which package inside a function: what would load too early otherwise."""
+"""What a package may import of its own layer: the models, and pocket as a source of pictures and a trainer."""
 
 HEAVY = {
     "accelerate",
     "aesthetics_predictor",
+    "bitsandbytes",
     "data_juicer",
     "datasets",
     "diffsynth",
@@ -55,103 +58,143 @@ HEAVY = {
     "modelscope",
     "modelscope_hub",
     "numpy",
+    "pandas",
     "peft",
+    "prodigyopt",
     "pyarrow",
+    "ray",
+    "tensorboardX",
+    "tokenizers",
     "torch",
     "torchvision",
     "transformers",
+    "triton",
 }
-"""Packages that take long to load: none of them may load before a stage runs."""
+"""Packages that take long to load. They load when a stage runs, and not before."""
 
-LIGHT = (
-    "batch",
-    "cli",
-    "execute",
+COMPUTING = {
+    "benchmark",
+    "datasets",
+    "hubs",
+    "memory",
+    "models",
+    "pocket",
+    "rendering",
+    "scoring",
+    "training",
+}
+"""The packages that may load heavy ones at their start. All others may not, directly or through these."""
+
+DEFERRED: Mapping[str, set[str]] = {
+    "cli": {"benchmark"},
+    "cli.downloads": {"hubs"},
+    "cli.publish": {"hubs"},
+    "export.submission": {"models"},
+    "stages": {"models"},
+    "stages.condition": {"models"},
+    "stages.convert": {"models"},
+    "stages.encode": {"training"},
+    "stages.fetch": {"datasets"},
+    "stages.filter": {"PIL"},
+    "stages.grid": {"rendering"},
+    "stages.prior": {"models", "rendering", "torch", "training"},
+    "stages.render": {"models", "rendering"},
+    "stages.score": {"scoring"},
+    "stages.train": {"models", "rendering", "training"},
+    "verify.compare": {"models", "scoring", "torch"},
+}
+"""Which module may import which package inside a function. Each entry keeps something heavy out of ``plan``."""
+
+SHARED_CLASS_NAMES = {"Config", "Facts"}
+"""Names that mean the same in every stage. No other public class name is defined in more than two modules."""
+
+NOT_YET: set[str] = {
+    "benchmark",
+    "class Part",
+    "class Row",
+    "class Scene",
+    "class Step",
+    "datasets",
     "export",
+    "hubs",
     "lock",
+    "models",
     "plan",
-    "inputs",
-    "artifacts",
+    "pocket",
     "report",
-    "spec",
+    "scoring",
+    "spec.story",
     "stages",
-    "errors",
+    "training",
     "verify",
-)
-"""Packages whose import must not load any of them."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """One import: who, of what, on which line, and whether inside a function."""
-
-    module: str
-    target: str
-    line: int
-    is_deferred: bool
-
-
-def read_imports(root: Path) -> dict[str, tuple[Import, ...]]:
-    """Read every module's imports, dotted names from ``kolora``; imports for type checkers only do not count."""
-    modules = {}
-    for path in sorted(root.rglob("*.py")):
-        parts = ("kolora", *path.relative_to(root).with_suffix("").parts)
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        modules[name] = tuple(_imports(name, ast.parse(path.read_text(encoding="utf-8"))))
-    return modules
+}
+"""What may still nest comprehensions, by package or module, or be defined thrice. It shrinks until it is gone."""
 
 
 def faults(root: Path) -> list[str]:
-    """List every import that breaks a rule, in words."""
-    modules = read_imports(root)
-    found = [fault for imports in modules.values() for each in imports for fault in _faults_of(each)]
-    return found + list(_cycles(modules)) + list(_heavy_at_start(modules))
+    """List everything that breaks a rule, in words."""
+    modules = read_modules(root, package="kolora")
+    imports = [each for module in modules.values() for each in imports_of(module)]
+    found = []
+    for each in imports:
+        found += _faults_of(each, modules)
+    for cycle in find_cycles(import_graph(modules)):
+        found.append(f"{', '.join(cycle)} import each other: a cycle")
+    found += _heavy_at_start(modules)
+    found += _nested(modules)
+    found += _shared_names(modules)
+    return found
 
 
-def _imports(module: str, tree: ast.AST, *, deferred: bool = False) -> Iterator[Import]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            continue
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(module, alias.name, node.lineno, deferred)
-        elif isinstance(node, ast.ImportFrom):
-            yield Import(module, node.module or "", node.lineno, deferred)
-            for alias in node.names:
-                yield Import(module, f"{node.module}.{alias.name}", node.lineno, deferred)
-        else:
-            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from _imports(module, node, deferred=deferred or inside)
+def idle_permissions(root: Path) -> list[str]:
+    """List the entries of DEFERRED that the package no longer needs."""
+    used: set[tuple[str, str]] = set()
+    for module in read_modules(root, package="kolora").values():
+        used |= {(_short(each.module), _target(each)) for each in imports_of(module) if each.is_deferred}
+    idle = []
+    for name, targets in DEFERRED.items():
+        idle += [f"{name} imports {target} late" for target in targets if (name, target) not in used]
+    return sorted(idle)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("kolora.")
 
 
 def _package(name: str) -> str:
+    """Return the package or module right below ``kolora`` that a name lies in; empty for ``kolora`` itself."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 else ""
+
+
+def _target(each: Import) -> str:
+    """Return the package that an import names: one of ours, or somebody else's."""
+    first = each.target.split(".")[0]
+    return _package(each.target) if first == "kolora" else first
 
 
 def _level(package: str) -> int | None:
     return next((level for level, packages in enumerate(LAYERS) if package in packages), None)
 
 
-def _faults_of(each: Import) -> Iterator[str]:
+def _faults_of(each: Import, modules: Mapping[str, Module]) -> Iterator[str]:
     where = f"{each.module}:{each.line} imports {each.target}"
-    package = _package(each.module)
-    if each.target.split(".")[0] == "diffsynth" and package != "models":
+    package, target = _package(each.module), _target(each)
+    if target == "diffsynth" and package != "models":
         yield f"{where}: DiffSynth stays behind kolora.models"
-    if each.target.split(".")[0] == "click" and package != "cli":
+    if target == "click" and package != "cli":
         yield f"{where}: only kolora.cli talks to the command line"
-    late = _package(each.target) if each.target.startswith("kolora") else each.target.split(".")[0]
-    if (
-        each.is_deferred
-        and package != "stages"
-        and late not in DEFERRED.get(each.module.removeprefix("kolora."), set())
-    ):
-        yield f"{where} inside a function: only a stage may, for its worker"
-    if not each.target.startswith("kolora.") or each.module == "kolora":
-        return
-    target = _package(each.target)
-    if target in ("", package) or target.startswith("__"):
-        return
+    if each.is_deferred and target not in DEFERRED.get(_short(each.module), set()):
+        yield f"{where} inside a function: DEFERRED does not list it"
+    if each.target == "kolora" and package:
+        yield f"{where}: upwards, name the module that defines it"
+    if each.target.startswith("kolora.") and package and target != package:
+        yield from _direction(each, modules)
+
+
+def _direction(each: Import, modules: Mapping[str, Module]) -> Iterator[str]:
+    where = f"{each.module}:{each.line} imports {each.target}"
+    package, target = _package(each.module), _package(each.target)
     mine, other = _level(package), _level(target)
     if mine is None or other is None:
         yield f"{where}: {package if mine is None else target} has no layer"
@@ -159,39 +202,34 @@ def _faults_of(each: Import) -> Iterator[str]:
         yield f"{where}: upwards or sideways"
 
 
-def _cycles(modules: dict[str, tuple[Import, ...]]) -> Iterator[str]:
-    """Yield each module that reaches itself; a package is loaded with its modules, which is none."""
-    graph = {
-        name: {
-            each.target for each in imports if each.target in modules and not f"{name}.".startswith(f"{each.target}.")
-        }
-        for name, imports in modules.items()
-    }
-    for name in graph:
-        seen: set[str] = set()
-        queue = list(graph[name])
-        while queue:
-            following = queue.pop()
-            if following not in seen:
-                seen.add(following)
-                queue += graph[following]
-        if name in seen:
-            yield f"{name} imports itself through others: a cycle"
-
-
-def _heavy_at_start(modules: dict[str, tuple[Import, ...]]) -> Iterator[str]:
+def _heavy_at_start(modules: Mapping[str, Module]) -> Iterator[str]:
     """Yield the heavy packages that load with a light module, directly or through others."""
+    graph = import_graph(modules)
+    loads = {name: _heavy_imports(module) for name, module in modules.items()}
     for name in modules:
-        if _package(name) not in LIGHT:
+        if _package(name) in COMPUTING:
             continue
         seen, queue = {name}, [name]
         while queue:
             current = queue.pop()
-            for each in modules[current]:
-                if each.is_deferred:
-                    continue
-                if each.target.split(".")[0] in HEAVY:
-                    yield f"{name} loads {each.target} at its start, by {current}:{each.line}"
-                parents = [each.target] if each.target in modules else []
-                queue += [target for target in parents if target not in seen]
-                seen.update(parents)
+            for each in loads[current]:
+                yield f"{name} loads {each.target} at its start, by {current}:{each.line}"
+            queue += graph[current] - seen
+            seen |= graph[current]
+
+
+def _heavy_imports(module: Module) -> list[Import]:
+    return [each for each in imports_of(module) if not each.is_deferred and each.target.split(".")[0] in HEAVY]
+
+
+def _nested(modules: Mapping[str, Module]) -> Iterator[str]:
+    for module in modules.values():
+        if _short(module.name) not in NOT_YET and _package(module.name) not in NOT_YET:
+            yield from (f"{place} nests comprehensions" for place in nested_comprehensions(module))
+
+
+def _shared_names(modules: Mapping[str, Module]) -> Iterator[str]:
+    for name, places in classes_by_name(modules).items():
+        is_allowed = name.startswith("_") or name in SHARED_CLASS_NAMES or f"class {name}" in NOT_YET
+        if len(places) > 2 and not is_allowed:
+            yield f"class {name} is defined in {len(places)} modules: {', '.join(map(str, places))}"

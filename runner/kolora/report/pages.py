@@ -18,7 +18,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from kolora.report import say
+import kolora.report.say as say
 from kolora.report.card import card_metadata, usage
 from kolora.report.curve import draw_curve
 from kolora.report.data import Dropped, Language, ReportData, Settings, Step

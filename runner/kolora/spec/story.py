@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from kolora.spec import operators
+import kolora.spec.operators as operators
 from kolora.spec.faults import Fault, broken
 
 SCHEMA_VERSION = 1

@@ -1,0 +1,1 @@
+"""What developers of kolora run by hand; no part of the package."""

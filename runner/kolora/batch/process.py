@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-import kolora
+import kolora.version
 from kolora.errors import DeviceUnusable, KoloraError
 from kolora.execute import Halt
 
@@ -104,10 +104,7 @@ def _object(line: str) -> dict[str, Any]:
 def _ended(code: int, words: Sequence[str]) -> Ended:
     if code == 0:
         return Ended(0)
-    error, hint = (
-        next((line.removeprefix(start) for line in reversed(words) if line.startswith(start)), "")
-        for start in ("error: ", "hint: ")
-    )
+    error, hint = _last_line(words, "error: "), _last_line(words, "hint: ")
     if code == -signal.SIGKILL:
         return Ended(
             DeviceUnusable.code, "the process was killed: the machine's memory may be full", "give it more memory"
@@ -117,6 +114,11 @@ def _ended(code: int, words: Sequence[str]) -> Ended:
     return Ended(code, error or f"the process ended with exit code {code}", hint)
 
 
+def _last_line(lines: Sequence[str], start: str) -> str:
+    """Return what follows ``start`` in the last line that begins with it, or nothing."""
+    return next((line.removeprefix(start) for line in reversed(lines) if line.startswith(start)), "")
+
+
 def _path() -> str:
-    own, before = str(Path(kolora.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    own, before = str(Path(kolora.version.__file__).parents[1]), os.environ.get("PYTHONPATH")
     return f"{own}{os.pathsep}{before}" if before else own

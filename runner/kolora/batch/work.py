@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +27,13 @@ def find_tasks(given: Sequence[str]) -> tuple[Task, ...]:
     """
     if "-" in given:
         raise UsageError("a batch cannot read its stories from standard input", hint="kolora batch stories/")
-    stories = list(dict.fromkeys(each for name in given for each in _expand(name)))
-    labels = [_label(story) for story in stories]
+    stories: list[str] = []
+    for name in given:
+        stories += _expand(name)
     seen: Counter[str] = Counter()
     tasks = []
-    for story, label in zip(stories, labels, strict=True):
+    for story in dict.fromkeys(stories):
+        label = _label(story)
         seen[label] += 1
         tasks.append(Task(story, label if seen[label] == 1 else f"{label}-{seen[label]}"))
     return tuple(tasks)
@@ -46,7 +48,7 @@ def share(tasks: Sequence[tuple[str, Task]], *, index: int, count: int) -> tuple
     return tuple(task for _, task in ordered[index::count])
 
 
-def _expand(name: str) -> Iterator[str]:
+def _expand(name: str) -> list[str]:
     path = Path(name)
     if path.is_dir() and not (path / "story.yaml").is_file():
         found = [str(each) for each in sorted(path.iterdir()) if each.suffix in (".yaml", ".yml")]
@@ -57,7 +59,7 @@ def _expand(name: str) -> Iterator[str]:
         found = [name]
     if not found:
         raise InputAbsent(f"{name!r} has no story file", hint="kolora batch stories/*.yaml")
-    yield from found
+    return found
 
 
 def _label(story: str) -> str:

@@ -135,8 +135,10 @@ def run(
         raise
     held.refuse(found, device=device, accept_environment=accept_environment)
     held.take_numerics(device=device)
-    steps = {scene_step(stage, number) for stage in STAGES for number in range(1, len(given.story.scenes) + 1)}
-    unknown = [each for each in forced if each not in STAGES and each not in steps]
+    steps = set(STAGES)
+    for stage in STAGES:
+        steps |= {scene_step(stage, number) for number in range(1, len(given.story.scenes) + 1)}
+    unknown = [each for each in forced if each not in steps]
     if unknown:
         raise UsageError(
             f"--force {unknown[0]} is no step of this story", hint=f"give a stage ({', '.join(STAGES)}) or render-01"

@@ -111,7 +111,7 @@ class _Board:
         for read in reads:
             problem = read.problem
             if problem is None and read.given is not None and absent:
-                problem = next((absent[each] for each in _wanted(read.given) if each in absent), None)
+                problem = next((absent[each] for each in _requests(read.given) if each in absent), None)
             if problem is None:
                 yield read
             else:
@@ -196,9 +196,12 @@ def _read(task: Task, overrides: Sequence[str]) -> _Read:
 
 def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
     """Download what the stories use, each thing once; returns what could not be had and why."""
-    wanted = [each for read in reads if read.given for each in _wanted(read.given)]
+    requests: list[RepoRequest] = []
+    for read in reads:
+        if read.given:
+            requests += _requests(read.given)
     absent: dict[RepoRequest, KoloraError] = {}
-    for each in dict.fromkeys(wanted):
+    for each in dict.fromkeys(requests):
         try:
             bring_one(each, tell, halt=halt)
         except Stopped:
@@ -208,7 +211,7 @@ def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[RepoRequ
     return absent
 
 
-def _wanted(given: LoadedStory) -> tuple[RepoRequest, ...]:
+def _requests(given: LoadedStory) -> tuple[RepoRequest, ...]:
     return repos_to_download(given.story, base=given.base, cache=cache_folder())
 
 

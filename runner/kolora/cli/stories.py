@@ -71,12 +71,8 @@ def check_paths_of(given: LoadedStory, *, out: Path) -> None:
 
 def _roots(given: LoadedStory, out: Path) -> Sequence[Path]:
     """List the folders that a story's paths may lead into; one from ``--set`` may lead anywhere."""
-    overridden = tuple(each.partition("=")[0].strip() for each in given.overrides)
-    named = [
-        given.base / path
-        for key, path in paths_of(given.story).items()
-        if any(f"{key}.".startswith(f"{each}.") for each in overridden)
-    ]
+    overridden = tuple(f"{each.partition('=')[0].strip()}." for each in given.overrides)
+    named = [given.base / path for key, path in paths_of(given.story).items() if f"{key}.".startswith(overridden)]
     roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
     return [Path.cwd(), out, *roots, *named]
 

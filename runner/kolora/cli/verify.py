@@ -65,7 +65,8 @@ def verify_command(
     tell.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
     if facts["verdict"] == "different":
         reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
-        reasons += [f"scene {each['number']}: {why['what']}" for each in facts["scenes"] for why in each["beyond"]]
+        for scene in facts["scenes"]:
+            reasons += [f"scene {scene['number']}: {why['what']}" for why in scene["beyond"]]
         reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("beyond", ())]
         more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         told = "".join(f"\n  {each}" for each in reasons[:SHOWN])

@@ -76,11 +76,14 @@ def _validated(document: Document) -> tuple[Story | None, list[Problem]]:
     try:
         return Story.model_validate(document.data), []
     except ValidationError as error:
-        errors = [details for details in error.errors() if not _echo(details)]
-        return None, [problem for details in errors for problem in _problems(details, document)]
+        problems: list[Problem] = []
+        for details in error.errors():
+            if not _repeats_others(details):
+                problems += _problems(details, document)
+        return None, problems
 
 
-def _echo(details: ErrorDetails) -> bool:
+def _repeats_others(details: ErrorDetails) -> bool:
     """Tell whether an error only repeats others: a list counts as too short when its items are unsound."""
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 

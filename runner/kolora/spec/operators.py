@@ -6,6 +6,7 @@ the lock and no code from the story; a test holds it against the real signatures
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class Operator:
 
     def thresholds(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return every threshold in force under ``parameters``; None means no limit."""
-        names = (name for pair in self.limits.values() for name in pair)
+        names = itertools.chain.from_iterable(self.limits.values())
         return {name: parameters.get(name, self.known[name].default) for name in names}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from types import UnionType
@@ -36,13 +37,10 @@ def reference() -> str:
             if model is Filter:
                 parts.append(_filters(info))
                 continue
-            inner = {
-                f"{name}.{key}": each for key, info in model.model_fields.items() for each in _models(info.annotation)
-            }
-            parts += [
-                _table(heading, each, each.model_fields)
-                for heading, each in {_heading(name, model): model, **inner}.items()
-            ]
+            parts.append(_table(_heading(name, model), model, model.model_fields))
+            for key, field in model.model_fields.items():
+                for inner in _models(field.annotation):
+                    parts.append(_table(f"{name}.{key}", inner, inner.model_fields))
     return "\n".join(parts)
 
 
@@ -51,7 +49,7 @@ def _models(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, UnionType, Annotated, tuple):
-        return [model for part in get_args(annotation) for model in _models(part)]
+        return list(itertools.chain.from_iterable(map(_models, get_args(annotation))))
     return []
 
 

@@ -10,7 +10,8 @@ PASSED_ON = ("SKYPILOT_TASK_ID", "SKYPILOT_JOB_RANK", "SKYPILOT_NUM_JOBS", "HF_T
 
 def emit(job: Job) -> Files:
     """Write ``task.yaml`` for ``sky jobs launch``; the stories lie beside it."""
-    variables = " ".join(f"-e {name}" for name in (*PASSED_ON, *(f"{key}={at}" for key, at in job.variables.items())))
+    assignments = [f"{name}={value}" for name, value in job.variables.items()]
+    variables = " ".join(f"-e {variable}" for variable in (*PASSED_ON, *assignments))
     mounts: dict[str, object] = {
         # A plain mount of a bucket knows no atomic renames, which results stand on.
         "/out": {"source": job.out, "mode": "MOUNT_CACHED"},

@@ -5,11 +5,12 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3; do \
 LOCK := requirements-dev.lock
 BIN := .venv/bin
 
-.PHONY: help story test image check format docs lock clean
+.PHONY: help story test test-all image check format docs lock clean
 
 help:
 	@echo 'make story    set up and turn specs/quickstart.yaml into out/quickstart'
-	@echo 'make test     set up and run all tests'
+	@echo 'make test     set up and run the tests'
+	@echo 'make test-all the same with the long sweeps'
 	@echo 'make image    build the image and try it'
 	@echo 'make check    lint, formatting, types'
 	@echo 'make format   put the code in form'
@@ -21,6 +22,9 @@ story: .venv/ready
 	$(BIN)/kolora run specs/quickstart.yaml -o out/quickstart
 
 test: .venv/ready
+	$(BIN)/python -m pytest -n 2 -m 'not sweep'
+
+test-all: .venv/ready
 	$(BIN)/python -m pytest -n 2
 
 # On a machine without an engine, ENGINE names a program that brings one and then builds like `docker build`.

@@ -220,6 +220,12 @@ def test_the_doctor_looks_for_what_kernels_are_compiled_with(outside, capsys, mo
     assert [line.startswith(told or "") for line in lines] == [True] * gpus
 
 
+def test_the_doctor_says_what_to_do_about_an_absent_package(outside, capsys, monkeypatch):
+    monkeypatch.setattr(sys.modules["kolora.cli.doctor"], "PACKAGES", ("no-such-package",))
+    assert left("doctor") == 0
+    assert "look no-such-package is not installed - install kolora again" in capsys.readouterr().out
+
+
 def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):
     assert left("plan", "story", "--memory", "8GiB") == 0
     told = capsys.readouterr().out

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 from kolora.spec import Story, load_story, new_story, read_story
+from kolora.spec.document import read
 
 SPECS = Path(__file__).parents[2] / "specs"
 SHIPPED = sorted(SPECS.glob("*.yaml"))
@@ -29,6 +31,12 @@ def test_a_shipped_spec_is_a_whole_story(path: Path) -> None:
     assert len({scene.prompt for scene in story.scenes}) == 8
     assert len({scene.seed for scene in story.scenes}) == 8
     assert [item.name for item in story.filters] == ["image_shape_filter", "image_aspect_ratio_filter"]
+
+
+@pytest.mark.parametrize("path", [*SHIPPED, "zh", "en"], ids=lambda path: getattr(path, "name", path))
+def test_any_yaml_reader_reads_a_shipped_spec_as_kolora_does(path: Path | Literal["zh", "en"]) -> None:
+    text = new_story(path) if isinstance(path, str) else path.read_text(encoding="utf-8")
+    assert yaml.safe_load(text) == read(text)[0].data
 
 
 def test_the_quickstart_is_small_and_its_heroine_keeps_her_look() -> None:

@@ -28,7 +28,7 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
         try:
             yield True, f"{name} {importlib.metadata.version(name)}", ""
         except importlib.metadata.PackageNotFoundError:
-            yield False, f"{name} is not installed", "make setup"
+            yield False, f"{name} is not installed", "install kolora again, with its dependencies"
     yield True, f"{cpu_name()}, {os.cpu_count()} cores", ""
     gpus = gpu_count()
     yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from kolora.spec.story import SCHEMA_VERSION, Story
 from kolora.spec.words import listed, nearest, shown, spoken
 
 FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
+LONGEST_EXPONENT = 12
+"""Numbers with more digits than that before or behind the point are not written out in messages."""
 
 
 def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
@@ -129,9 +132,23 @@ def _advice(kind: str, given: object) -> str:
         return ", in quotes"
     if kind.startswith("model_") and isinstance(given, str) and "：" in given:
         return " written as `key: value`, not with a full-width colon ："
-    if kind == "int_type" and isinstance(given, float) and given.is_integer():
-        return f", written {given:.0f}"
+    if kind in ("int_type", "float_type") and isinstance(given, str | float):
+        number = _plain_number(given)
+        if number is not None and (kind == "float_type" or number.isdecimal()):
+            return f": write {number}"
     return ""
+
+
+def _plain_number(given: str | float) -> str | None:
+    """Return a number as YAML and its readers agree on it: no quotes, no exponent. None where it is none, or long."""
+    try:
+        number = Decimal(str(given))
+    except InvalidOperation:
+        return None
+    if not number.is_finite() or not -LONGEST_EXPONENT <= number.adjusted() <= LONGEST_EXPONENT:
+        return None
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _variant(given: Any, node: Schema) -> Fault:

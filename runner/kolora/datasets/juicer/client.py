@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import kolora
+import kolora.version
 from kolora.environment import isolated_environment
 from kolora.errors import InputAbsent, KoloraError
 
@@ -39,7 +39,7 @@ def run_filters(
         subprocess.Popen(
             command,
             cwd=scratch,
-            env=isolated_environment(scratch, packages=Path(kolora.__file__).parents[1]),
+            env=isolated_environment(scratch, packages=Path(kolora.version.__file__).parents[1]),
             stdin=subprocess.PIPE,
             stdout=noise,
             stderr=subprocess.STDOUT,

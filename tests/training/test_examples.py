@@ -133,7 +133,7 @@ def test_the_same_set_is_the_same_bytes(tiny_kolors: Checkpoint, folder: Path, t
 
 def test_the_empty_text_comes_last_where_it_is_wanted(tiny_kolors: Checkpoint, folder: Path) -> None:
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": 0}
-    examples, pictures = encode_examples(tiny_kolors, folder, **settings, without_caption=True, tick=lambda *_: None)
+    examples, pictures = encode_examples(tiny_kolors, folder, **settings, with_empty_caption=True, tick=lambda *_: None)
     assert "" not in {each.text for each in pictures}
     assert torch.equal(examples.embeds.prompt_embeds[-1:], tiny_kolors.encode_prompt([""]).prompt_embeds)
     assert torch.equal(examples.embeds.prompt_embeds[:-1], encoded(tiny_kolors, folder).embeds.prompt_embeds)

@@ -41,10 +41,9 @@ BESIDE: dict[str, set[str]] = {
     "training": {"datasets", "models"},
     "rendering": {"models"},
     "scoring": {"models"},
-    "pocket": {"datasets", "models", "rendering", "scoring", "training"},
     "session": {"report"},
 }
-"""What a package may import of its own layer: the models, and pocket as a source of pictures and a trainer."""
+"""What a package may import of its own layer: the models, and pocket as a source of pictures."""
 
 HEAVY = {
     "accelerate",

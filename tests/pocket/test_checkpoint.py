@@ -10,10 +10,6 @@ from kolora.hubs.catalogue import POCKET
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.layout import KOLORS
 from kolora.models.pixels import to_pixels
-from kolora.pocket.attributes import CLASSES
-from kolora.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts, render, teach_ink
-from kolora.pocket.probe import chances, load_probe, read
-from kolora.pocket.recipe import Recipe
 from kolora.pocket.world import draw, sample_scene
 from kolora.pocket.world.scene import DEGRADATIONS
 from kolora.scoring.judges import Aesthetics, Similarity, similarities
@@ -21,6 +17,10 @@ from safetensors import safe_open
 
 from tests.pocket.test_world import dice
 from tests.tensors import lora_for, write_lora
+from tools.pocket.attributes import CLASSES
+from tools.pocket.judge import LORA, Prompt, attributes_right, held_out_prompts, render, teach_ink
+from tools.pocket.probe import chances, load_probe, read
+from tools.pocket.recipe import Recipe
 
 MIB = 2**20
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from kolora.models.layout import write_shards
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
-from kolora.models.layout import write_shards
-from kolora.pocket.teaching.course import Average, half, in_parts, log, rate, set_rate, step_down
+from tools.pocket.teaching.course import Average, half, in_parts, log, rate, set_rate, step_down
 
 SIDE = 128
 WORDS = 1600

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from kolora.models.architecture import build_vae_decoder, build_vae_encoder
 from torch import nn
 
-from kolora.models.architecture import build_vae_decoder, build_vae_encoder
-from kolora.pocket.teaching.course import (
+from tools.pocket.teaching.course import (
     Average,
     channels_last,
     compiled,

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-
 from kolora.models.architecture import build_text_encoder, build_unet
 from kolora.models.checkpoint import size_ids
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
-from kolora.pocket.teaching.course import Average, channels_last, compiled, half, log, rate, set_rate, step_down
-from kolora.pocket.teaching.reading import Lesson
 from kolora.tokens import TOKEN_LIMIT
+from torch import nn
+
+from tools.pocket.teaching.course import Average, channels_last, compiled, half, log, rate, set_rate, step_down
+from tools.pocket.teaching.reading import Lesson
 
 TAIL = 112
 """Captions are shorter than this; the padding to the left of it is put back for every batch."""

@@ -2,10 +2,11 @@
 
 import random
 
-from kolora.pocket.attributes import CLASSES, UNKNOWN, labels
-from kolora.pocket.judge import held_out_prompts
 from kolora.pocket.world import Figure, Scene, sample_scene
 from kolora.pocket.world.scene import PEOPLE
+
+from tools.pocket.attributes import CLASSES, UNKNOWN, labels
+from tools.pocket.judge import held_out_prompts
 
 GIRL = Figure("girl", "pink", "dress", "long", "purple")
 

@@ -13,15 +13,15 @@ from functools import cache
 from multiprocessing.pool import AsyncResult, Pool
 
 import numpy as np
-from PIL import Image
-
 from kolora.models.tokenizer import Tokenizer
-from kolora.pocket.attributes import CLASSES, labels
-from kolora.pocket.teaching.reading import Lines, lines
 from kolora.pocket.world import HELD_OUT, STYLES, caption, draw, sample_scene
 from kolora.pocket.world.places import SIZE
 from kolora.pocket.world.scene import sample_spoiling
 from kolora.pocket.world.spoil import spoil
+from PIL import Image
+
+from tools.pocket.attributes import CLASSES, labels
+from tools.pocket.teaching.reading import Lines, lines
 
 CAPTIONS = ("zh", "zh", "en", "zh", "en")
 """Languages of a picture's captions: three in Chinese, two in English, each worded anew."""

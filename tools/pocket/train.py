@@ -1,4 +1,4 @@
-"""Trains the whole pocket checkpoint from nothing: ``python -m kolora.pocket.train --out DIR`` on one GPU.
+"""Trains the whole pocket checkpoint from nothing: ``python -m tools.pocket.train --out DIR`` on one GPU.
 
 It draws the pictures, teaches the VAE, the judges (probe, CLIP, aesthetic predictor), then the text encoder and the
 U-Net, writes the checkpoint in Kolors' layout and measures it. About half an hour on a data-centre GPU with 16 cores.
@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-
 from kolora.models.layout import KOLORS, save_checkpoint
 from kolora.models.schedule import NoiseSchedule
-from kolora.pocket.data import Drawn, Studio, spoil_anew
-from kolora.pocket.judge import judge
-from kolora.pocket.probe import save_probe
-from kolora.pocket.recipe import TEXT_WIDTH, Recipe, tiny
-from kolora.pocket.teaching import aesthetics, clip
-from kolora.pocket.teaching.course import half, in_parts, log, to_unit
-from kolora.pocket.teaching.probe import right_shares, teach_probe
-from kolora.pocket.teaching.reading import Lesson, joined, teach_reading
-from kolora.pocket.teaching.unet import TAIL, Texts, new_text_encoder, new_unet, teach_unet
-from kolora.pocket.teaching.vae import encode_all, teach_vae
 from kolora.pocket.world import VERSION
+from torch import nn
+
+from tools.pocket.data import Drawn, Studio, spoil_anew
+from tools.pocket.judge import judge
+from tools.pocket.probe import save_probe
+from tools.pocket.recipe import TEXT_WIDTH, Recipe, tiny
+from tools.pocket.teaching import aesthetics, clip
+from tools.pocket.teaching.course import half, in_parts, log, to_unit
+from tools.pocket.teaching.probe import right_shares, teach_probe
+from tools.pocket.teaching.reading import Lesson, joined, teach_reading
+from tools.pocket.teaching.unet import TAIL, Texts, new_text_encoder, new_unet, teach_unet
+from tools.pocket.teaching.vae import encode_all, teach_vae
 
 HELD_BACK = 2_000
 """Judge pictures that the judges are not taught on, to measure them."""

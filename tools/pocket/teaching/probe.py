@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kolora.pocket.attributes import CLASSES, UNKNOWN
-from kolora.pocket.probe import Probe, by_attribute
-from kolora.pocket.teaching.course import (
+from tools.pocket.attributes import CLASSES, UNKNOWN
+from tools.pocket.probe import Probe, by_attribute
+from tools.pocket.teaching.course import (
     Average,
     channels_last,
     half,

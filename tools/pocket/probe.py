@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kolora.pocket.attributes import CLASSES
+from tools.pocket.attributes import CLASSES
 
 SIDE = 128
 WIDTHS = (32, 56, 88, 120)

@@ -15,10 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from kolora.models.tokenizer import Tokenizer
-from kolora.pocket.teaching.course import log, rate, set_rate, step_down
 from kolora.pocket.world import Scene, caption, sample_scene
 from kolora.pocket.world.scene import (
     ALONE,
@@ -33,6 +30,9 @@ from kolora.pocket.world.scene import (
     STYLES,
     TOGETHER,
 )
+from torch import nn
+
+from tools.pocket.teaching.course import log, rate, set_rate, step_down
 
 LENGTH = 64
 """Tokens read at once; padding on the left of a text does not change the states of its tokens."""

@@ -10,8 +10,8 @@ from aesthetics_predictor import AestheticsPredictorV2Linear
 from torch import nn
 from transformers import CLIPVisionConfig
 
-from kolora.pocket.teaching.clip import SIDE, seen
-from kolora.pocket.teaching.course import Average, half, log, rate, set_rate, step_down
+from tools.pocket.teaching.clip import SIDE, seen
+from tools.pocket.teaching.course import Average, half, log, rate, set_rate, step_down
 
 CLEAN = 7.2
 WORST = 1.5

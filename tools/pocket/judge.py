@@ -1,6 +1,6 @@
 """Judges a pocket checkpoint: draws held-out prompts and reads back what the pictures show.
 
-``python -m kolora.pocket.judge CHECKPOINT --out DIR`` prints the figures of the model card as JSON and leaves
+``python -m tools.pocket.judge CHECKPOINT --out DIR`` prints the figures of the model card as JSON and leaves
 contact sheets in DIR.
 """
 
@@ -19,15 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-
 from kolora.datasets.metadata import write_metadata
 from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.lora import lora_bytes
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.models.prompt_embeds import PromptEmbeds
-from kolora.pocket.attributes import CLASSES, UNKNOWN, labels
-from kolora.pocket.probe import load_probe, read
 from kolora.pocket.world import STYLES, Scene, caption, draw, draw_set, sample_scene
 from kolora.pocket.world.scene import DEGRADATIONS, PEOPLE
 from kolora.rendering.ddim import ddim_steps, initial_noise
@@ -35,6 +31,10 @@ from kolora.scoring.judges import Aesthetics, Similarity
 from kolora.spec.story import Lora
 from kolora.training.examples import encode_examples
 from kolora.training.loop import train
+from PIL import Image
+
+from tools.pocket.attributes import CLASSES, UNKNOWN, labels
+from tools.pocket.probe import load_probe, read
 
 NEGATIVE = "丑陋、变形、嘈杂、模糊、低对比度"
 SIDE = 256

@@ -137,7 +137,8 @@ def test_a_story_that_points_elsewhere_is_refused(pack: Path, done: Path, capsys
     assert "model.checkpoint is 'checkpoint', a place on somebody else's machine" in capsys.readouterr().err
     other = pack.parent / "other"
     subprocess.run(["cp", "-r", done / "checkpoint", other], check=True)
-    (other / "scheduler" / "more.json").write_text("{}")
+    config = other / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text() + "\n")
     assert left("verify", pack, "-o", pack.parent / "verified", "--checkpoint", other) == 66
     assert "story.lock.yaml pins" in capsys.readouterr().err
 

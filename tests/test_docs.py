@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
+import kolora
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -21,7 +23,13 @@ PAGES = sorted(
 )
 ROOMS = ("runner/", "specs/", "templates/", "docker/", "tests/", "tools/", "docs/", "benchmarks/", "changelog.d/")
 LONGEST_README = 9 * 1024
-NOT_YET = {"runner/kolora/session.py", "runner/kolora/report/sections/NAME.py", "tools/measure.py"}
+NOT_YET = {
+    "runner/kolora/session.py",
+    "runner/kolora/report/sections/NAME.py",
+    "templates/report/NAME.html.j2",
+    "templates/report/NAME.md.j2",
+    "tools/measure.py",
+}
 ENGLISH_ONLY = {"reference.md"}
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -109,6 +117,18 @@ def test_the_readme_is_short(name: str) -> None:
 def test_every_page_has_its_chinese_twin() -> None:
     english = {page.name for page in DOCS.glob("*.md")} - ENGLISH_ONLY
     assert english == {page.name for page in (DOCS / "zh").glob("*.md")}
+
+
+@pytest.mark.parametrize("page", ["library.md", "zh/library.md"])
+def test_the_library_page_has_every_public_name(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert [name for name in kolora.__all__ if name not in text] == []
+
+
+def test_the_version_is_the_same_wherever_it_is_written() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == kolora.__version__
+    for page in ("versions.md", "zh/versions.md"):
+        assert f"| {kolora.__version__} |" in (DOCS / page).read_text(encoding="utf-8")
 
 
 def test_no_page_is_a_promise_of_a_page() -> None:

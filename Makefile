@@ -43,10 +43,11 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Without the network; a link that leads nowhere is an error. `$(BIN)/mkdocs serve` shows the site while it is written.
+# Without the network. A link that leads nowhere is an error, which --quiet would hide. `mkdocs serve` shows the site
+# while it is written, with its search.
 docs: .venv/ready
 	$(BIN)/python tools/reference.py docs/reference.md
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo 'the site is site/index.html'
 
 # uv is one of the locked packages; it is put in first because it installs the rest several times faster than pip,

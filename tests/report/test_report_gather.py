@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kolora.errors import InputAbsent
 from kolora.report import read_report_data
-from kolora.report.gather import DROPPED_SHOWN, EXAMPLES_SHOWN
+from kolora.report.sections.data import DROPPED_SHOWN, EXAMPLES_SHOWN
 
 from tests.report.run_folder import CHECKPOINT, edit, make_run_folder
 

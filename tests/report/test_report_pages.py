@@ -13,11 +13,12 @@ import jsonschema
 import pytest
 from kolora.report import ReportData, read_report_data, report_json_schema, write_report
 from kolora.report.pages import fenced, markdown_text
-from kolora.report.words import CHINESE, ENGLISH, WORDS
+from kolora.report.words import WORDS
 
 from tests.report.page import OURS, Page, front_matter, html_page, markdown_page, squeezed
 from tests.report.run_folder import CHINESE_SCENES, ENGLISH_SCENES, edit, make_run_folder, write
 
+CHINESE, ENGLISH = WORDS["zh"], WORDS["en"]
 HOSTILE = (
     "<script>alert(1)</script>",
     "</style></title></p><img src=x onerror=alert(1)>",

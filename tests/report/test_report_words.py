@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from kolora.batch.summary import BATCH_WORDS
 from kolora.errors import KoloraError
 from kolora.lock import Numerics
 from kolora.plan import REASONS as PLANNED
 from kolora.plan import STAGES
-from kolora.report.data import Gap, ReportData, Rule, Step, Verdict
+from kolora.report.data import SECTIONS, ReportData
+from kolora.report.diff import DIFF_WORDS
 from kolora.report.pages import TEMPLATES
-from kolora.report.words import CHINESE, ENGLISH, KINDS, REASONS, STATISTICS
+from kolora.report.records import Gap
+from kolora.report.sections.data import KINDS, STATISTICS
+from kolora.report.sections.timings import REASONS, Step
+from kolora.report.sections.verdict import Rule, Verdict
+from kolora.report.words import COMMON, WORDS
 from kolora.spec.operators import OPERATORS
 
 RUNNER = Path(__file__).parents[2] / "runner" / "kolora"
-SOURCE = "".join(
-    path.read_text(encoding="utf-8")
-    for path in [*TEMPLATES.glob("*.j2"), *(RUNNER / "report").glob("*.py")]
+ENGLISH, CHINESE = ({**WORDS[language], **DIFF_WORDS[language], **BATCH_WORDS[language]} for language in ("en", "zh"))
+TABLES = [COMMON, DIFF_WORDS, BATCH_WORDS, *(section.WORDS for section in SECTIONS)]
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES.rglob("*.j2")) + "".join(
+    path.read_text(encoding="utf-8").split("WORDS: Words")[0]
+    for path in (RUNNER / "report").rglob("*.py")
     if path.name != "words.py"
 )
 HUBS = "".join(path.read_text(encoding="utf-8") for path in (RUNNER / "hubs").glob("*.py"))
@@ -58,6 +66,7 @@ def test_everything_that_a_filter_measures_has_a_chinese_name() -> None:
 def test_both_languages_have_the_same_words() -> None:
     assert CHINESE.keys() == ENGLISH.keys()
     assert list(CHINESE) == list(ENGLISH), "the tables stay easy to compare"
+    assert len(ENGLISH) == sum(len(table["en"]) for table in TABLES), "no table takes another's key"
 
 
 @pytest.mark.parametrize("words", [ENGLISH, CHINESE])

@@ -16,14 +16,32 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kolora.artifacts import write_text, writing
 from kolora.batch.work import Task
-from kolora.report.data import Language, ReportData, Service
+from kolora.report.data import ReportData
 from kolora.report.pages import html_page
+from kolora.report.sections.environment import Service
+from kolora.report.values import Language, Words
 from kolora.report.words import WORDS
 from kolora.version import __version__
 
 OUTCOMES = ".batch"
 """The folder under OUT that holds one outcome a story."""
 State = Literal["waiting", "running", "complete", "failed", "stopped"]
+
+BATCH_WORDS: Words = {
+    "en": {
+        "batch": "Stories",
+        "story": "Story",
+        "waiting": "Waiting",
+        "running": "Running",
+    },
+    "zh": {
+        "batch": "故事",
+        "story": "故事",
+        "waiting": "等待中",
+        "running": "进行中",
+    },
+}
+"""What only this page says."""
 
 
 class Outcome(BaseModel):
@@ -97,7 +115,8 @@ def render_summary(summary: Summary) -> str:
     """Return batch.html: a line a story, in the language of most of them."""
     languages = Counter(line.language for line in summary.stories if line.language)
     language: Language = max(languages, key=lambda each: languages[each], default="zh")
-    return html_page("batch.html.j2", language, d=summary, w=WORDS[language], language=language)
+    words = {**WORDS[language], **BATCH_WORDS[language]}
+    return html_page("batch.html.j2", language, d=summary, w=words, language=language)
 
 
 def _line(out: Path, task: Task) -> Line:

@@ -25,7 +25,7 @@ from kolora.errors import KoloraError, Stopped
 from kolora.execute import GRACE_SECONDS, Halt
 from kolora.hubs.store import RepoRequest
 from kolora.inputs import repos_to_download
-from kolora.report.data import Service
+from kolora.report.sections.environment import Service
 from kolora.service import OWN, find_service, find_shard
 
 URGENT = (75, 69, 71, 73, 70, 66, 78, 65, 2)

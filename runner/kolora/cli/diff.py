@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from kolora.report.diff import read_difference, write_difference
+from kolora.report.formats import number
 from kolora.report.pages import shortened, yaml_value
-from kolora.report.say import number
-from kolora.report.words import ENGLISH
+from kolora.report.words import WORDS
 
 SHOWN_LETTERS = 60
+NAMES = WORDS["en"]
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -42,7 +43,7 @@ def diff(one: Path, other: Path, out: Path) -> None:
         unit = " s" if score.name == "total" else ""
         told = ["-" if each is None else f"{number(each)}{unit}" for each in (score.one, score.other)]
         change = "" if score.change is None else f" ({score.change:+.3g}{unit})"
-        click.echo(f"{ENGLISH[score.name]}: {told[0]} -> {told[1]}{change}")
+        click.echo(f"{WORDS['en'][score.name]}: {told[0]} -> {told[1]}{change}")
     states = Counter(pair.state for pair in difference.scenes)
     click.echo(
         f"pictures: {states['identical']} identical, {states['different']} different, {states['one_sided']} not in both"

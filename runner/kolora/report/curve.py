@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kolora.report.say import number
+from kolora.report.formats import number
 
 WIDTH, HEIGHT = 1000, 400
 """The units of the paths; the page stretches them to the room it has."""

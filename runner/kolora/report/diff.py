@@ -10,14 +10,45 @@ from typing import Literal
 from urllib.parse import quote
 
 from kolora.artifacts import write_text, writing
-from kolora.report.data import ReportData, Scene, Setting
+from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import html_page
 from kolora.report.pictures import FEW, FEW_WIDTH, MANY_WIDTH, PAGE_BYTES, Preview, encode
+from kolora.report.sections.scenes import Scene
+from kolora.report.settings import Setting
+from kolora.report.values import Words
 from kolora.report.words import WORDS
 
 TEXT_SHARE = 0.15
 """Of the page, kept for what is not pictures."""
+
+DIFF_WORDS: Words = {
+    "en": {
+        "diff": "Two runs side by side",
+        "diff_story": "What the stories say otherwise",
+        "diff_story_none": "Both stories say the same.",
+        "diff_absent": "not there",
+        "diff_scores": "Scores",
+        "diff_change": "change",
+        "diff_pictures": "Pictures",
+        "diff_identical": "the same picture, byte for byte",
+        "diff_different": "other picture",
+        "diff_one_sided": "only on one side",
+    },
+    "zh": {
+        "diff": "两次运行对照",
+        "diff_story": "设置的不同",
+        "diff_story_none": "两次设置完全相同。",
+        "diff_absent": "无",
+        "diff_scores": "评分",
+        "diff_change": "变化",
+        "diff_pictures": "图片",
+        "diff_identical": "图片逐字节相同",
+        "diff_different": "图片不同",
+        "diff_one_sided": "仅一方有",
+    },
+}
+"""What only this page says."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +145,12 @@ def _numbers(report: ReportData) -> Sequence[tuple[str, float | None]]:
 
 def write_difference(difference: Difference, one: Path, other: Path, page: Path) -> None:
     """Write the two runs side by side as one HTML file. Raises OutputUnwritable."""
+    language = difference.one.language
     sides = ((one, difference.one), (other, difference.other))
     text = html_page(
         "diff.html.j2",
-        difference.one.language,
-        w=WORDS[difference.one.language],
+        language,
+        w={**WORDS[language], **DIFF_WORDS[language]},
         x=difference,
         previews=[_previews(out, report) for out, report in sides],
         links=[quote(Path(os.path.relpath(out, page.parent)).as_posix()) for out, _ in sides],

@@ -6,11 +6,8 @@ import base64
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,11 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-import kolora.report.say as say
-from kolora.report.card import card_metadata, usage
-from kolora.report.curve import draw_curve
-from kolora.report.data import Dropped, Language, ReportData, Settings, Step
-from kolora.report.heat import draw_heat
+from kolora.report import formats
+from kolora.report.card import card_metadata
+from kolora.report.data import SECTIONS, ReportData
 from kolora.report.pictures import Preview
+from kolora.report.values import Language
 from kolora.report.words import WORDS
 
 TEMPLATES = Path(str(files("kolora") / "templates"))
@@ -36,23 +32,6 @@ _UNSEEN = dict.fromkeys(
     "\ufffd",
 )
 """Control characters, and those that turn the direction of what follows, are shown as U+FFFD."""
-
-
-@dataclass(frozen=True)
-class StageTime:
-    """All steps of one stage: what they took together and how many were done in which way."""
-
-    stage: str
-    seconds: float | None
-    """None where no step of it has been timed."""
-    share: float
-    """Of the longest stage."""
-    kept: bool
-    """Whether nothing of it ran this time."""
-    actions: Mapping[str, int]
-    reasons: tuple[str, ...]
-    memory: Mapping[str, int]
-    """Peak bytes by device, the largest of its steps."""
 
 
 def render_html(data: ReportData, previews: Mapping[str, Preview], *, other: str = "") -> str:
@@ -74,7 +53,7 @@ def html_page(template: str, language: Language, /, **scope: Any) -> str:
 
 def render_markdown(data: ReportData, *, head: Mapping[str, Any] | None = None) -> str:
     """Return report.md: pictures by relative path, for pages that show Markdown. head: more for its front matter."""
-    scope = _scope(data) | {"card": card_metadata(data) | dict(head or {}), "usage": usage(data)}
+    scope = _scope(data) | {"card": card_metadata(data) | dict(head or {})}
     return _environment(data.language, markdown_text).get_template("report.md.j2").render(**scope)
 
 
@@ -96,68 +75,6 @@ def fenced(text: str, language: str = "") -> Markup:
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     # Inside a fence longer than any in the text nothing acts.
     return Markup(f"{fence}{language}\n{text}\n{fence}")  # noqa: S704
-
-
-def stage_times(steps: Sequence[Step], language: Language = "en") -> tuple[StageTime, ...]:
-    """Sum up the steps by stage, in the order of their first step."""
-    stages = {step.stage: [other for other in steps if other.stage == step.stage] for step in steps}
-    timed = {stage: [step.seconds for step in group if step.seconds is not None] for stage, group in stages.items()}
-    longest = max(map(sum, timed.values()), default=0.0) or 1.0
-    return tuple(
-        StageTime(
-            stage=stage,
-            seconds=sum(timed[stage]) if timed[stage] else None,
-            share=sum(timed[stage]) / longest,
-            kept=all(step.action == "kept" for step in group),
-            actions=Counter(step.action for step in group),
-            reasons=tuple(dict.fromkeys(said for step in group if (said := say.reason(step, language)))),
-            memory=_peaks(group),
-        )
-        for stage, group in stages.items()
-    )
-
-
-def _peaks(steps: Sequence[Step]) -> dict[str, int]:
-    peaks: dict[str, int] = {}
-    for step in steps:
-        for device, used in step.peak_memory_bytes.items():
-            if used is not None:
-                peaks[device] = max(used, peaks.get(device, 0))
-    return peaks
-
-
-def brief_steps(names: Sequence[str], steps: Sequence[Step], words: Mapping[str, str]) -> str:
-    """Say many steps briefly, by stage: Encode, Train, Render × 8."""
-    stages = {step.name: step.stage for step in steps}
-    counts = Counter(stages.get(name, name) for name in names)
-    return words["comma"].join(
-        words.get(f"stage_{stage}", stage) + (f" × {times}" if times > 1 else "") for stage, times in counts.items()
-    )
-
-
-def settings_words(settings: Settings, words: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Say settings as pairs of name and value, leaving out what is not set."""
-    pairs = []
-    if settings.width is not None or settings.height is not None:
-        pairs.append((words["size"], f"{settings.width or '…'} × {settings.height or '…'}"))
-    for key, value in (
-        ("steps_setting", settings.steps),
-        ("guidance_scale", settings.guidance_scale),
-        ("lora_scale", settings.lora_scale),
-    ):
-        if value is not None:
-            pairs.append((words[key], say.number(value, 6)))
-    if settings.scheduler is not None:
-        pairs.append((words["scheduler"], settings.scheduler))
-    return pairs
-
-
-def _losses(data: ReportData) -> Sequence[Dropped]:
-    return data.data.losses if data.data else ()
-
-
-def _by(loss: Dropped) -> str:
-    return loss.by or ""
 
 
 def _visible(value: object) -> object:
@@ -199,38 +116,27 @@ def _environment(language: Language, finalize: Callable[[object], object]) -> En
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        duration=lambda seconds: say.duration(seconds, language),
-        number=say.number,
-        count=say.count,
-        memory=say.memory,
-        when=say.when,
+        duration=lambda seconds: formats.duration(seconds, language),
+        number=formats.number,
+        count=formats.count,
+        memory=formats.memory,
+        when=formats.when,
         scene_name=lambda scene: scene.title or shortened(scene.prompt or f"{WORDS[language]['scene']} {scene.number}"),
         fenced=fenced,
         foreign=lambda text: foreign(text, language),
         shortened=shortened,
         yaml_value=yaml_value,
         front_matter=front_matter,
-        reason=lambda step: say.reason(step, language),
-        loss_reason=lambda loss: say.loss_reason(loss, language),
     )
     return environment
 
 
-def _scope(data: ReportData) -> dict[str, Any]:
-    words = WORDS[data.language]
-    training = data.training
-    coherence = data.coherence
+def _scope(report: ReportData) -> dict[str, Any]:
+    """Return what both pages see: d, the report; w, all words; sections, the scope of each by its name."""
+    words = WORDS[report.language]
     return {
-        "d": data,
+        "d": report,
         "w": words,
-        "curve": draw_curve(training.step, training.loss, training.learning_rate) if training else None,
-        "rate": draw_curve(training.step, training.learning_rate)
-        if training and len(training.learning_rate) == len(training.step) and len(set(training.learning_rate)) > 1
-        else None,
-        "heat": draw_heat(coherence.matrix) if coherence else None,
-        "stages": stage_times(data.steps, data.language),
-        "devices": sorted({device for step in data.steps for device, used in step.peak_memory_bytes.items() if used}),
-        "losses_by": [(name, list(group)) for name, group in groupby(sorted(_losses(data), key=_by), key=_by)],
-        "brief": lambda names: brief_steps(names, data.steps, words),
-        "settings_words": lambda settings: settings_words(settings, words),
+        "sections": {section.NAME: section.scope(report, words) for section in SECTIONS},
+        "contents": [section.NAME for section in SECTIONS if section.IS_LISTED],
     }

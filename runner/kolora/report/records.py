@@ -10,7 +10,17 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kolora.report.data import Gap, Language, Scalar
+from kolora.report.values import Language, ReportModel, Scalar
+
+
+class Gap(ReportModel):
+    """Something the report wanted to read and could not, so that a reader never takes silence for success."""
+
+    what: Literal["absent", "torn", "changed"]
+    """absent: not there. torn: there, but not what it should be. changed: not the bytes that were recorded."""
+    path: str
+    """Relative to the run folder."""
+    detail: str = ""
 
 
 class Read(BaseModel):

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticUndefined
 
-from kolora.report.data import Setting
+from kolora.report.values import ReportModel
 from kolora.spec.operators import OPERATORS
 from kolora.spec.story import FolderDataset, HubDataset, PocketDataset, Scene, Story
 
 DATASETS: tuple[type[BaseModel], ...] = (PocketDataset, FolderDataset, HubDataset)
+
+
+class Setting(ReportModel):
+    """One key of the story with the value in force."""
+
+    key: str
+    """Dotted, as --set names it: lora.rank, scenes.1.prompt."""
+    value: JsonValue
+    default: JsonValue = None
+    is_default: bool
+    """False also where the story must say the value itself."""
 
 
 def read_settings(story: Mapping[str, Any]) -> tuple[Setting, ...]:

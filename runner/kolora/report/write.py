@@ -7,10 +7,11 @@ from pathlib import Path
 
 from kolora.artifacts import write_text, writing
 from kolora.errors import KoloraError
-from kolora.report.data import Language, ReportData
+from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import make_previews
+from kolora.report.values import Language
 
 _VOID = frozenset({"br", "img", "meta", "wbr"})
 """The void elements of our template."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kolora.report.data import Language, ReportData
+from kolora.report.data import ReportData
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import Preview
+from kolora.report.values import Language
 from kolora.spec import ResolvedScene
 from kolora.verify.pack import Pack
 from kolora.verify.verdict import Tolerance

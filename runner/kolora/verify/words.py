@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kolora.report.data import Language
+from kolora.report.values import Language
 
 SHOWN_LETTERS = 60
 LOUDER = 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kolora.report.say import count, duration, memory, number, when
+from kolora.report.formats import count, duration, memory, number, when
 
 
 @pytest.mark.parametrize(

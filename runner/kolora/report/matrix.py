@@ -24,7 +24,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Heat:
+class ShadedMatrix:
     """All pairs of `count` scenes, from the least alike to the most."""
 
     count: int
@@ -33,7 +33,7 @@ class Heat:
     cells: tuple[Cell, ...]
 
 
-def draw_heat(matrix: Sequence[Sequence[float | None]]) -> Heat | None:
+def shade_matrix(matrix: Sequence[Sequence[float | None]]) -> ShadedMatrix | None:
     """Shade every pair of different scenes; None where there is no such pair.
 
     The shades span what the pairs have, and not 0 to 100: pictures of one story all lie close together.
@@ -50,4 +50,4 @@ def draw_heat(matrix: Sequence[Sequence[float | None]]) -> Heat | None:
     for x, y, value in pairs:
         shade = PALE + (FULL - PALE) * (value - low) / span
         cells.append(Cell(x, y, round(shade, 3), f"{value:.0f}" if count <= LABELLED else "", shade > TURN))
-    return Heat(count, low, high, tuple(cells))
+    return ShadedMatrix(count, low, high, tuple(cells))

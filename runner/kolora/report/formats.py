@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from kolora.report.data import Dropped, Language, Scalar, Step
-from kolora.report.words import KINDS, REASONS, STATISTICS
+from kolora.report.values import Language
 
 _UNITS: dict[Language, tuple[str, str, str]] = {
     "en": ("\u00a0h", "\u00a0min", "\u00a0s"),
@@ -28,28 +27,6 @@ def duration(seconds: float, language: Language) -> str:
         return f"{whole // 60}{minute} {whole % 60:02d}{second}"
     minutes = round(seconds / 60)
     return f"{minutes // 60}{hour} {minutes % 60:02d}{minute}"
-
-
-def reason(step: Step, language: Language) -> str:
-    """Say why a step ran or was kept; in English as it was recorded."""
-    said = REASONS.get(language, {})
-    if not step.why or any(key not in said for key, *_ in step.why):
-        return step.reason
-    return "，".join(said[key].format(*values) for key, *values in step.why)
-
-
-def loss_reason(loss: Dropped, language: Language) -> str:
-    """Say why a picture was dropped; in English as it was recorded, and what was asked for by the story's keys."""
-    names = STATISTICS.get(language, {})
-    if not loss.measured or any(name not in names for name in loss.measured):
-        return KINDS.get(language, {}).get(loss.kind or "", loss.reason or "–")
-    found = "，".join(f"{names[name]} {_spoken(value)}" for name, value in loss.measured.items())
-    asked = "，".join(f"{key} {_spoken(value)}" for key, value in loss.asked.items())
-    return f"{found}；设定 {asked}" if asked else found
-
-
-def _spoken(value: Scalar) -> str:
-    return number(value, 4) if isinstance(value, float) else str(value)
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -1,0 +1,87 @@
+"""How alike the scenes are, among each other and to the training pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kolora.report.matrix import shade_matrix
+from kolora.report.reader import RunReader
+from kolora.report.records import LikenessRead, ScoreRead
+from kolora.report.values import ReportModel, Words
+
+if TYPE_CHECKING:
+    from kolora.report.data import ReportData
+
+NAME = "coherence"
+IS_LISTED = True
+
+
+class Likeness(ReportModel):
+    """How alike pictures are: 100 x cosine of their CLIP embeddings, means over pairs; higher is more alike."""
+
+    mean: float | None
+    plain_mean: float | None = None
+    """The same of the scenes as drawn without the LoRA: what it is to be measured by."""
+    training_mean: float | None = None
+    """The same of the training pictures among each other."""
+    matrix: tuple[tuple[float | None, ...], ...] = ()
+    """Every scene with every scene, in their order; empty where only means are known."""
+
+
+class Fields(ReportModel):
+    """coherence: of the scenes among each other. style: of the scenes and the training pictures."""
+
+    coherence: Likeness | None = None
+    style: Likeness | None = None
+
+
+def gather(reader: RunReader) -> Fields:
+    """Read what CLIP measured."""
+    facts = reader.facts("score", ScoreRead)
+    if facts is None:
+        return Fields()
+    return Fields(coherence=_likeness(facts.coherence), style=_likeness(facts.style))
+
+
+def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
+    """Give the templates the matrix as cells to draw, null where nothing was measured."""
+    return {"matrix": shade_matrix(report.coherence.matrix) if report.coherence else None}
+
+
+def _likeness(found: LikenessRead | None) -> Likeness | None:
+    return Likeness(**found.model_dump(exclude={"scenes"})) if found else None
+
+
+WORDS: Words = {
+    "en": {
+        "coherence": "Coherence",
+        "coherence_none": "How alike the pictures are was not measured.",
+        "coherence_unit": "100 × cosine similarity of CLIP image embeddings, higher is more alike",
+        "coherence_mean": "Scenes among each other",
+        "style": "Style",
+        "style_mean": "Scenes and training pictures",
+        "likeness_plain": "without the LoRA",
+        "likeness_training": "training pictures among each other",
+        "matrix": "Every scene and every other",
+        "matrix_scale": "from {} (least alike) to {} (most alike)",
+        "matrix_table": "The matrix in numbers",
+        "scores_table": "Scene by scene",
+        "threshold": "threshold",
+    },
+    "zh": {
+        "coherence": "一致性",
+        "coherence_none": "未测定图片之间的相似度。",
+        "coherence_unit": "CLIP 图像向量的余弦相似度 × 100，越高越相似",
+        "coherence_mean": "画面彼此之间",
+        "style": "画风",
+        "style_mean": "画面与训练图片",
+        "likeness_plain": "不用 LoRA 时",
+        "likeness_training": "训练图片彼此之间",
+        "matrix": "画面两两相似度",
+        "matrix_scale": "由 {}（最不相似）至 {}（最相似）",
+        "matrix_table": "矩阵的数值",
+        "scores_table": "逐幅评分",
+        "threshold": "门槛",
+    },
+}

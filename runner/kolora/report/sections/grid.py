@@ -1,0 +1,51 @@
+"""All scenes in one picture."""
+
+from __future__ import annotations
+
+from kolora.artifacts import PUBLISHED
+from kolora.report.reader import RunReader
+from kolora.report.records import GridRead
+from kolora.report.section import no_scope as scope
+from kolora.report.values import ReportModel, Words
+
+__all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "Grid", "gather", "scope"]
+
+NAME = "grid"
+IS_LISTED = False
+PATH = PUBLISHED["grid"]["grid.png"]
+
+
+class Grid(ReportModel):
+    """All scenes in one picture."""
+
+    path: str
+    width: int | None
+    height: int | None
+    columns: int | None
+    rows: int | None
+
+
+class Fields(ReportModel):
+    """The grid, where it was drawn."""
+
+    grid: Grid | None
+
+
+def gather(reader: RunReader) -> Fields:
+    """Read the grid, only where the picture is the recorded one."""
+    facts = reader.facts("grid", GridRead)
+    if facts is None or reader.path("grid", "grid.png", PATH) is None:
+        return Fields(grid=None)
+    return Fields(grid=Grid(path=PATH, **facts.model_dump()))
+
+
+WORDS: Words = {
+    "en": {
+        "grid": "All scenes",
+        "grid_absent": "There is no grid yet.",
+    },
+    "zh": {
+        "grid": "全部画面",
+        "grid_absent": "尚无拼图。",
+    },
+}

@@ -1,0 +1,207 @@
+"""Every scene: what it was asked for, its picture with and without the LoRA, and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from kolora.artifacts import picture_path
+from kolora.report.formats import number as number_words
+from kolora.report.reader import RunReader
+from kolora.report.records import LikenessRead, SceneRead, ScoreRead
+from kolora.report.values import ReportModel, Words
+
+if TYPE_CHECKING:
+    from kolora.report.data import ReportData
+
+NAME = "scenes"
+IS_LISTED = True
+
+
+class Settings(ReportModel):
+    """How a scene was rendered."""
+
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    lora_scale: float | None = None
+    scheduler: str | None = None
+
+
+class Scene(ReportModel):
+    """One scene, rendered or not."""
+
+    number: int
+    state: Literal["done", "failed", "pending"]
+    title: str
+    prompt: str | None
+    negative_prompt: str | None
+    seed: int | None
+    settings: Settings
+    differs: Settings
+    """Of the settings, those that are not the story's own."""
+    image: str | None
+    """Path of the full picture, relative to the run folder; null where there is none to show."""
+    sha256: str | None = None
+    """Of that picture's file."""
+    plain: str | None = None
+    """Path of the same scene from the same seed without the LoRA."""
+    aesthetics: float | None = None
+    clip: float | None = None
+    coherence: float | None = None
+    """Likeness to the other scenes, their mean."""
+    style: float | None = None
+    """Likeness to the training pictures, their mean."""
+
+
+class Fields(ReportModel):
+    """The scenes, and what the story says of all of them."""
+
+    settings: Settings
+    """What the story renders with; a scene's `differs` says where it goes its own way."""
+    scenes: tuple[Scene, ...]
+
+
+def gather(reader: RunReader) -> Fields:
+    """Read every scene that was planned or rendered."""
+    common = Settings(**reader.run.story.render.model_dump()) if reader.run else Settings()
+    planned = {scene.number: scene for scene in reader.run.scenes} if reader.run else {}
+    known = sorted((rendered_scenes(reader) | planned).items())
+    scores = _scores(reader)
+    scenes = [_scene(reader, number, facts, common, scores.get(number, _Scores())) for number, facts in known]
+    return Fields(settings=common, scenes=tuple(scenes))
+
+
+def rendered_scenes(reader: RunReader) -> dict[int, SceneRead]:
+    """Return what the finished scenes were rendered from, by number."""
+    facts = {number: reader.facts(step, SceneRead) for step in reader.records if (number := _scene_number(step))}
+    return {number: scene for number, scene in facts.items() if scene}
+
+
+def read_image(reader: RunReader, step: str) -> str | None:
+    """Return the path of a rendering step's picture, only where it is the recorded one."""
+    return reader.path(step, "image.png", picture_path(step))
+
+
+def difference(settings: Settings, common: Settings) -> Settings:
+    """Return only those settings that are not the common ones."""
+    others = common.model_dump()
+    return Settings(**{name: value for name, value in settings.model_dump().items() if value != others[name]})
+
+
+def settings_words(settings: Settings, words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Say settings as pairs of name and value, leaving out what is not set."""
+    pairs = []
+    if settings.width is not None or settings.height is not None:
+        pairs.append((words["size"], f"{settings.width or '…'} × {settings.height or '…'}"))
+    for key, value in (
+        ("steps_setting", settings.steps),
+        ("guidance_scale", settings.guidance_scale),
+        ("lora_scale", settings.lora_scale),
+    ):
+        if value is not None:
+            pairs.append((words[key], number_words(value, 6)))
+    if settings.scheduler is not None:
+        pairs.append((words["scheduler"], settings.scheduler))
+    return pairs
+
+
+def scope(_report: ReportData, words: Mapping[str, str]) -> Mapping[str, Any]:
+    """Give the templates the settings in words."""
+    return {"settings_words": partial(settings_words, words=words)}
+
+
+@dataclass(frozen=True)
+class _Scores:
+    aesthetics: float | None = None
+    clip: float | None = None
+    coherence: float | None = None
+    style: float | None = None
+
+
+def _scores(reader: RunReader) -> dict[int, _Scores]:
+    score = reader.facts("score", ScoreRead)
+    if score is None:
+        return {}
+    coherence, style = _by_number(score.coherence), _by_number(score.style)
+    return {
+        line.number: _Scores(line.aesthetics, line.clip, coherence.get(line.number), style.get(line.number))
+        for line in score.scenes
+    }
+
+
+def _by_number(likeness: LikenessRead | None) -> dict[int, float | None]:
+    return dict(enumerate(likeness.scenes, start=1)) if likeness else {}
+
+
+def _scene(reader: RunReader, number: int, facts: SceneRead, common: Settings, scores: _Scores) -> Scene:
+    step, baseline = f"render-{number:02d}", f"plain-{number:02d}"
+    is_done = step in reader.records and reader.facts(step, SceneRead) is not None
+    settings = Settings(**facts.model_dump(include=set(Settings.model_fields)))
+    return Scene(
+        number=number,
+        state="done" if is_done else "failed" if _has_failed(reader, step) else "pending",
+        title=facts.title.strip(),
+        prompt=facts.prompt,
+        negative_prompt=facts.negative_prompt,
+        seed=facts.seed,
+        settings=settings,
+        differs=difference(settings, common),
+        image=read_image(reader, step) if is_done else None,
+        sha256=reader.sha256(step, "image.png"),
+        plain=read_image(reader, baseline) if baseline in reader.records else None,
+        aesthetics=scores.aesthetics,
+        clip=scores.clip,
+        coherence=scores.coherence,
+        style=scores.style,
+    )
+
+
+def _has_failed(reader: RunReader, step: str) -> bool:
+    return any(each.step == step and each.action == "failed" for each in reader.steps)
+
+
+def _scene_number(step: str) -> int | None:
+    stage, _, number = step.partition("-")
+    return int(number) if stage == "render" and number.isdecimal() else None
+
+
+WORDS: Words = {
+    "en": {
+        "scenes": "Scenes",
+        "scenes_none": "No scene is known yet.",
+        "scene_pending": "Not rendered yet",
+        "scene_failed": "Rendering failed",
+        "negative_prompt": "Negative prompt",
+        "seed": "Seed",
+        "common": "Every scene, unless it says otherwise",
+        "size": "Size",
+        "steps_setting": "Steps",
+        "guidance_scale": "Guidance",
+        "lora_scale": "LoRA strength",
+        "scheduler": "Scheduler",
+        "plain": "Without the LoRA",
+        "plain_note": "same seed",
+        "copy_prompt": "Copy prompt",
+    },
+    "zh": {
+        "scenes": "画面",
+        "scenes_none": "尚无画面信息。",
+        "scene_pending": "尚未渲染",
+        "scene_failed": "渲染失败",
+        "negative_prompt": "负面提示词",
+        "seed": "种子",
+        "common": "除另有说明外，各画面均为",
+        "size": "尺寸",
+        "steps_setting": "步数",
+        "guidance_scale": "引导系数",
+        "lora_scale": "LoRA 强度",
+        "scheduler": "调度器",
+        "plain": "不用 LoRA",
+        "plain_note": "同一种子",
+        "copy_prompt": "复制提示词",
+    },
+}

@@ -1,0 +1,142 @@
+"""How the LoRA was trained: its loss, and what was drawn on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kolora.artifacts import PUBLISHED
+from kolora.report.curve import Curve, draw_curve
+from kolora.report.reader import RunReader
+from kolora.report.records import HistoryRead, SampleRead, TrainRead
+from kolora.report.values import ReportModel, Words
+
+if TYPE_CHECKING:
+    from kolora.report.data import ReportData
+
+NAME = "training"
+IS_LISTED = True
+HISTORY = PUBLISHED["train"]["history.json"]
+SAMPLES = PUBLISHED["train"]["samples"]
+
+
+class Sample(ReportModel):
+    """A picture drawn while the LoRA was being trained."""
+
+    step: int
+    scene: int | None
+    path: str
+
+
+class Training(ReportModel):
+    """How the LoRA was trained."""
+
+    steps: int | None
+    rank: int | None
+    alpha: float | None
+    parameters: int | None
+    samples_per_second: float | None
+    loss_first: float | None
+    """Mean of the first tenth of the steps."""
+    loss_last: float | None
+    """Mean of the last tenth."""
+    resumed_at: int | None
+    step: tuple[int, ...] = ()
+    loss: tuple[float | None, ...] = ()
+    """One a step; null where the loss was not a finite number."""
+    learning_rate: tuple[float | None, ...] = ()
+    samples: tuple[Sample, ...] = ()
+
+
+class Fields(ReportModel):
+    """The training, where there was one."""
+
+    training: Training | None
+
+
+def gather(reader: RunReader) -> Fields:
+    """Read what training found, with the loss of every step."""
+    facts = reader.facts("train", TrainRead)
+    if facts is None:
+        return Fields(training=None)
+    content = reader.file("train", "history.json", HISTORY)
+    history = reader.parse(content, HISTORY, HistoryRead) if content is not None else None
+    return Fields(
+        training=Training(
+            **facts.model_dump(exclude={"samples"}),
+            **(history.model_dump() if history else {}),
+            samples=tuple(_samples(reader, facts.samples)),
+        )
+    )
+
+
+def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
+    """Give the templates the curves, ready to be drawn."""
+    training = report.training
+    if training is None:
+        return {"curve": None, "rate": None}
+    return {"curve": draw_curve(training.step, training.loss, training.learning_rate), "rate": _rate_curve(training)}
+
+
+def _rate_curve(training: Training) -> Curve | None:
+    """Draw the learning rate, where it changed."""
+    rates = training.learning_rate
+    if len(rates) != len(training.step) or len(set(rates)) < 2:
+        return None
+    return draw_curve(training.step, rates)
+
+
+def _samples(reader: RunReader, samples: tuple[SampleRead, ...]) -> Iterator[Sample]:
+    for sample in samples:
+        path = reader.path("train", sample.file, f"{SAMPLES}/{Path(sample.file).name}")
+        if path is not None:
+            yield Sample(step=sample.step, scene=sample.scene, path=path)
+
+
+WORDS: Words = {
+    "en": {
+        "training": "Training",
+        "training_none": "No LoRA has been trained here.",
+        "loss": "Loss",
+        "loss_each": "each step",
+        "loss_smooth": "mean over {} steps",
+        "loss_axis": "training step",
+        "loss_first": "Loss, first tenth",
+        "loss_last": "Loss, last tenth",
+        "loss_table": "The curve in numbers",
+        "loss_all": "Every step",
+        "loss_infinite": "Steps without a finite loss",
+        "learning_rate": "Learning rate",
+        "training_steps": "Training steps",
+        "rank": "Rank",
+        "alpha": "Alpha",
+        "parameters": "Trained parameters",
+        "samples_per_second": "Speed",
+        "samples_unit": "samples/s",
+        "resumed_at": "Resumed at step",
+        "samples": "Drawn while it was trained",
+    },
+    "zh": {
+        "training": "训练",
+        "training_none": "这里没有训练过 LoRA。",
+        "loss": "损失",
+        "loss_each": "每一步",
+        "loss_smooth": "{} 步平均",
+        "loss_axis": "训练步",
+        "loss_first": "前十分之一的损失",
+        "loss_last": "后十分之一的损失",
+        "loss_table": "曲线的数值",
+        "loss_all": "每一步的数值",
+        "loss_infinite": "损失不是有限数的步数",
+        "learning_rate": "学习率",
+        "training_steps": "训练步数",
+        "rank": "秩 rank",
+        "alpha": "Alpha",
+        "parameters": "训练参数量",
+        "samples_per_second": "速度",
+        "samples_unit": "样本/秒",
+        "resumed_at": "续训起点",
+        "samples": "训练途中的样图",
+    },
+}

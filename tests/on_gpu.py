@@ -37,6 +37,7 @@ from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
 from kolora.training import loop, step
 from kolora.training.adapters import FlatParameters, add_adapters
+from kolora.training.config import TrainingConfig
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import Trained, train
@@ -97,7 +98,8 @@ def learned(
 ) -> Trained:
     """Train the tiny U-Net on the GPU, or on ``devices`` of them; with ``stop_at``, in two runs."""
     setattr(step, "captured", graphs.captured if recorded else called)  # noqa: B010 - no name that it exports
-    lora = Lora(**{"rank": 2, "alpha": 4.0, "steps": 12, "batch_size": 2, "learning_rate": 0.01} | settings)
+    small = {"rank": 2, "alpha": 4.0, "steps": 12, "batch_size": 2, "learning_rate": 0.01}
+    config = TrainingConfig.of(Lora(**small | settings))
 
     def tick(done: int, _total: int) -> None:
         if done == stop_at:
@@ -105,9 +107,9 @@ def learned(
 
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2 if stop_at else 1):
-            part = partial(small_part, lora, dtype, shapes, spoilt, Path(folder))
+            part = partial(small_part, config, dtype, shapes, spoilt, Path(folder))
             try:
-                with launch(lora.devices, part, device="cuda") as group:
+                with launch(config.devices, part, device="cuda") as group:
                     return part(group, tick=tick)
             except Stopped:
                 stop_at = None
@@ -115,7 +117,7 @@ def learned(
 
 
 def small_part(
-    lora: Lora,
+    config: TrainingConfig,
     dtype: torch.dtype,
     shapes: int,
     spoilt: bool,
@@ -129,7 +131,7 @@ def small_part(
     known = configs()
     unet = made_up("unet", known, device="cuda", dtype=dtype)
     given = examples(known, size=64, shapes=shapes, spoilt=spoilt)
-    return train(unet, SCHEDULE, given, lora, state=folder, tick=tick, group=group)
+    return train(unet, SCHEDULE, given, config, state=folder, tick=tick, group=group)
 
 
 def check_two(steps: int) -> None:
@@ -149,7 +151,7 @@ def check_two(steps: int) -> None:
 def full_rate(devices: int, steps: int) -> float:
     """Measure the samples a second of a training at full size."""
     moments: dict[int, float] = {}
-    lora = Lora(rank=16, alpha=4.0, steps=2 * steps, batch_size=4, devices=devices)
+    config = TrainingConfig.of(Lora(rank=16, alpha=4.0, steps=2 * steps, batch_size=4, devices=devices))
 
     def tick(done: int, _total: int) -> None:
         if done in (steps, 2 * steps):
@@ -157,7 +159,7 @@ def full_rate(devices: int, steps: int) -> float:
             moments[done] = time.monotonic()
 
     with tempfile.TemporaryDirectory() as folder:
-        part = partial(full_part, lora, Path(folder))
+        part = partial(full_part, config, Path(folder))
         with launch(devices, part, device="cuda") as group:
             part(group, tick=tick)
     torch.cuda.empty_cache()
@@ -165,12 +167,16 @@ def full_rate(devices: int, steps: int) -> float:
 
 
 def full_part(
-    lora: Lora, folder: Path, group: ProcessGroup | None, *, tick: Callable[[int, int], None] = lambda *_: None
+    config: TrainingConfig,
+    folder: Path,
+    group: ProcessGroup | None,
+    *,
+    tick: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Be one of the processes that train the full-size U-Net, or the only one."""
     make_deterministic()
     unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
-    train(unet, SCHEDULE, examples(KOLORS, size=1024), lora, state=folder, tick=tick, group=group)
+    train(unet, SCHEDULE, examples(KOLORS, size=1024), config, state=folder, tick=tick, group=group)
 
 
 def check_small() -> None:
@@ -203,9 +209,11 @@ def full_size(steps: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for batch_size in (1, 4):
         unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
-        lora = Lora(rank=16, alpha=4.0, steps=steps, batch_size=batch_size)
+        config = TrainingConfig.of(Lora(rank=16, alpha=4.0, steps=steps, batch_size=batch_size))
         with tempfile.TemporaryDirectory() as folder:
-            trained = train(unet, SCHEDULE, examples(KOLORS, size=1024), lora, state=Path(folder), tick=lambda *_: None)
+            trained = train(
+                unet, SCHEDULE, examples(KOLORS, size=1024), config, state=Path(folder), tick=lambda *_: None
+            )
         found[f"lora of {batch_size} a step"] = digest(trained)
         found[f"losses of {batch_size} a step"] = trained.losses[-1]
         del unet, trained
@@ -246,7 +254,7 @@ def profiles(folder: Path) -> None:
     """Write where the time of a training step and of a noise prediction goes, kernel by kernel."""
     for batch_size in (1, 4):
         unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
-        add_adapters(unet, Lora(rank=16, alpha=4.0))
+        add_adapters(unet, TrainingConfig.of(Lora(rank=16, alpha=4.0)))
         flat = FlatParameters(unet, dtype=torch.bfloat16)
         known = examples(KOLORS, size=1024)
         drawn = draw(seed=0, step=0, batch_size=batch_size, examples=4, variants=1, timesteps=1100, shape=(4, 128, 128))

@@ -17,6 +17,7 @@ from kolora.models.lora import lora_bytes
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Story
+from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 from PIL import Image
@@ -56,7 +57,7 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
             checkpoint.training_unet(),
             checkpoint.schedule(),
             known,
-            story.lora,
+            TrainingConfig.of(story.lora),
             state=Path(state),
             tick=quiet,
             option=checkpoint.memory.option("train"),

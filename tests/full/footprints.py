@@ -18,6 +18,7 @@ from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tiling import decode_tiled, encode_tiled
+from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
@@ -62,7 +63,7 @@ def measure(size: Size) -> dict[str, Any]:
             del predictor, predict
         del unet
     for rows, checkpointing in ((1, False), (4, False), (1, True), (4, True), (8, True)):
-        lora = size.story().lora.model_copy(update={"steps": 3, "batch_size": rows})
+        config = TrainingConfig.of(size.story().lora).model_copy(update={"steps": 3, "batch_size": rows})
         unet = made_up("unet", known, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
         name = f"training, {rows} a step, computed {'twice' if checkpointing else 'once'}"
         with tempfile.TemporaryDirectory() as state, meter(name):
@@ -70,7 +71,7 @@ def measure(size: Size) -> dict[str, Any]:
                 unet,
                 schedule,
                 examples(known, pixels=pixels),
-                lora,
+                config,
                 state=Path(state),
                 tick=quiet,
                 option=OffloadOption(checkpointing=checkpointing),

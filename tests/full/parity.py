@@ -12,6 +12,7 @@ from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
+from kolora.training.config import TrainingConfig
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
@@ -76,15 +77,15 @@ def compare(size: Size) -> dict[str, Any]:
     found["picture"] = {"psnr": ratio, "largest difference": most}
     print(f"{'picture':<24} PSNR {ratio:.1f} dB, largest difference {most:.0f} of 255 levels", flush=True)
     checkpoint.release()
-    lora = story.lora.model_copy(update={"steps": 1, "batch_size": 1})
+    config = TrainingConfig.of(story.lora).model_copy(update={"steps": 1, "batch_size": 1})
     known = PromptEmbeds(embeds.prompt_embeds[:1].cpu().clone(), embeds.pooled_prompt_embeds[:1].cpu().clone())
     only = Examples(known, (Bucket(latents.cpu().clone()[None], torch.tensor([0])),))
     with tempfile.TemporaryDirectory() as state:
         ours = train(
-            checkpoint.training_unet(), checkpoint.schedule(), only, lora, state=Path(state), tick=quiet
+            checkpoint.training_unet(), checkpoint.schedule(), only, config, state=Path(state), tick=quiet
         ).losses[0]
     chance = draw(
-        seed=lora.seed, step=0, batch_size=1, examples=1, variants=1, timesteps=1100, shape=tuple(latents.shape[1:])
+        seed=config.seed, step=0, batch_size=1, examples=1, variants=1, timesteps=1100, shape=tuple(latents.shape[1:])
     )
     with torch.inference_mode():
         noisy = theirs.scheduler.add_noise(latents.cpu(), chance.noise, chance.timesteps).to(device, dtype)

@@ -14,6 +14,7 @@ from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.sequential_offload import offload, unet_pieces
 from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
+from kolora.training.config import TrainingConfig
 from torch import nn
 
 from tests.tensors import difference
@@ -106,7 +107,7 @@ def test_what_was_heard_before_is_used() -> None:
 
 def lora_gradients(network: nn.Module, **settings: object) -> torch.Tensor:
     """Give the gradients of every adapter of a network in float64, in order of their names."""
-    add_adapters(network, Lora(rank=3, alpha=5.0, **settings))
+    add_adapters(network, TrainingConfig.of(Lora(rank=3, alpha=5.0, **settings)))
     for name, parameter in network.named_parameters():
         if ".lora_B." in name:
             nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)))
@@ -142,7 +143,7 @@ def test_adapters_of_joined_projections_learn_what_they_learn_alone(settings: di
 def test_what_lies_between_joined_adapters_is_nothing() -> None:
     network = unet()
     join_projections(network)
-    add_adapters(network, Lora(rank=3, alpha=5.0))
+    add_adapters(network, TrainingConfig.of(Lora(rank=3, alpha=5.0)))
     flat = FlatParameters(network, dtype=torch.float32)
     for _ in range(2):
         flat.vector.data.fill_(1.0)

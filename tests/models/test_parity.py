@@ -19,6 +19,7 @@ from kolora.models.pixels import to_picture, to_pixels
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
@@ -89,7 +90,7 @@ def test_predicted_noise(pipeline: Any, tiny_kolors: Checkpoint) -> None:
 
 def test_training_loss(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Image, tmp_path: Path) -> None:
     """The first step's loss: adapters begin without effect, so it is that of the checkpoint."""
-    lora = Lora(steps=1, rank=2, seed=3)
+    config = TrainingConfig.of(Lora(steps=1, rank=2, seed=3))
     embeds = tiny_kolors.encode_prompt([PROMPT])
     examples = Examples(
         PromptEmbeds(embeds.prompt_embeds.clone(), embeds.pooled_prompt_embeds.clone()),
@@ -100,7 +101,7 @@ def test_training_loss(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Imag
             tiny_kolors.training_unet(),
             tiny_kolors.schedule(),
             examples,
-            lora,
+            config,
             state=tmp_path,
             tick=lambda *_: None,
         )

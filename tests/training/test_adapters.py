@@ -6,6 +6,7 @@ import pytest
 import torch
 from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
+from kolora.training.config import TrainingConfig
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
@@ -27,7 +28,7 @@ def through(network, given):
 def adapted(**settings):
     """Give the same network with our adapters and with peft's own, of the same weights, B's not zero."""
     ours = network(bias=True)
-    add_adapters(ours, Lora(rank=3, alpha=5.0, **settings))
+    add_adapters(ours, TrainingConfig.of(Lora(rank=3, alpha=5.0, **settings)))
     theirs = network(bias=True)
     inject_adapter_in_model(LoraConfig(r=3, lora_alpha=5.0, target_modules=list(PROJECTIONS)), theirs)
     for name, parameter in ours.named_parameters():

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from kolora.spec.story import Lora
 from kolora.training import curves
+from kolora.training.config import TrainingConfig
 from kolora.training.curves import Curves
 
-LORA = Lora(steps=150, learning_rate=0.5, lr_scheduler="linear")
+CONFIG = TrainingConfig.of(Lora(steps=150, learning_rate=0.5, lr_scheduler="linear"))
 LOSSES = [1 / (1 + step) for step in range(150)]
 
 
 def written(folder: Path, *portions: int, events: Path | None = None, since: int = 0) -> bytes:
     """Tell the losses in portions; returns the table."""
-    curves = Curves(LORA, folder, events=events)
+    curves = Curves(CONFIG, folder, events=events)
     for portion in portions:
         curves.log(LOSSES[:portion], since=since)
     curves.close()

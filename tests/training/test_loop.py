@@ -21,6 +21,7 @@ from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
 from kolora.training import loop
 from kolora.training.adapters import add_adapters
+from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import Trained, train
 from kolora.training.state import State, read_state
@@ -76,10 +77,9 @@ def examples(*, width: int = 4, more: int = 0) -> Examples:
     return Examples(embeds, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 
-def lora(**settings: Any) -> Lora:
-    return Lora(
-        **{"rank": 2, "alpha": 4.0, "steps": 6, "batch_size": 2, "learning_rate": 0.01, "dropout": 0.2} | settings
-    )
+def training(**settings: Any) -> TrainingConfig:
+    small = {"rank": 2, "alpha": 4.0, "steps": 6, "batch_size": 2, "learning_rate": 0.01, "dropout": 0.2}
+    return TrainingConfig.of(Lora(**small | settings))
 
 
 def go_on(*_: int) -> None:
@@ -95,11 +95,17 @@ def stop_at(step: int) -> Tick:
 
 
 def trained(
-    folder: Path, settings: Lora, *, tick: Tick = go_on, unet: nn.Module | None = None, given: Examples | None = None
+    folder: Path,
+    settings: TrainingConfig,
+    *,
+    tick: Tick = go_on,
+    unet: nn.Module | None = None,
+    given: Examples | None = None,
+    option: OffloadOption | None = None,
 ) -> Trained:
     unet = SmallNet() if unet is None else unet
     given = examples(width=4 if isinstance(unet, SmallNet) else 32) if given is None else given
-    return train(unet, SCHEDULE, given, settings, state=folder, tick=tick)
+    return train(unet, SCHEDULE, given, settings, state=folder, tick=tick, option=option)
 
 
 def tensors(weights: LoraWeights) -> Mapping[str, torch.Tensor]:
@@ -113,14 +119,14 @@ def adapters(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    losses = trained(tmp_path, lora(steps=150, learning_rate=0.05, rank=4, dropout=0.0)).losses
+    losses = trained(tmp_path, training(steps=150, learning_rate=0.05, rank=4, dropout=0.0)).losses
     first, last = sum(losses[:15]) / 15, sum(losses[-15:]) / 15
     assert last < 0.7 * first
 
 
 def test_every_step_is_recorded_and_told(tmp_path: Path) -> None:
     reported: list[tuple[int, int]] = []
-    result = trained(tmp_path, lora(), tick=lambda *progress: reported.append(progress))
+    result = trained(tmp_path, training(), tick=lambda *progress: reported.append(progress))
     assert reported == [(step, 6) for step in range(1, 7)]
     assert len(result.losses) == 6
     assert result.resumed_at == 0
@@ -131,22 +137,22 @@ def test_losses_read_a_few_at_a_time_are_all_there_and_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU: read in batches, and before every saving and stopping."""
-    expected = trained(tmp_path / "one", lora(steps=8)).losses
+    expected = trained(tmp_path / "one", training(steps=8)).losses
     monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 3)
-    assert trained(tmp_path / "three", lora(steps=8)).losses == expected
+    assert trained(tmp_path / "three", training(steps=8)).losses == expected
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", lora(steps=8), tick=stop_at(5))
+        trained(tmp_path / "parts", training(steps=8), tick=stop_at(5))
     saved = read_state(tmp_path / "parts")
     assert saved is not None
     assert saved.losses == expected[:5]
-    assert trained(tmp_path / "parts", lora(steps=8)).losses == expected
+    assert trained(tmp_path / "parts", training(steps=8)).losses == expected
 
 
 def test_bad_losses_read_late_name_their_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 4)
     monkeypatch.setattr(loop, "SAVING_SHARE", 1e-9)
     with pytest.raises(StoryInvalid, match="at 5 of 9 steps, at last at step 9"):
-        trained(tmp_path, lora(steps=12), unet=Poisoned(at={2, 4, 5, 8, 9}))
+        trained(tmp_path, training(steps=12), unet=Poisoned(at={2, 4, 5, 8, 9}))
 
 
 def test_a_bad_step_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,19 +163,19 @@ def test_a_bad_step_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.L
     assert (before.step, after.step) == (2, 3)
     assert same(before.tensors, after.tensors)
     assert math.isnan(after.losses[2])
-    whole = trained(tmp_path / "whole", lora(ema_decay=0.9), unet=Poisoned(at={3}))
+    whole = trained(tmp_path / "whole", training(ema_decay=0.9), unet=Poisoned(at={3}))
     assert [math.isnan(loss) for loss in whole.losses] == [step == 3 for step in range(1, 7)]
 
 
 def stopped_at(folder: Path, step: int, *, bad: Collection[int]) -> State | None:
     """Give the state after ``step``, with no number at the steps ``bad``."""
     with pytest.raises(Stopped):
-        trained(folder, lora(ema_decay=0.9), tick=stop_at(step), unet=Poisoned(at=bad))
+        trained(folder, training(ema_decay=0.9), tick=stop_at(step), unet=Poisoned(at=bad))
     return read_state(folder)
 
 
 def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_kolors: Checkpoint, tmp_path: Path) -> None:
-    settings = lora(steps=4, batch_size=1)
+    settings = training(steps=4, batch_size=1)
     whole = trained(tmp_path / "whole", settings, unet=tiny_kolors.training_unet())
     with pytest.raises(Stopped):
         trained(tmp_path / "parts", settings, tick=stop_at(2), unet=tiny_kolors.training_unet())
@@ -182,7 +188,7 @@ def test_the_real_unet_trains_and_goes_on_to_the_same_bytes(tiny_kolors: Checkpo
 def test_the_weights_are_what_the_network_wears(tmp_path: Path) -> None:
     """Merged into the checkpoint at strength 1, they give what the network gave at the end of training."""
     unet, plain = SmallNet(), SmallNet()
-    MergedWeights(plain, trained(tmp_path, lora(), unet=unet).weights).set(1.0)
+    MergedWeights(plain, trained(tmp_path, training(), unet=unet).weights).set(1.0)
     sample, prompt_embeds = examples().buckets[0].latents[0], examples().embeds.prompt_embeds
     outputs = [each(sample, torch.zeros(1), encoder_hidden_states=prompt_embeds) for each in (unet, plain)]
     torch.testing.assert_close(*outputs)
@@ -202,11 +208,11 @@ ELABORATE = {
 @pytest.mark.parametrize("settings", [{}, ELABORATE, {"optimizer": "prodigy", "learning_rate": 1.0}])
 @pytest.mark.parametrize("step", range(1, 7))
 def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int, settings: dict[str, Any]) -> None:
-    whole = trained(tmp_path / "whole", lora(**settings))
+    whole = trained(tmp_path / "whole", training(**settings))
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", lora(**settings), tick=stop_at(step))
+        trained(tmp_path / "parts", training(**settings), tick=stop_at(step))
     torch.manual_seed(step)
-    resumed = trained(tmp_path / "parts", lora(**settings))
+    resumed = trained(tmp_path / "parts", training(**settings))
     assert resumed.resumed_at == step
     assert resumed.losses == whole.losses
     assert same(tensors(resumed.weights), tensors(whole.weights))
@@ -214,17 +220,19 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, step: int, settings:
 
 def test_pictures_of_several_shapes_are_learnt_and_a_stop_changes_nothing(tmp_path: Path) -> None:
     given = examples(more=2)
-    whole = trained(tmp_path / "whole", lora(steps=10), given=given)
+    whole = trained(tmp_path / "whole", training(steps=10), given=given)
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", lora(steps=10), given=given, tick=stop_at(4))
-    resumed = trained(tmp_path / "parts", lora(steps=10), given=given)
+        trained(tmp_path / "parts", training(steps=10), given=given, tick=stop_at(4))
+    resumed = trained(tmp_path / "parts", training(steps=10), given=given)
     assert same(tensors(resumed.weights), tensors(whole.weights))
     given.buckets[1].latents.zero_()
-    assert not same(tensors(trained(tmp_path / "other", lora(steps=10), given=given).weights), tensors(whole.weights))
+    assert not same(
+        tensors(trained(tmp_path / "other", training(steps=10), given=given).weights), tensors(whole.weights)
+    )
 
 
 def samples(
-    folder: Path, settings: Lora, *, stop_in: int | None = None
+    folder: Path, settings: TrainingConfig, *, stop_in: int | None = None
 ) -> tuple[dict[int, torch.Tensor], Trained | None]:
     """Train, and take what the network gives at every call for samples; with ``stop_in``, stop in that one."""
     drawn: dict[int, torch.Tensor] = {}
@@ -247,7 +255,7 @@ def samples(
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_samples_are_of_what_would_be_kept_and_change_nothing(tmp_path: Path, ema_decay: float | None) -> None:
-    settings = lora(sample_every=2, ema_decay=ema_decay)
+    settings = training(sample_every=2, ema_decay=ema_decay)
     drawn, result = samples(tmp_path / "whole", settings)
     plain = trained(tmp_path / "plain", settings)
     assert list(drawn) == [2, 4, 6]
@@ -261,7 +269,7 @@ def test_samples_are_of_what_would_be_kept_and_change_nothing(tmp_path: Path, em
 
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_stop_while_samples_are_drawn_draws_them_later(tmp_path: Path, step: int) -> None:
-    settings = lora(sample_every=2)
+    settings = training(sample_every=2)
     whole, result = samples(tmp_path / "whole", settings)
     before, stopped = samples(tmp_path / "parts", settings, stop_in=step)
     after, resumed = samples(tmp_path / "parts", settings)
@@ -280,15 +288,15 @@ def test_a_signal_that_lightning_hears_first_saves_too(tmp_path: Path) -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", lora(), tick=tick)
+        trained(tmp_path / "parts", training(), tick=tick)
     assert signal.getsignal(signal.SIGTERM) is before
-    resumed = trained(tmp_path / "parts", lora())
+    resumed = trained(tmp_path / "parts", training())
     assert resumed.resumed_at == 3
-    assert same(tensors(resumed.weights), tensors(trained(tmp_path / "whole", lora()).weights))
+    assert same(tensors(resumed.weights), tensors(trained(tmp_path / "whole", training()).weights))
 
 
 def test_variables_of_a_batch_system_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = trained(tmp_path / "plain", lora())
+    expected = trained(tmp_path / "plain", training())
     for name, value in {
         "SLURM_JOB_ID": "1",
         "SLURM_NTASKS": "4",
@@ -296,19 +304,19 @@ def test_variables_of_a_batch_system_change_nothing(tmp_path: Path, monkeypatch:
         "SLURM_LOCALID": "2",
     }.items():
         monkeypatch.setenv(name, value)
-    assert trained(tmp_path / "slurm", lora()).losses == expected.losses
+    assert trained(tmp_path / "slurm", training()).losses == expected.losses
 
 
 def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        trained(tmp_path, lora(), tick=stop_at(4))
+        trained(tmp_path, training(), tick=stop_at(4))
     state = tmp_path / "state.safetensors"
     whole = state.read_bytes()
     for length in (0, 7, len(whole) // 2, len(whole) - 1):
         state.write_bytes(whole[:length])
-        assert trained(tmp_path, lora(steps=1)).resumed_at == 0
+        assert trained(tmp_path, training(steps=1)).resumed_at == 0
     state.write_bytes(whole)
-    assert trained(tmp_path, lora()).resumed_at == 4
+    assert trained(tmp_path, training()).resumed_at == 4
 
 
 @pytest.mark.parametrize(
@@ -329,7 +337,7 @@ def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
     ],
 )
 def test_every_setting_has_a_say(tmp_path: Path, change: dict[str, Any]) -> None:
-    one, other = (trained(tmp_path / name, lora(**settings)) for name, settings in (("one", {}), ("other", change)))
+    one, other = (trained(tmp_path / name, training(**settings)) for name, settings in (("one", {}), ("other", change)))
     assert not same(tensors(one.weights), tensors(other.weights))
 
 
@@ -337,21 +345,22 @@ def test_checkpointing_spends_time_and_changes_nothing(tiny_kolors: Checkpoint, 
     one, other = (
         trained(
             tmp_path / str(checkpointing),
-            lora(steps=2, batch_size=1, gradient_checkpointing=checkpointing),
+            training(steps=2, batch_size=1),
             unet=tiny_kolors.training_unet(),
+            option=OffloadOption(checkpointing=checkpointing),
         )
         for checkpointing in (False, True)
     )
     assert same(tensors(one.weights), tensors(other.weights))
 
 
-def test_a_streamed_unet_learns_the_same(tiny_kolors: Checkpoint, tmp_path: Path) -> None:
+def test_an_offloaded_unet_learns_the_same(tiny_kolors: Checkpoint, tmp_path: Path) -> None:
     one, other = (
         train(
             tiny_kolors.training_unet(),
             SCHEDULE,
             examples(width=32),
-            lora(steps=3),
+            training(steps=3),
             state=tmp_path / str(option.offload),
             tick=go_on,
             option=option,
@@ -365,7 +374,7 @@ def test_a_streamed_unet_learns_the_same(tiny_kolors: Checkpoint, tmp_path: Path
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_a_split_batch_learns_the_same_to_rounding(tmp_path: Path, rows: int) -> None:
-    settings = lora(batch_size=4, dropout=0.0)
+    settings = training(batch_size=4, dropout=0.0)
     whole, split = (
         train(SmallNet(), SCHEDULE, examples(), settings, state=tmp_path / str(option.rows), tick=go_on, option=option)
         for option in (OffloadOption(), OffloadOption(rows=rows))
@@ -373,7 +382,7 @@ def test_a_split_batch_learns_the_same_to_rounding(tmp_path: Path, rows: int) ->
     assert split.losses == pytest.approx(whole.losses, rel=1e-5)
     for name, tensor in tensors(split.weights).items():
         assert difference(tensor, tensors(whole.weights)[name]) < 1e-3
-    assert split.losses != trained(tmp_path / "other", lora(batch_size=rows, dropout=0.0)).losses
+    assert split.losses != trained(tmp_path / "other", training(batch_size=rows, dropout=0.0)).losses
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
@@ -381,7 +390,7 @@ def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: flo
     spoiled = examples()
     spoiled.buckets[0].latents[:] = poison
     with pytest.raises(StoryInvalid, match="no number at 5 of 5 steps") as caught:
-        train(SmallNet(), SCHEDULE, spoiled, lora(), state=tmp_path, tick=go_on)
+        train(SmallNet(), SCHEDULE, spoiled, training(), state=tmp_path, tick=go_on)
     assert "lora.learning_rate, now 0.01" in caught.value.hint
 
 
@@ -392,7 +401,7 @@ def test_adapters_begin_as_the_seed_says(tiny_kolors: Checkpoint, kind: str) -> 
         unet = tiny_kolors.training_unet()
         torch.manual_seed(global_seed)
         before = torch.get_rng_state()
-        add_adapters(unet, lora(seed=seed, init_lora_weights=kind))
+        add_adapters(unet, training(seed=seed, init_lora_weights=kind))
         assert torch.equal(torch.get_rng_state(), before)
         begun.append(adapters(unet))
     assert same(begun[0], begun[1])
@@ -403,7 +412,7 @@ def test_adapters_begin_as_the_seed_says(tiny_kolors: Checkpoint, kind: str) -> 
 @pytest.mark.parametrize("targets", [PROJECTIONS, ("to_q",), ("to_k", "to_out")])
 def test_only_the_targets_get_adapters(tiny_kolors: Checkpoint, targets: tuple[str, ...]) -> None:
     unet = tiny_kolors.training_unet().to(torch.bfloat16)
-    add_adapters(unet, lora(target_modules=targets))
+    add_adapters(unet, training(target_modules=targets))
     given = {name.rpartition(".lora_")[0] for name in adapters(unet)}
     assert given == {name for name, _ in projections(tiny_kolors.unet()) if name.rpartition(".")[2] in targets}
     assert len(given) == len(targets) * 2 * 11  # of two attentions in each of eleven stacks of one layer
@@ -414,7 +423,7 @@ def test_only_the_targets_get_adapters(tiny_kolors: Checkpoint, targets: tuple[s
 
 def test_the_checkpoints_weights_stay(tmp_path: Path) -> None:
     unet = SmallNet()
-    trained(tmp_path, lora(), unet=unet)
+    trained(tmp_path, training(), unet=unet)
     kept = {re.sub(r"\.base_layer", "", name): each for name, each in unet.state_dict().items() if ".lora_" not in name}
     assert same(kept, SmallNet().state_dict())
     assert not unet.training

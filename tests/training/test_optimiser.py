@@ -10,20 +10,21 @@ import torch
 from kolora.errors import StoryInvalid
 from kolora.spec.story import Lora
 from kolora.training import optimiser
+from kolora.training.config import TrainingConfig
 from kolora.training.optimiser import Optimiser, learning_rate
 from torch import nn
 
 
 def rates(**settings: Any) -> list[float]:
-    lora = Lora(learning_rate=0.1, **{"steps": 8} | settings)
-    return [learning_rate(lora, step) for step in range(lora.steps)]
+    config = TrainingConfig.of(Lora(learning_rate=0.1, **{"steps": 8} | settings))
+    return [learning_rate(config, step) for step in range(config.steps)]
 
 
 def moved(
     vector: list[float], gradient: list[float], *, loss: float = 1.0, step: int = 0, **settings: Any
 ) -> Optimiser:
     """Move a vector once."""
-    mover = Optimiser(nn.Parameter(torch.tensor(vector)), Lora(steps=8, **settings))
+    mover = Optimiser(nn.Parameter(torch.tensor(vector)), TrainingConfig.of(Lora(steps=8, **settings)))
     mover.vector.grad = torch.tensor(gradient)
     moves, reported = mover.ready(step, torch.tensor(loss))
     if moves:

@@ -13,22 +13,22 @@ import pytest
 import torch
 from kolora.errors import DeviceUnusable, Stopped
 from kolora.models.lora import lora_bytes
-from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.loop import Trained, train
 from kolora.training.process_group import ProcessGroup, launch
 
-from tests.training.test_loop import SCHEDULE, SmallNet, examples, go_on, lora, stop_at
+from tests.training.test_loop import SCHEDULE, SmallNet, examples, go_on, stop_at, training
 
 SETTINGS: dict[str, Any] = {"dropout": 0.0, "ema_decay": 0.9, "max_grad_norm": 0.5, "min_snr_gamma": 1.0}
 
 
-def take_part(folder: Path, settings: Lora, group: ProcessGroup) -> None:
+def take_part(folder: Path, settings: TrainingConfig, group: ProcessGroup) -> None:
     """Be the other process, which a signal to all does not disturb."""
     os.kill(os.getpid(), signal.SIGTERM)
     train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=go_on, group=group)
 
 
-def trained(folder: Path, settings: Lora, *, tick: Callable[[int, int], None] = go_on) -> Trained:
+def trained(folder: Path, settings: TrainingConfig, *, tick: Callable[[int, int], None] = go_on) -> Trained:
     with launch(settings.devices, partial(take_part, folder, settings), device="cpu") as group:
         return train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=tick, group=group)
 
@@ -38,8 +38,8 @@ def fail(_crew: ProcessGroup) -> None:
 
 
 def test_two_processes_learn_what_one_does_with_twice_the_batch(tmp_path: Path) -> None:
-    alone = trained(tmp_path / "alone", lora(batch_size=4, **SETTINGS))
-    together = lora(batch_size=2, devices=2, **SETTINGS)
+    alone = trained(tmp_path / "alone", training(batch_size=4, **SETTINGS))
+    together = training(batch_size=2, devices=2, **SETTINGS)
     whole = trained(tmp_path / "whole", together)
     assert whole.losses == pytest.approx(alone.losses, rel=1e-5)
     for name, pair in whole.weights.pairs.items():
@@ -52,7 +52,7 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(tmp_path: Path) 
 
 
 def test_a_process_that_ends_before_its_time_says_why(tmp_path: Path) -> None:
-    settings = lora(devices=2)
+    settings = training(devices=2)
     with (
         pytest.raises(DeviceUnusable, match=r"process 2 of 2 .* ended: ValueError: no room"),
         launch(2, fail, device="cpu") as group,
@@ -62,7 +62,7 @@ def test_a_process_that_ends_before_its_time_says_why(tmp_path: Path) -> None:
 
 
 def test_processes_whose_adapters_lie_otherwise_are_told(tmp_path: Path) -> None:
-    mine, theirs = lora(devices=2), lora(devices=2, target_modules=("to_q",))
+    mine, theirs = training(devices=2), training(devices=2, target_modules=("to_q",))
     with (
         pytest.raises(DeviceUnusable, match=r"process 2 has other adapters: 1 of .*, the first"),
         launch(2, partial(take_part, tmp_path, theirs), device="cpu") as group,

@@ -13,6 +13,7 @@ from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
+from kolora.training.config import TrainingConfig
 from kolora.training.draws import Draw, draw
 from kolora.training.examples import Bucket, Examples, with_prior
 from kolora.training.step import Batch, mix, ready_step
@@ -43,7 +44,7 @@ def mixed(examples: Examples, given: Draw, **settings: Any) -> Batch:
 
 def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
     unet: nn.Module = SmallNet()
-    add_adapters(unet, Lora(rank=2))
+    add_adapters(unet, TrainingConfig.of(Lora(rank=2)))
     step = ready_step(unet, FlatParameters(unet, dtype=torch.float32), batch, option=OffloadOption(), weighted=weighted)
     return step(*batch.tensors())
 

@@ -29,6 +29,7 @@ from kolora.pocket.world.scene import DEGRADATIONS, PEOPLE
 from kolora.rendering.ddim import ddim_steps, initial_noise
 from kolora.scoring.judges import Aesthetics, Similarity
 from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.examples import encode_examples
 from kolora.training.loop import train
 from PIL import Image
@@ -271,7 +272,12 @@ def teach_ink(checkpoint: Checkpoint, lora: Lora, folder: Path) -> Path:
     )
     state = folder / "state"
     trained = train(
-        checkpoint.training_unet(), checkpoint.schedule(), examples, lora, state=state, tick=lambda done, total: None
+        checkpoint.training_unet(),
+        checkpoint.schedule(),
+        examples,
+        TrainingConfig.of(lora),
+        state=state,
+        tick=lambda *_: None,
     )
     path = folder / "lora.safetensors"
     path.write_bytes(lora_bytes(trained.weights, metadata={"checkpoint": "pocket"}))

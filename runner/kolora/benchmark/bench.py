@@ -23,6 +23,7 @@ from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
 from kolora.rendering.denoise import denoise
 from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
@@ -187,7 +188,7 @@ def _training(
         (Bucket(torch.randn(8, 1, 4, size // 8, size // 8), torch.zeros(8, dtype=torch.long)),),
     )
     total = WARM_STEPS + steps
-    lora = Lora(
+    settings = Lora(
         rank=notebook.RANK,
         alpha=notebook.ALPHA,
         learning_rate=notebook.RATE,
@@ -204,7 +205,8 @@ def _training(
     unet = made_up("unet", configs, device=device, dtype=dtype)
     with tempfile.TemporaryDirectory() as folder:
         moments[0] = moment(device)
-        trained = train(unet, schedule, examples, lora, state=Path(folder), tick=tick)
+        config = TrainingConfig.of(settings)
+        trained = train(unet, schedule, examples, config, state=Path(folder), tick=tick)
     return {
         "batch_size": batch_size,
         "samples_per_second": steps * batch_size / (moments[total] - moments[WARM_STEPS]),

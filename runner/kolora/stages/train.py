@@ -30,20 +30,22 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.models.lora import lora_bytes
     from kolora.models.prompt_embeds import read_prompt_embeds
     from kolora.rendering.samples import Sampler
+    from kolora.training.config import TrainingConfig
     from kolora.training.curves import Curves
     from kolora.training.loop import train
     from kolora.training.optimiser import learning_rate
     from kolora.training.process_group import launch
-    from kolora.training.task import Task
+    from kolora.training.task import TrainingTask
 
     checkpoint = job.checkpoint()
     checkpoint.release()
+    config = TrainingConfig.of(part.lora)
     option = checkpoint.memory.option("train")
-    task = Task(
+    task = TrainingTask(
         checkpoint=checkpoint.folder,
         device=checkpoint.device,
         dtype=part.dtype,
-        lora=part.lora,
+        config=config,
         examples=job.inputs["encode"] / "examples.safetensors",
         prior=job.inputs["prior"] / "examples.safetensors" if part.lora.prior else None,
         state=job.state,
@@ -57,13 +59,13 @@ def run(part: Part, job: Job) -> Facts:
             checkpoint.training_unet(),
             checkpoint.schedule(),
             task.training_set(),
-            part.lora,
+            config,
             state=job.state,
             tick=job.tick,
             sample=Sampler(
                 checkpoint.schedule(), checkpoint.decode, scenes, job.state / "samples", recorded=not option.offload
             ),
-            curves=Curves(part.lora, job.folder, events=job.log.parent / "tensorboard"),
+            curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
             group=group,
             option=option,
             device=checkpoint.device,
@@ -82,7 +84,7 @@ def run(part: Part, job: Job) -> Facts:
     history = {
         "step": list(range(1, lora.steps + 1)),
         "loss": [loss if math.isfinite(loss) else None for loss in trained.losses],
-        "learning_rate": [learning_rate(lora, step) for step in range(lora.steps)],
+        "learning_rate": [learning_rate(config, step) for step in range(lora.steps)],
     }
     (job.folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
     samples = _kept(job.state / "samples", job.folder / "samples")

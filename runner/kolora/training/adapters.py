@@ -40,7 +40,7 @@ from torch import nn
 
 from kolora.models.layers import JoinedAttention, attentions
 from kolora.models.lora import LoraWeights
-from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.draws import global_stream
 
 NAME = "default"
@@ -167,21 +167,21 @@ class LoraLinear(Linear):  # type: ignore[misc]
         return float(self.scaling[NAME])
 
 
-def add_adapters(unet: nn.Module, lora: Lora) -> None:
-    """Give the targeted projections peft's LoRA adapters, float32, initialised by ``lora.seed``.
+def add_adapters(unet: nn.Module, config: TrainingConfig) -> None:
+    """Give the targeted projections peft's LoRA adapters, float32, initialised by ``config.seed``.
 
     peft draws the initial weights on the CPU from torch's global stream.
     """
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
-        init_lora_weights=True if lora.init_lora_weights == "kaiming" else "gaussian",
+    settings = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.target_modules),
+        init_lora_weights=True if config.init_lora_weights == "kaiming" else "gaussian",
     )
-    config._register_custom_module({nn.Linear: LoraLinear})
-    with global_stream(lora.seed, "init", device=torch.device("cpu")):
-        inject_adapter_in_model(config, unet)
+    settings._register_custom_module({nn.Linear: LoraLinear})
+    with global_stream(config.seed, "init", device=torch.device("cpu")):
+        inject_adapter_in_model(settings, unet)
     for parameter in unet.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -8,7 +8,7 @@ from pathlib import Path
 from lightning.fabric.loggers import CSVLogger, TensorBoardLogger
 from lightning_utilities.core.imports import RequirementCache
 
-from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.optimiser import learning_rate
 
 TENSORBOARD = (RequirementCache("tensorboard"), RequirementCache("tensorboardX"))
@@ -22,8 +22,8 @@ class Curves:
     run's steps; they hold times of day, so they lie where nothing is compared.
     """
 
-    def __init__(self, lora: Lora, folder: Path, *, events: Path | None = None) -> None:
-        self._lora = lora
+    def __init__(self, config: TrainingConfig, folder: Path, *, events: Path | None = None) -> None:
+        self._config = config
         self._table = CSVLogger(folder, name="", version="")
         self._events = (
             None if events is None or not any(TENSORBOARD) else TensorBoardLogger(events, name="", version="")
@@ -33,7 +33,7 @@ class Curves:
     def log(self, losses: Sequence[float], *, since: int) -> None:
         """Write the losses that are new; TensorBoard has those before step ``since`` from an earlier run."""
         for step in range(self._logged, len(losses)):
-            values = {"loss": losses[step], "learning_rate": learning_rate(self._lora, step)}
+            values = {"loss": losses[step], "learning_rate": learning_rate(self._config, step)}
             self._table.log_metrics(values, step + 1)
             if self._events is not None and step >= since:
                 self._events.log_metrics(values, step + 1)

@@ -25,8 +25,8 @@ from kolora.models.graphs import Work, shared_memory
 from kolora.models.lora import LoraWeights
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.sequential_offload import offload, unet_pieces
-from kolora.spec.story import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
+from kolora.training.config import TrainingConfig
 from kolora.training.curves import Curves
 from kolora.training.draws import Draw, draw, global_stream, take_turns
 from kolora.training.examples import Examples
@@ -66,7 +66,7 @@ def train(
     unet: nn.Module,
     schedule: NoiseSchedule,
     examples: Examples,
-    lora: Lora,
+    config: TrainingConfig,
     *,
     state: Path,
     tick: Callable[[int, int], None],
@@ -76,26 +76,26 @@ def train(
     option: OffloadOption | None = None,
     device: str | None = None,
 ) -> Trained:
-    """Train ``lora.steps`` steps, from the state saved in ``state`` where there is one.
+    """Train ``config.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
-    state is saved first. sample: called every ``lora.sample_every`` steps. curves: records every step's loss.
+    state is saved first. sample: called every ``config.sample_every`` steps. curves: records every step's loss.
     group: the processes that train together; each calls this, and rank 0 alone with what else is optional.
-    option: how a step is made to fit into memory; without one it is the fastest, or what ``lora`` says of activations.
+    option: how a step is made to fit into memory; without one it is the fastest.
     device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
     """
-    option = option or OffloadOption(checkpointing=lora.gradient_checkpointing is True)
-    add_adapters(unet, lora)
+    option = option or OffloadOption()
+    add_adapters(unet, config)
     if option.offload:
         assert device is not None
         offload(unet, unet_pieces(unet), device=torch.device(device), resident_bytes=option.resident_bytes, pinned=True)
-    module = _LoraTraining(unet, schedule, examples, lora, option, group)
+    module = _LoraTraining(unet, schedule, examples, config, option, group)
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
     keeper.sample()
-    if resumed_at < lora.steps:
-        _fit(module, lora, keeper, start=resumed_at)
+    if resumed_at < config.steps:
+        _fit(module, config, keeper, start=resumed_at)
     keeper.close()
     module.flat.apply(module.optimiser.result)
     return Trained(
@@ -118,7 +118,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         unet: nn.Module,
         schedule: NoiseSchedule,
         examples: Examples,
-        lora: Lora,
+        config: TrainingConfig,
         option: OffloadOption,
         group: ProcessGroup | None,
     ) -> None:
@@ -128,7 +128,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         # In a tuple, so that Lightning does not see it: it would move all of it to the device.
         self._networks = (unet,)
         self._option = option
-        self.lora = lora
+        self.config = config
         self.schedule = schedule
         self.examples = examples
         self.losses: list[float] = []
@@ -137,7 +137,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         self.flat = FlatParameters(unet, dtype=self._dtype)
         self._steps: dict[torch.Size, Work] = {}
         self._pool = shared_memory(self.flat.vector.device)
-        self.optimiser = Optimiser(self.flat.vector, lora)
+        self.optimiser = Optimiser(self.flat.vector, config)
         if group is not None:
             group.check_same("adapters", self.flat.layout)
 
@@ -167,15 +167,15 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         return len(self.losses) + len(self._unread)
 
     def training_step(self, draw: Draw, _index: int) -> None:
-        lora = self.lora
-        batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=lora.min_snr_gamma)
+        config = self.config
+        batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=config.min_snr_gamma)
         if batch.noisy.shape not in self._steps:
             self._steps[batch.noisy.shape] = ready_step(
                 self.unet,
                 self.flat,
                 batch,
                 option=self._option,
-                weighted=lora.min_snr_gamma is not None or self.examples.weighted,
+                weighted=config.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )
             if self.group is not None:
@@ -194,10 +194,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
 
     def _dropout_stream(self, step: int) -> AbstractContextManager[None]:
         """Let dropout draw by the step, and the process, alone; without dropout nothing draws."""
-        if not self.lora.dropout:
+        if not self.config.dropout:
             return nullcontext()
         others = [] if self.is_main else [cast(ProcessGroup, self.group).rank]
-        return global_stream(self.lora.seed, "dropout", step, *others, device=self.flat.vector.device)
+        return global_stream(self.config.seed, "dropout", step, *others, device=self.flat.vector.device)
 
     def transfer_batch_to_device(self, batch: Draw, device: torch.device, _loader: int) -> Draw:
         """Leave the draw on the CPU, where the batch is mixed; Lightning moves no frozen values."""
@@ -226,10 +226,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
             return
         made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
         log.warning("the loss of step %d is no number: the step changed nothing", made)
-        if skipped >= min(SKIPS, self.lora.steps) and 10 * skipped > made:
+        if skipped >= min(SKIPS, self.config.steps) and 10 * skipped > made:
             raise StoryInvalid(
                 f"the loss was no number at {skipped} of {made} steps, at last at step {made}",
-                hint=f"lower lora.learning_rate, now {self.lora.learning_rate:g}",
+                hint=f"lower lora.learning_rate, now {self.config.learning_rate:g}",
             )
 
     @contextmanager
@@ -285,7 +285,7 @@ class _Keeper(Callback):  # type: ignore[misc]
         self._at_once = _at_once(module.on_gpu)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        made, total = self._module.steps_made, self._module.lora.steps
+        made, total = self._module.steps_made, self._module.config.steps
         self._module.read(at_once=1 if made == total else self._at_once)
         if self._curves is not None:
             self._curves.log(self._module.losses, since=self._start)
@@ -301,8 +301,8 @@ class _Keeper(Callback):  # type: ignore[misc]
 
     def sample(self) -> None:
         """Draw samples where it is time to; also called when a run is taken up, which may have been stopped in them."""
-        made, total = self._module.steps_made, self._module.lora.steps
-        every = self._module.lora.sample_every
+        made, total = self._module.steps_made, self._module.config.steps
+        every = self._module.config.sample_every
         if self._sample is None or every is None or made == 0 or made % every:
             return
         with self._module.as_kept() as unet:
@@ -329,31 +329,31 @@ class _Steps(IterableDataset[Draw]):
     """The draws of the steps that are left, one a batch."""
 
     def __init__(self, module: _LoraTraining, start: int) -> None:
-        self._examples, self._lora, self._timesteps = module.examples, module.lora, module.schedule.steps
+        self._examples, self._config, self._timesteps = module.examples, module.config, module.schedule.steps
         self._group, self._start = module.group, start
 
     def __iter__(self) -> Iterator[Draw]:
         shares = self._examples.shares
-        for step in range(self._start, self._lora.steps):
-            bucket, turn = take_turns(seed=self._lora.seed, step=step, shares=shares)
+        for step in range(self._start, self._config.steps):
+            bucket, turn = take_turns(seed=self._config.seed, step=step, shares=shares)
             count, variants, *shape = self._examples.buckets[bucket].latents.shape
             drawn = draw(
-                seed=self._lora.seed,
+                seed=self._config.seed,
                 step=step,
-                batch_size=self._lora.batch_size * self._lora.devices,
+                batch_size=self._config.batch_size * self._config.devices,
                 examples=count,
                 variants=variants,
                 timesteps=self._timesteps,
                 shape=tuple(shape),
                 bucket=bucket,
                 turn=turn,
-                noise_offset=self._lora.noise_offset,
-                caption_dropout=self._lora.caption_dropout,
+                noise_offset=self._config.noise_offset,
+                caption_dropout=self._config.caption_dropout,
             )
             yield drawn if self._group is None else drawn.share(self._group.rank, self._group.size)
 
 
-def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> None:
+def _fit(module: _LoraTraining, config: TrainingConfig, keeper: _Keeper, *, start: int) -> None:
     with warnings.catch_warnings():
         # Drawing a step takes a millisecond, so no worker process is wanted, which Lightning would advise.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -361,7 +361,7 @@ def _fit(module: _LoraTraining, lora: Lora, keeper: _Keeper, *, start: int) -> N
         trainer = Trainer(
             accelerator="cuda" if module.on_gpu else "cpu",
             devices=[module.flat.vector.device.index or 0] if module.on_gpu else 1,
-            max_steps=lora.steps - start,
+            max_steps=config.steps - start,
             max_epochs=1,
             logger=False,
             callbacks=[keeper],

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from kolora.errors import StoryInvalid
-from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 
 EXTRAS = {"adamw8bit": ("bitsandbytes.optim", "AdamW8bit"), "prodigy": ("prodigyopt", "Prodigy")}
 """Optimisers that live in libraries of their own: extras of this package, named like them."""
@@ -21,16 +21,16 @@ EXTRAS = {"adamw8bit": ("bitsandbytes.optim", "AdamW8bit"), "prodigy": ("prodigy
 Numbers = dict[str, float]
 
 
-def learning_rate(lora: Lora, step: int) -> float:
+def learning_rate(config: TrainingConfig, step: int) -> float:
     """Give the learning rate of step number ``step`` (from 0): a function of the step alone, so nothing is saved.
 
     It climbs evenly over the warm-up, then follows its schedule, which would reach zero after the last step.
     """
-    if step < lora.warmup_steps:
-        return lora.learning_rate * (step + 1) / lora.warmup_steps
-    gone = (step - lora.warmup_steps) / (lora.steps - lora.warmup_steps)
-    left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}[lora.lr_scheduler]
-    return lora.learning_rate * left
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    gone = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
+    left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}[config.lr_scheduler]
+    return config.learning_rate * left
 
 
 class Optimiser:
@@ -39,12 +39,12 @@ class Optimiser:
     torch: the optimiser itself. average: running mean of the vector, where the story asks for one.
     """
 
-    def __init__(self, vector: nn.Parameter, lora: Lora) -> None:
+    def __init__(self, vector: nn.Parameter, config: TrainingConfig) -> None:
         self.vector = vector
-        self._lora = lora
-        self._looks_itself = lora.optimizer == "adamw" and vector.is_cuda
-        self.torch = _built(vector, lora)
-        self.average = vector.data.clone() if lora.ema_decay is not None else None
+        self._config = config
+        self._looks_itself = config.optimizer == "adamw" and vector.is_cuda
+        self.torch = _built(vector, config)
+        self.average = vector.data.clone() if config.ema_decay is not None else None
 
     def ready(self, step: int, loss: torch.Tensor) -> tuple[bool, torch.Tensor]:
         """Make ready to move: clip the gradient, set step ``step``'s rate.
@@ -52,10 +52,10 @@ class Optimiser:
         Returns whether to call the optimiser, and the loss, which is NaN where the step is to change nothing. On a
         GPU the fused kernel reads on the device that it is to change nothing; elsewhere it is not called.
         """
-        norm = nn.utils.clip_grad_norm_([self.vector], self._lora.max_grad_norm or math.inf)
+        norm = nn.utils.clip_grad_norm_([self.vector], self._config.max_grad_norm or math.inf)
         is_bad = ~(norm + loss).isfinite()
         for group in self.torch.param_groups:
-            group["lr"] = learning_rate(self._lora, step)
+            group["lr"] = learning_rate(self._config, step)
         kept_loss = torch.where(is_bad, math.nan, loss)
         if self._looks_itself:
             self.torch.found_inf = is_bad.float()  # type: ignore[attr-defined]
@@ -64,9 +64,9 @@ class Optimiser:
 
     def follow(self, step: int, loss: torch.Tensor) -> None:
         """Let the running mean follow the vector, unless the step changed nothing. It follows faster at first."""
-        if self.average is None or self._lora.ema_decay is None:
+        if self.average is None or self._config.ema_decay is None:
             return
-        share = 1 - min(self._lora.ema_decay, (1 + step) / (10 + step))
+        share = 1 - min(self._config.ema_decay, (1 + step) / (10 + step))
         self.average.lerp_(self.vector.data, torch.where(loss.isfinite(), share, 0.0))
 
     @property
@@ -101,17 +101,17 @@ def _within(kind: str, named: Mapping[str, Any]) -> dict[str, Any]:
     return {name.partition(".")[2]: each for name, each in named.items() if name.startswith(f"{kind}.")}
 
 
-def _built(vector: nn.Parameter, lora: Lora) -> torch.optim.Optimizer:
-    rate, decay = lora.learning_rate, lora.weight_decay
-    if lora.optimizer == "adamw":
+def _built(vector: nn.Parameter, config: TrainingConfig) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "adamw":
         return torch.optim.AdamW([vector], lr=rate, weight_decay=decay, fused=True if vector.is_cuda else None)
-    module, name = EXTRAS[lora.optimizer]
+    module, name = EXTRAS[config.optimizer]
     try:
         kind = getattr(importlib.import_module(module), name)
     except ImportError as absent:
         raise StoryInvalid(
-            f"lora.optimizer is {lora.optimizer}, which needs {module.partition('.')[0]}: it is not installed here",
-            hint=f"pip install 'kolora[{lora.optimizer}]', or set lora.optimizer to adamw",
+            f"lora.optimizer is {config.optimizer}, which needs {module.partition('.')[0]}: it is not installed here",
+            hint=f"pip install 'kolora[{config.optimizer}]', or set lora.optimizer to adamw",
         ) from absent
     with contextlib.redirect_stdout(io.StringIO()):  # Prodigy prints how it decays weights
         optimizer: torch.optim.Optimizer = kind([vector], lr=rate, weight_decay=decay)

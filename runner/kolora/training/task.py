@@ -7,21 +7,21 @@ from pathlib import Path
 
 from kolora.memory.plan import MemoryPlan
 from kolora.models.checkpoint import Checkpoint
-from kolora.spec.story import Lora
+from kolora.training.config import TrainingConfig
 from kolora.training.examples import Examples, read_examples, with_prior
 from kolora.training.loop import train
 from kolora.training.process_group import ProcessGroup
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """What is trained on what. examples, prior: files of encoded pictures; state: folder of the saved state."""
 
     checkpoint: Path
     device: str
     dtype: str
     memory: MemoryPlan
-    lora: Lora
+    config: TrainingConfig
     examples: Path
     prior: Path | None
     state: Path
@@ -29,9 +29,9 @@ class Task:
     def training_set(self) -> Examples:
         """Read the training set, with the pictures of its class mixed in where there are some."""
         examples = read_examples(self.examples)
-        if self.prior is None or self.lora.prior is None:
+        if self.prior is None or self.config.prior_weight is None:
             return examples
-        return with_prior(examples, read_examples(self.prior), weight=self.lora.prior.weight)
+        return with_prior(examples, read_examples(self.prior), weight=self.config.prior_weight)
 
     def run_worker(self, group: ProcessGroup) -> None:
         """Train as one of the group's workers."""
@@ -40,7 +40,7 @@ class Task:
             checkpoint.training_unet(),
             checkpoint.schedule(),
             self.training_set(),
-            self.lora,
+            self.config,
             state=self.state,
             tick=lambda *_: None,
             group=group,

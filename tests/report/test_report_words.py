@@ -30,7 +30,7 @@ SOURCE = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES.rglob("*
     for path in (RUNNER / "report").rglob("*.py")
     if path.name != "words.py"
 )
-HUBS = "".join(path.read_text(encoding="utf-8") for path in (RUNNER / "hubs").glob("*.py"))
+DATASETS = "".join(path.read_text(encoding="utf-8") for path in (RUNNER / "datasets").glob("*.py"))
 REPORTED = {65, 66, 69, 71, 73, 75}
 """Exit codes of runs that leave a report."""
 CHOSEN = {
@@ -52,7 +52,7 @@ CHOSEN = {
 
 
 def test_every_reason_and_every_fault_of_a_file_is_known_in_chinese() -> None:
-    assert KINDS["zh"].keys() == set(re.findall(r'Unfit\(\s*"([^"]+)"', HUBS)) | {"truncated file", "damaged file"}
+    assert KINDS["zh"].keys() == set(re.findall(r'Unfit\(\s*"([^"]+)"', DATASETS)) | {"truncated file", "damaged file"}
     assert len(KINDS["zh"]) > 5
     assert REASONS["zh"].keys() == PLANNED.keys()
     for key, said in PLANNED.items():

@@ -157,8 +157,8 @@ def test_no_command_at_all_shows_the_commands(outside, capsys):
 def test_the_cache_is_verified_and_pruned(outside, capsys):
     store = Store(outside / "cache")
     (outside / "file").write_bytes(b"content")
-    kept = store.keep(outside / "file", hashlib.sha256(b"content").hexdigest())
-    snapshot = store.settle(RepoRequest("modelscope", "model", "one/two"), "master", {"a": kept})
+    kept = store.add(outside / "file", hashlib.sha256(b"content").hexdigest())
+    snapshot = store.save_snapshot(RepoRequest("modelscope", "model", "one/two"), "master", {"a": kept})
     kernel = kernel_folder() / "digest" / "kernel.so"
     kernel.parent.mkdir(parents=True)
     kernel.touch()

@@ -125,9 +125,9 @@ def test_a_full_disk_is_73(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def keep(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Store, "keep", keep)
+    monkeypatch.setattr(Store, "add", fail)
     assert left("fetch", story) == 73
     assert "is full" in capsys.readouterr().err

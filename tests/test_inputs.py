@@ -23,8 +23,8 @@ def settle(cache, wanted, **files):
     for name, content in (files or {"config.json": b"{}"}).items():
         cache.mkdir(exist_ok=True)
         (cache / "coming").write_bytes(content)
-        kept[name] = store.keep(cache / "coming", hashlib.sha256(content).hexdigest())
-    return store.settle(wanted, "r1", kept)
+        kept[name] = store.add(cache / "coming", hashlib.sha256(content).hexdigest())
+    return store.save_snapshot(wanted, "r1", kept)
 
 
 def test_a_checkpoint_is_known_by_its_content_and_named_by_its_folder(tiny_checkpoint, tmp_path):

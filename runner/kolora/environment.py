@@ -45,7 +45,7 @@ OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "SYSTEMROOT")
 """All that an isolated process sees of this one's environment: no tokens, no proxies, nobody's caches."""
 
-CACHES = ("XDG_CACHE_HOME", "CACHE_HOME", "DATA_JUICER_CACHE_HOME", "HF_HOME", "MODELSCOPE_CACHE", "TORCH_HOME")
+_CACHES = ("XDG_CACHE_HOME", "CACHE_HOME", "DATA_JUICER_CACHE_HOME", "HF_HOME", "MODELSCOPE_CACHE", "TORCH_HOME")
 """Where libraries keep files of their own."""
 
 
@@ -88,7 +88,7 @@ def isolated_environment(scratch: Path, *, packages: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONUTF8": "1",
-        **dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR", *CACHES), home),
+        **dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR", *_CACHES), home),
         **dict.fromkeys(OFFLINE, "1"),
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

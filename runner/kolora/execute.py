@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kolora.artifacts import Record, RunFolder, as_unwritable, files_in, write_json, write_text
 from kolora.device import cpu_name, device_class, gpu_count, gpu_memory
 from kolora.errors import DeviceUnusable, KoloraError, Stopped
-from kolora.hubs.catalogue import KOLORS, find_published
+from kolora.hubs.catalogue import KOLORS, find_in_cache
 from kolora.inputs import ResolvedInputs
 from kolora.lock import lock_of, lock_text
 from kolora.memory.plan import AMPLE, MemoryPlan
@@ -149,7 +149,7 @@ def decisions_of(found: ResolvedInputs, folder: RunFolder, *, forced: Sequence[s
 
 def check_before_download(story: Story, *, cache: Path, device: str, until: str | None) -> None:
     """Refuse to download Kolors to a machine that could not run it; raises DeviceUnusable."""
-    is_absent = story.model.checkpoint == "kolors" and find_published(KOLORS, cache=cache) is None
+    is_absent = story.model.checkpoint == "kolors" and find_in_cache(KOLORS, cache=cache) is None
     if is_absent and device == "cpu" and until != "fetch":
         raise _no_gpu("Kolors")
 

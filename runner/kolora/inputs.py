@@ -12,13 +12,13 @@ from pydantic import Field
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.catalogue import (
     POCKET,
+    entries_used,
     find_checkpoint,
-    find_published,
+    find_in_cache,
     find_scorer,
     loaded_files,
     loaded_scorer_files,
     preferred_hub,
-    used,
 )
 from kolora.hubs.identity import identify_file, identify_folder
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
@@ -67,7 +67,7 @@ class Inputs:
     lora: LoraFile | None = None
 
 
-CHOICES: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {
+_CHOICES: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {
     "checkpoint": loaded_files,
     "dataset": lambda paths: paths,
     "aesthetics": loaded_scorer_files,
@@ -112,10 +112,10 @@ def repos_to_download(
     name = story.model.checkpoint
     checkpoint = name if name in NAMES["model.checkpoint"] else str(base / name)
     scorers = {"aesthetics": story.scores.aesthetics, "clip": story.scores.clip}
-    for published in used(checkpoint, scorers):
-        request = published.request(preferred_hub()).pinned(pins)
+    for entry in entries_used(checkpoint, scorers):
+        request = entry.request(preferred_hub()).pinned(pins)
         is_downloaded = Store(cache).find(request) is not None
-        if find_published(published, cache=cache, pins=pins) is None or (refresh and is_downloaded):
+        if find_in_cache(entry, cache=cache, pins=pins) is None or (refresh and is_downloaded):
             requests.append(request)
     return tuple(each for each in requests if refresh or Store(cache).find(each) is None)
 
@@ -175,7 +175,7 @@ def resolve_inputs(
     files: dict[str, Mapping[str, str]] = {}
 
     def identify(kind: str, folder: Path) -> str:
-        choose = CHOICES[kind]
+        choose = _CHOICES[kind]
         digest, files[kind] = identify_folder(folder, memo=_writable(memo), follow_links=True, choose=choose)
         return digest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kolora.hubs.repository import TOKENS
+from kolora.hubs.hub import HUBS
 
 from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
@@ -16,7 +16,7 @@ NAME = "墨韵-可图Kolors训练-小猫的一天"
 @pytest.fixture(params=["modelscope", "huggingface"])
 def hub(request: pytest.FixtureRequest, loopback: LoopbackHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     loopback.writers.add("a-very-secret-token")
-    monkeypatch.setenv(TOKENS[request.param], "a-very-secret-token")
+    monkeypatch.setenv(HUBS[request.param].token, "a-very-secret-token")
     monkeypatch.setenv("KOLORA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", loopback.url)
     return str(request.param)

@@ -1,12 +1,12 @@
-"""Of a repository only what is needed is chosen."""
+"""Of a repository only what is needed is choose_files."""
 
 from __future__ import annotations
 
 import pytest
 from kolora.errors import InputAbsent
 from kolora.hubs.catalogue import AESTHETICS, KOLORS
-from kolora.hubs.repository import Remote
-from kolora.hubs.selection import chosen, split_of
+from kolora.hubs.repository import RemoteFile
+from kolora.hubs.selection import choose_files, choose_split
 
 PUBLISHED = [
     "README.md",
@@ -30,17 +30,17 @@ PUBLISHED = [
 
 
 def test_of_kolors_the_half_precision_files_are_enough() -> None:
-    files = chosen([Remote(path, 1) for path in PUBLISHED], KOLORS.request("modelscope"))
+    files = choose_files([RemoteFile(path, 1) for path in PUBLISHED], KOLORS.request("modelscope"))
     assert {file.path for file in files} == {
         path for path in PUBLISHED[3:] if not path.endswith((".py", "diffusion_pytorch_model.safetensors"))
     }
 
 
 def test_safetensors_win_over_the_same_pickled() -> None:
-    both = [Remote("model.safetensors", 1), Remote("pytorch_model.bin", 1), Remote("config.json", 1)]
-    names = [file.path for file in chosen(both, AESTHETICS.request("modelscope"))]
+    both = [RemoteFile("model.safetensors", 1), RemoteFile("pytorch_model.bin", 1), RemoteFile("config.json", 1)]
+    names = [file.path for file in choose_files(both, AESTHETICS.request("modelscope"))]
     assert names == ["model.safetensors", "config.json"]
-    assert next(file.path for file in chosen(both[1:], AESTHETICS.request("modelscope"))) == "pytorch_model.bin"
+    assert next(file.path for file in choose_files(both[1:], AESTHETICS.request("modelscope"))) == "pytorch_model.bin"
 
 
 PIECES = [
@@ -67,11 +67,11 @@ PIECES = [
 def test_subset_and_split_are_told_by_folders_and_names(
     paths: list[str], subset: str | None, split: str, left: list[str]
 ) -> None:
-    assert split_of(paths, subset=subset, split=split) == left
+    assert choose_split(paths, subset=subset, split=split) == left
 
 
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(InputAbsent, match="no subset 'ink'"):
-        split_of(PIECES, subset="ink", split="train")
+        choose_split(PIECES, subset="ink", split="train")
     with pytest.raises(InputAbsent, match="no split 'dev'; it has test, train"):
-        split_of(PIECES, subset=None, split="dev")
+        choose_split(PIECES, subset=None, split="dev")

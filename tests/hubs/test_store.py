@@ -18,11 +18,11 @@ def keep(store: Store, content: bytes):
     path = store.cache / "coming"
     store.cache.mkdir(exist_ok=True)
     path.write_bytes(content)
-    return store.keep(path, hashlib.sha256(content).hexdigest())
+    return store.add(path, hashlib.sha256(content).hexdigest())
 
 
 def settle(store: Store, wanted: RepoRequest = WANTED, revision: str = "r1", **files: bytes):
-    return store.settle(wanted, revision, {name.replace("__", "/"): keep(store, files[name]) for name in files})
+    return store.save_snapshot(wanted, revision, {name.replace("__", "/"): keep(store, files[name]) for name in files})
 
 
 def test_a_snapshot_is_found_by_its_ask_and_reads_like_a_folder(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_a_lock_is_waited_for_and_may_be_shared(tmp_path: Path) -> None:
         raise AssertionError("nobody else holds it")
 
     with ExitStack() as other:
-        other.enter_context(store.held("name", waiting=never))
+        other.enter_context(store.lock("name", wait=never))
 
         def waiting() -> None:
             waits.append("name")
             other.close()
 
-        with store.held("name", waiting=waiting):
+        with store.lock("name", wait=waiting):
             assert waits == ["name"]
-    with store.held("all", shared=True, waiting=never), store.held("all", shared=True, waiting=never):
+    with store.lock("all", shared=True, wait=never), store.lock("all", shared=True, wait=never):
         pass

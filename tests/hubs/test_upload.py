@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kolora.errors import HubUnreachable, InputAbsent, UsageError
-from kolora.hubs.repository import TOKENS
+from kolora.hubs.hub import HUBS
 from kolora.hubs.upload import upload
 
 from tests.hubs.loopback import LoopbackHub
@@ -30,7 +30,7 @@ def name(request: pytest.FixtureRequest, loopback: LoopbackHub, monkeypatch: pyt
     loopback.writers.add(SECRET)
     # The client reads HF_ENDPOINT once, when it is loaded.
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", loopback.url)
-    monkeypatch.setenv(TOKENS[request.param], SECRET)
+    monkeypatch.setenv(HUBS[request.param].token, SECRET)
     return str(request.param)
 
 
@@ -99,10 +99,10 @@ def test_a_public_repository_is_not_written_by_accident(loopback: LoopbackHub, n
 def test_without_a_token_nobody_is_asked(
     loopback: LoopbackHub, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(TOKENS[name])
+    monkeypatch.delenv(HUBS[name].token)
     with pytest.raises(InputAbsent, match="no token") as caught:
         send(folder, name)
-    assert TOKENS[name] in caught.value.hint
+    assert HUBS[name].token in caught.value.hint
     assert loopback.requests == []
 
 

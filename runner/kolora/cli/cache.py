@@ -44,6 +44,6 @@ def verify(drop: bool) -> None:
 def prune(id: str | None) -> None:  # noqa: A002 - the hubs' own word
     """Remove what nothing refers to, downloads never finished, and all of OWNER/NAME."""
     store = Store(cache_folder())
-    with writing(store.cache), store.held("cache", waiting=lambda: time.sleep(0.2)):
+    with writing(store.cache), store.lock("cache", wait=lambda: time.sleep(0.2)):
         freed = store.prune(id=id)
     click.echo(f"{freed / 1e9:.1f} GB freed in {store.cache}")

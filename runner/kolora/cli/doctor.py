@@ -13,7 +13,7 @@ from pathlib import Path
 from kolora.cli.stories import cache_folder
 from kolora.device import cpu_name, gpu_count
 from kolora.execute import PACKAGES
-from kolora.hubs.catalogue import KOLORS, POCKET, find_published
+from kolora.hubs.catalogue import KOLORS, POCKET, find_in_cache
 
 SMALL_SHM = 512 * 2**20
 COMPILERS = ("gcc", "clang")
@@ -45,7 +45,7 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
         )
     yield POCKET.is_dir(), "the pocket checkpoint is there", "install kolora with its data files"
     cache = cache_folder()
-    has_kolors = find_published(KOLORS, cache=cache) is not None
+    has_kolors = find_in_cache(KOLORS, cache=cache) is not None
     yield (
         has_kolors,
         f"Kolors is {'in' if has_kolors else 'not in'} the cache {cache}",

@@ -9,7 +9,7 @@ from kolora.artifacts import writing
 from kolora.cli.console import Teller
 from kolora.cli.stories import LoadedStory, cache_folder
 from kolora.execute import Halt
-from kolora.hubs.repository import NAMES
+from kolora.hubs.hub import HUBS
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest
 from kolora.inputs import repos_to_download
 
@@ -45,7 +45,7 @@ def bring_one(request: RepoRequest, tell: Teller, *, halt: Halt, refresh: bool =
         snapshot, came = download(request, cache=cache, tick=tick, refresh=refresh)
     tell.say(
         f"{request.id} is in the cache: {len(snapshot.files)} files at {snapshot.revision}, "
-        f"{came / 1e6:.1f} MB downloaded from {NAMES[request.hub]}",
+        f"{came / 1e6:.1f} MB downloaded from {HUBS[request.hub].title}",
         revision=snapshot.revision,
         bytes=came,
     )
@@ -54,7 +54,7 @@ def bring_one(request: RepoRequest, tell: Teller, *, halt: Halt, refresh: bool =
 def to_download(given: LoadedStory, *, pins: Pins = NO_PINS) -> Iterator[str]:
     """Say in words what a run would download."""
     for request in repos_to_download(given.story, base=given.base, cache=cache_folder(), pins=pins):
-        yield f"{request.id} from {NAMES[request.hub]}, {_size(request)}"
+        yield f"{request.id} from {HUBS[request.hub].title}, {_size(request)}"
 
 
 def _size(request: RepoRequest) -> str:

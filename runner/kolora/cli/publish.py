@@ -14,13 +14,13 @@ from kolora.cli.stories import cache_folder
 from kolora.errors import UsageError
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
-from kolora.hubs.repository import NAMES
+from kolora.hubs.hub import HUBS
 from kolora.spec.story import HUB_ID
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--to", "hub", type=click.Choice(list(NAMES)), required=True, help="The hub.")
+@click.option("--to", "hub", type=click.Choice(list(HUBS)), required=True, help="The hub.")
 @click.option("--repo", required=True, metavar="OWNER/NAME", help="The model repository; it is made if need be.")
 @click.option("--public", is_flag=True, help="Let everybody see it.")
 @TEAM
@@ -42,4 +42,4 @@ def publish(out: Path, hub: str, repo: str, public: bool, team: str | None) -> N
         state.mkdir(parents=True, exist_ok=True)
         upload(packed.folder, hub=hub, id=repo, public=public, message=packed.name, state=state)
     seen = "everybody sees it" if public else "only its owner sees it"
-    click.echo(f"{packed.name} is on {NAMES[hub]} as {repo}; {seen}")
+    click.echo(f"{packed.name} is on {HUBS[hub].title} as {repo}; {seen}")

@@ -12,7 +12,7 @@ from typing import IO
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.selection import PICTURES
 
-UNPACKED = (*PICTURES, ".txt", ".csv", ".jsonl")
+_UNPACKED = (*PICTURES, ".txt", ".csv", ".jsonl")
 """Endings of what is taken out of an archive; links, devices and everything else stay in it."""
 LARGEST_RATIO = 20
 """Pictures hardly compress: an archive that grows more than this is made to fill a disk."""
@@ -32,7 +32,7 @@ def unpack(archive: Path, into: Path) -> None:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name:
                 raise StoryInvalid(f"{archive.name} has a member {name!r}, which leads out of it", hint=_OTHER)
-            if not name.lower().endswith(UNPACKED) or any(part.startswith((".", "__MACOSX")) for part in path.parts):
+            if not name.lower().endswith(_UNPACKED) or any(part.startswith((".", "__MACOSX")) for part in path.parts):
                 continue
             target = into / path
             target.parent.mkdir(parents=True, exist_ok=True)

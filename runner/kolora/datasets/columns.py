@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from kolora.errors import StoryInvalid
 from kolora.spec.story import HubDataset
 
-PICTURE_COLUMNS = ("image", "file_name", "image_path", "img", "picture", "filename", "path", "file", "jpg", "png")
-TEXT_COLUMNS = ("text", "caption", "prompt", "description", "captions")
+_PICTURE_COLUMNS = ("image", "file_name", "image_path", "img", "picture", "filename", "path", "file", "jpg", "png")
+_TEXT_COLUMNS = ("text", "caption", "prompt", "description", "captions")
 
 
 def picture_column(dataset: HubDataset, columns: Sequence[str], *, fitting: Collection[str], where: str) -> str:
@@ -17,7 +17,7 @@ def picture_column(dataset: HubDataset, columns: Sequence[str], *, fitting: Coll
     fitting: the columns that could. ModelScope's tables write ``image:FILE`` for a column of paths.
     """
     plain = {column.removesuffix(":FILE"): column for column in columns}
-    for name in (dataset.image_column, *PICTURE_COLUMNS):
+    for name in (dataset.image_column, *_PICTURE_COLUMNS):
         if plain.get(name) in fitting:
             return plain[name]
     if len(fitting) == 1:
@@ -39,7 +39,7 @@ def text_column(dataset: HubDataset, columns: Sequence[str], *, where: str) -> s
         return dataset.text_column
     if dataset.caption:
         return None
-    return next((name for name in TEXT_COLUMNS if name in columns), None)
+    return next((name for name in _TEXT_COLUMNS if name in columns), None)
 
 
 def _shown(columns: Sequence[str]) -> str:

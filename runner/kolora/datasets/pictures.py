@@ -12,7 +12,7 @@ from typing import cast
 
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-SIGNATURES = (
+_SIGNATURES = (
     ("JPEG", b"\xff\xd8\xff"),
     ("PNG", b"\x89PNG\r\n\x1a\n"),
     ("GIF", b"GIF87a"),
@@ -24,9 +24,9 @@ SIGNATURES = (
 """The formats that are opened at all, by their first bytes; WebP's sit in two places. Nothing else reaches a decoder:
 some of Pillow's would start another program or read other files."""
 
-KNOWN = "JPEG, PNG, WebP, TIFF, BMP or GIF"
+_KNOWN = "JPEG, PNG, WebP, TIFF, BMP or GIF"
 
-ENDINGS = {
+_ENDINGS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
     "PNG": {".png", ".apng"},
     "WEBP": {".webp"},
@@ -35,7 +35,7 @@ ENDINGS = {
     "GIF": {".gif"},
 }
 
-NARROW = [value * 255 // 65535 for value in range(65536)]
+_NARROW = [value * 255 // 65535 for value in range(65536)]
 """16 bits to 8, scaled."""
 
 
@@ -75,7 +75,7 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
             return Unfit("empty file")
         name = _format_of(head)
         if name is None:
-            return Unfit("not a picture", f"its first bytes are none of {KNOWN}")
+            return Unfit("not a picture", f"its first bytes are none of {_KNOWN}")
         if name == "WEBP" and size < int.from_bytes(head[4:8], "little") + 8:
             return Unfit("truncated file", f"{size} bytes of {int.from_bytes(head[4:8], 'little') + 8}")
         with _complaints() as complaints:
@@ -94,7 +94,7 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
     if isinstance(picture, Unfit):
         return picture
     notes = list(picture.notes)
-    if path.suffix.lower() not in ENDINGS[name]:
+    if path.suffix.lower() not in _ENDINGS[name]:
         notes.insert(0, f"a {name} named {path.suffix or 'without an ending'}")
     return Picture(picture.image, (*notes, *dict.fromkeys(str(complaint.message) for complaint in complaints)))
 
@@ -108,7 +108,7 @@ def ending_of(content: bytes) -> str:
 def _format_of(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    return next((name for name, signature in SIGNATURES if head.startswith(signature)), None)
+    return next((name for name, signature in _SIGNATURES if head.startswith(signature)), None)
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _plain(image: ImageFile.ImageFile) -> Picture | Unfit:
         return Unfit("unknown range", f"{plain.mode} samples have no agreed white")
     if plain.mode == "I" or plain.mode.startswith("I;16"):
         deep = True
-        plain = plain.convert("I").point(NARROW, "L")
+        plain = plain.convert("I").point(_NARROW, "L")
         plain.info.pop("transparency", None)
     if deep:
         notes.append("16 bits scaled to 8")

@@ -20,7 +20,7 @@ from kolora.hubs.store import hash_file
 from kolora.pocket import world
 from kolora.spec.story import Dataset, FolderDataset, HubDataset, PocketDataset
 
-NO_CAPTION = Unfit("no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one")
+_NO_CAPTION = Unfit("no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _opened(
         file = folder / source.path
         found = Unfit(source.refused) if source.refused else read_picture(file, max_pixels=max_pixels)
         if isinstance(found, Picture) and not source.text:
-            found = NO_CAPTION
+            found = _NO_CAPTION
         size = 0 if source.refused else file.stat().st_size
         known = "" if source.refused else sha256.get(source.path) or hash_file(file)
         yield Raw(prefix + legible(source.path), source.text, size, known, found)
@@ -139,6 +139,6 @@ def _rows_of(dataset: HubDataset, folder: Path, tables: list[str], scratch: Path
             suffix = PurePosixPath(row.name).suffix
             file = scratch / f"row{suffix if suffix.lower() in PICTURES else ending_of(row.content)}"
             file.write_bytes(row.content)
-            found = read_picture(file, max_pixels=dataset.max_pixels) if text else NO_CAPTION
+            found = read_picture(file, max_pixels=dataset.max_pixels) if text else _NO_CAPTION
             file.unlink()
             yield Raw(name, text, len(row.content), hashlib.sha256(row.content).hexdigest(), found)

@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
-from kolora.hubs.store import NO_PINS, Hub, Pins, RepoRequest, Store
+from kolora.hubs.hub import HUBS, HubName
+from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 
 POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
 
 
 @dataclass(frozen=True)
-class Published:
-    """A checkpoint or scorer on the hubs: its id on each, the files that are needed, their bytes, the licence."""
+class CatalogueEntry:
+    """A checkpoint or scorer on the hubs: its name, the files that are needed, their bytes, the licence.
 
-    huggingface: str
-    modelscope: str
+    ids: what it is called on the hubs where it has another name.
+    """
+
+    name: str
+    ids: Mapping[HubName, str]
     patterns: tuple[str, ...]
     bytes: int
     licence: str
 
-    def request(self, hub: Hub) -> RepoRequest:
+    def request(self, hub: HubName) -> RepoRequest:
         """Say what to ask of a hub."""
-        name = self.modelscope if hub == "modelscope" else self.huggingface
-        return RepoRequest(hub, "model", name, patterns=self.patterns, about=self.bytes)
+        return RepoRequest(hub, "model", self.ids.get(hub, self.name), patterns=self.patterns, about=self.bytes)
 
 
-KOLORS = Published(
+KOLORS = CatalogueEntry(
     "Kwai-Kolors/Kolors",
-    "Kwai-Kolors/Kolors",
+    {},
     (
         "text_encoder/*.json",
         "text_encoder/pytorch_model-*.bin",
@@ -48,21 +51,21 @@ KOLORS = Published(
     "Apache-2.0 for research, registration for commercial use",
 )
 """The fp16 files: 12.5 GB of text encoder, 5.2 of U-Net, 0.2 of VAE. The same in fp32 would be 7.9 GB more."""
-CLIP = Published(
+CLIP = CatalogueEntry(
     "openai/clip-vit-large-patch14",
-    "AI-ModelScope/clip-vit-large-patch14",
+    {"modelscope": "AI-ModelScope/clip-vit-large-patch14"},
     ("*.json", "merges.txt", "model.safetensors"),
     1_713_000_000,
     "MIT",
 )
-AESTHETICS = Published(
+AESTHETICS = CatalogueEntry(
     "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
-    "AI-ModelScope/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+    {"modelscope": "AI-ModelScope/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE"},
     ("*.json", "*.safetensors", "*.bin"),
     1_220_000_000,
     "Apache-2.0",
 )
-SCORERS = {"aesthetics": AESTHETICS, "clip": CLIP}
+_SCORERS = {"aesthetics": AESTHETICS, "clip": CLIP}
 
 
 PARTS = ("text_encoder", "unet", "vae", "scheduler")
@@ -72,7 +75,7 @@ PARTS = ("text_encoder", "unet", "vae", "scheduler")
 def loaded_files(paths: Iterable[str]) -> list[str]:
     """Choose, of a checkpoint folder's files, those that the loader may read; they alone are its identity.
 
-    fp16 and fp32 weights both count: which are read depends on the machine. Of weights published twice safetensors
+    fp16 and fp32 weights both count: which are read depends on the machine. Of weights entry twice safetensors
     win, and pickles then do not count.
     """
     loaded = []
@@ -109,37 +112,36 @@ def _weights(names: Sequence[str]) -> list[str]:
     return fnmatch.filter(names, "*.bin.index*.json") + fnmatch.filter(names, "*.bin")
 
 
-def preferred_hub() -> Hub:
-    """Choose the hub of the catalogue's downloads: KOLORA_HUB, else ModelScope. Raises UsageError."""
-    named = os.environ.get("KOLORA_HUB") or "modelscope"
-    if named == "modelscope":
-        return "modelscope"
-    if named == "huggingface":
-        return "huggingface"
-    raise UsageError(f"KOLORA_HUB is {named!r}", hint="KOLORA_HUB=modelscope or KOLORA_HUB=huggingface")
+def preferred_hub() -> HubName:
+    """Choose the hub of the catalogue's downloads: KOLORA_HUB, else the first. Raises UsageError."""
+    named = os.environ.get("KOLORA_HUB") or next(iter(HUBS))
+    if named not in HUBS:
+        choices = " or ".join(f"KOLORA_HUB={name}" for name in HUBS)
+        raise UsageError(f"KOLORA_HUB is {named!r}", hint=choices)
+    return HUBS[named].name
 
 
-def find_published(published: Published, *, cache: Path, pins: Pins = NO_PINS) -> Path | None:
-    """Find the folder of a catalogue entry: put there by hand, or downloaded from either hub; None where absent."""
-    by_hand = cache / "models" / published.huggingface
+def find_in_cache(entry: CatalogueEntry, *, cache: Path, pins: Pins = NO_PINS) -> Path | None:
+    """Find the folder of a catalogue entry: put there by hand, or downloaded from any hub; None where absent."""
+    by_hand = cache / "models" / entry.name
     if by_hand.is_dir():
         return by_hand
-    hubs: tuple[Hub, ...] = ("modelscope", "huggingface")
-    snapshots = [
-        Store(cache).find(published.request(hub).pinned(pins))
-        for hub in sorted(hubs, key=lambda hub: hub != preferred_hub())
-    ]
-    return next((snapshot.folder for snapshot in snapshots if snapshot is not None), None)
+    preferred = preferred_hub()
+    for hub in sorted(HUBS.values(), key=lambda hub: hub.name != preferred):
+        snapshot = Store(cache).find(entry.request(hub.name).pinned(pins))
+        if snapshot is not None:
+            return snapshot.folder
+    return None
 
 
-def used(checkpoint: str, scorers: dict[str, str]) -> Iterator[Published]:
+def entries_used(checkpoint: str, scorers: dict[str, str]) -> Iterator[CatalogueEntry]:
     """Name the catalogue entries that a story uses; scorers: "aesthetics" and "clip", each a name, "auto" or "off"."""
     if checkpoint == "kolors":
         yield KOLORS
     for kind, name in scorers.items():
         has_own = checkpoint == "pocket" or (checkpoint != "kolors" and (Path(checkpoint) / kind).is_dir())
         if name == "auto" and not has_own:
-            yield SCORERS[kind]
+            yield _SCORERS[kind]
 
 
 def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
@@ -147,7 +149,7 @@ def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
     if name == "pocket":
         return POCKET
     if name == "kolors":
-        return _cached(KOLORS, cache, pins, key="model.checkpoint")
+        return _require_in_cache(KOLORS, cache, pins, key="model.checkpoint")
     folder = Path(name)
     if not folder.is_dir():
         raise InputAbsent(
@@ -172,15 +174,15 @@ def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pi
             )
         return folder
     own = checkpoint / kind
-    return own if own.is_dir() else _cached(SCORERS[kind], cache, pins, key=f"scores.{kind}")
+    return own if own.is_dir() else _require_in_cache(_SCORERS[kind], cache, pins, key=f"scores.{kind}")
 
 
-def _cached(published: Published, cache: Path, pins: Pins, *, key: str) -> Path:
-    folder = find_published(published, cache=cache, pins=pins)
+def _require_in_cache(entry: CatalogueEntry, cache: Path, pins: Pins, *, key: str) -> Path:
+    folder = find_in_cache(entry, cache=cache, pins=pins)
     if folder is None:
         off = ", or to off" if key.startswith("scores") else ""
         raise InputAbsent(
-            f"{published.huggingface} is not in the cache {cache}, and nothing is downloaded here",
+            f"{entry.name} is not in the cache {cache}, and nothing is downloaded here",
             hint=f"kolora fetch STORY downloads it; or set {key} to the folder it is in{off}",
         )
     return folder

@@ -10,68 +10,88 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from kolora.errors import InputAbsent, OutputUnwritable
-from kolora.hubs.huggingface import HuggingFace
-from kolora.hubs.modelscope import ModelScope
-from kolora.hubs.repository import NAMES, Faltered, Remote, Repository
-from kolora.hubs.retry import insist
-from kolora.hubs.selection import chosen
+from kolora.hubs.clients import open_repository
+from kolora.hubs.hub import HUBS
+from kolora.hubs.repository import RemoteFile, Repository, TemporaryFailure
+from kolora.hubs.retry import retry
+from kolora.hubs.selection import choose_files
 from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile, hash_file
 
 T = TypeVar("T")
+Tick = Callable[[int, int], None]
 
-WORKERS = 8
-"""Files side by side: enough for a fast line, little enough for a hub's patience."""
-LOOK_SECONDS = 0.2
+_WORKERS = 8
+"""Files side by side: enough for a fast line, little enough for a hub."""
+_POLL_SECONDS = 0.2
 
 
-def download(
-    request: RepoRequest, *, cache: Path, tick: Callable[[int, int], None], refresh: bool = False
-) -> tuple[Snapshot, int]:
-    """Bring what is requested into the cache; returns it and the bytes that came over the line.
+@dataclass(frozen=True)
+class _Download:
+    """A download under way. partial: the folder of unfinished files. stop: ends the threads that download."""
 
-    tick: told bytes done and bytes in all, several times a second; may raise to stop, the next call goes on.
+    request: RepoRequest
+    repository: Repository
+    revision: str
+    store: Store
+    partial: Path
+    stop: threading.Event
+
+
+def download(request: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = False) -> tuple[Snapshot, int]:
+    """Bring what is requested into the cache; returns it and the bytes that were downloaded.
+
+    tick: called with bytes done and bytes in all, several times a second; may raise to stop, the next call goes on.
     refresh: ask the hub again what the revision is by now, though an earlier answer is in the cache. Raises
     InputAbsent where the hub has no such thing for this user, HubUnreachable when it does not answer.
     """
     store = Store(cache)
 
-    def waiting() -> None:
+    def wait() -> None:
         tick(0, 0)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
     with (
-        store.held("cache", shared=True, waiting=waiting),
-        store.held(f"{request.hub} {request.kind} {request.id}", waiting=waiting),
+        store.lock("cache", shared=True, wait=wait),
+        store.lock(f"{request.hub} {request.kind} {request.id}", wait=wait),
     ):
         known = store.find(request)
         if known is not None and not refresh:
             return known, 0
-        stop = threading.Event()
-        state = store.partial(request, "state")
-        repository: Repository = (
-            ModelScope(request, state=state) if request.hub == "modelscope" else HuggingFace(request)
+        return _download(request, store, tick)
+
+
+def _download(request: RepoRequest, store: Store, tick: Tick) -> tuple[Snapshot, int]:
+    stop = threading.Event()
+    state = store.partial(request, "state")
+    repository = open_repository(request, state=state)
+    listing = _retry(repository.list, request, stop, count_bytes=lambda: 0)
+    files = choose_files(listing.files, request)
+    if not files:
+        raise InputAbsent(
+            f"{request.id} on {HUBS[request.hub].title} has none of the files that are needed"
+            f"{': ' + ', '.join(request.patterns) if request.patterns else ''}",
+            hint="check the id, or name a folder instead",
         )
-        listing = _insist(repository.list, request, stop, gained=lambda: 0)
-        files = chosen(listing.files, request)
-        if not files:
-            raise InputAbsent(
-                f"{request.id} on {NAMES[request.hub]} has none of the files that are needed"
-                f"{': ' + ', '.join(request.patterns) if request.patterns else ''}",
-                hint="check the id, or name a folder instead",
-            )
-        partial = store.partial(request, listing.revision)
-        here = {file.path: kept for file in files if (kept := _here(store, file))}
-        coming = [file for file in files if file.path not in here]
-        _check_room(sum(file.bytes for file in coming) - bytes_in(partial), request, cache)
-        came = _bring(coming, repository, listing.revision, request, store, partial, tick, stop)
-        snapshot = store.settle(request, listing.revision, here | came)
-        for folder in (partial, state):
-            shutil.rmtree(folder, ignore_errors=True)
-        return snapshot, sum(file.bytes for file in coming)
+    stored = {}
+    for file in files:
+        known = _find_stored(store, file)
+        if known is not None:
+            stored[file.path] = known
+    missing = [file for file in files if file.path not in stored]
+    total = sum(file.bytes for file in missing)
+    partial = store.partial(request, listing.revision)
+    _check_room(total - bytes_in(partial), request, store.cache)
+    this = _Download(request, repository, listing.revision, store, partial, stop)
+    stored |= _download_files(missing, this, tick)
+    snapshot = store.save_snapshot(request, listing.revision, stored)
+    for folder in (partial, state):
+        shutil.rmtree(folder, ignore_errors=True)
+    return snapshot, total
 
 
 def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
@@ -83,98 +103,90 @@ def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
         )
 
 
-def _here(store: Store, file: Remote) -> StoredFile | None:
-    """Find a file in the cache, by the sha256 that the hub tells."""
+def _find_stored(store: Store, file: RemoteFile) -> StoredFile | None:
+    """Find a file in the cache, by the sha256 that the hub gives."""
     if file.sha256 is None:
         return None
     place = store.file(file.sha256)
     return StoredFile(file.bytes, file.sha256) if place.is_file() and place.stat().st_size == file.bytes else None
 
 
-def _bring(
-    files: list[Remote],
-    repository: Repository,
-    revision: str,
-    request: RepoRequest,
-    store: Store,
-    partial: Path,
-    tick: Callable[[int, int], None],
-    stop: threading.Event,
-) -> dict[str, StoredFile]:
+def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dict[str, StoredFile]:
+    """Download files side by side, the largest first; raises the first problem that any of them met."""
     total = sum(file.bytes for file in files)
-    todo: queue.SimpleQueue[Remote] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[tuple[Remote, StoredFile | BaseException]] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[RemoteFile, StoredFile | BaseException]] = queue.SimpleQueue()
     for file in sorted(files, key=lambda each: -each.bytes):
         todo.put(file)
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                file = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                ended.put((file, _bring_one(file, repository, revision, request, store, partial, stop)))
-            except BaseException as problem:  # handed to the thread that waits, which raises it
-                ended.put((file, problem))
-
     # Not an executor: a read under way must not keep a stopped run from leaving, so these threads are daemons.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, len(files)))]
+    threads = [
+        threading.Thread(target=_work, args=(this, todo, ended), daemon=True) for _ in range(min(_WORKERS, len(files)))
+    ]
     for thread in threads:
         thread.start()
-    came: dict[str, StoredFile] = {}
+    stored: dict[str, StoredFile] = {}
     done = 0
     try:
-        while len(came) < len(files):
+        while len(stored) < len(files):
             try:
-                file, result = ended.get(timeout=LOOK_SECONDS)
+                file, result = ended.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                tick(min(total, done + bytes_in(partial)), total)
+                tick(min(total, done + bytes_in(this.partial)), total)
                 continue
             if isinstance(result, BaseException):
                 raise result
-            came[file.path], done = result, done + file.bytes
+            stored[file.path], done = result, done + file.bytes
             tick(done, total)
     finally:
-        stop.set()
+        this.stop.set()
         for thread in threads:
-            thread.join(LOOK_SECONDS)
-    return came
+            thread.join(_POLL_SECONDS)
+    return stored
 
 
-def _bring_one(
-    file: Remote,
-    repository: Repository,
-    revision: str,
-    request: RepoRequest,
-    store: Store,
-    partial: Path,
-    stop: threading.Event,
-) -> StoredFile:
+def _work(
+    this: _Download,
+    todo: queue.SimpleQueue[RemoteFile],
+    ended: queue.SimpleQueue[tuple[RemoteFile, StoredFile | BaseException]],
+) -> None:
+    while not this.stop.is_set():
+        try:
+            file = todo.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            ended.put((file, _download_file(file, this)))
+        except BaseException as problem:  # handed to the thread that waits, which raises it
+            ended.put((file, problem))
+
+
+def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
     path = PurePosixPath(file.path)
     if path.is_absolute() or ".." in path.parts:
-        raise InputAbsent(f"{request.id} has a file named {file.path!r}, which leads out of it", hint="do not use it")
-    # A folder each: what is gained is seen apart, and two files never share a client's state.
-    into = partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
+        raise InputAbsent(
+            f"{this.request.id} has a file named {file.path!r}, which leads out of it", hint="do not use it"
+        )
+    # A folder each: progress is seen apart, and two files never share a client's state.
+    into = this.partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
     into.mkdir(parents=True, exist_ok=True)
 
     def attempt() -> StoredFile:
-        place = repository.download(revision, file, into)
+        place = this.repository.download(this.revision, file, into)
         sha256 = hash_file(place)
         if not _is_right(place, sha256, file):
             place.unlink()
-            raise Faltered(f"{file.path} came damaged, or was changed on the hub since it was listed")
-        if stop.is_set():
+            raise TemporaryFailure(f"{file.path} came damaged, or was changed on the hub since it was listed")
+        if this.stop.is_set():
             # Another process may be at this download by now: the file stays where it will look for it.
-            raise Faltered("stopped")
-        kept = store.keep(place, sha256)
+            raise TemporaryFailure("stopped")
+        stored = this.store.add(place, sha256)
         shutil.rmtree(into, ignore_errors=True)
-        return kept
+        return stored
 
-    return _insist(attempt, request, stop, gained=lambda: bytes_in(into))
+    return _retry(attempt, this.request, this.stop, count_bytes=lambda: bytes_in(into))
 
 
-def _is_right(place: Path, sha256: str, file: Remote) -> bool:
+def _is_right(place: Path, sha256: str, file: RemoteFile) -> bool:
     if place.stat().st_size != file.bytes:
         return False
     if file.sha256 is not None:
@@ -186,12 +198,14 @@ def _is_right(place: Path, sha256: str, file: Remote) -> bool:
     return hashlib.sha1(content, usedforsecurity=False).hexdigest() == file.blob
 
 
-def _insist(attempt: Callable[[], T], request: RepoRequest, stop: threading.Event, *, gained: Callable[[], int]) -> T:
-    return insist(attempt, hub=request.hub, failing=f"give {request.id}", stop=stop, gained=gained)
+def _retry(
+    attempt: Callable[[], T], request: RepoRequest, stop: threading.Event, *, count_bytes: Callable[[], int]
+) -> T:
+    return retry(attempt, hub=HUBS[request.hub], action=f"give {request.id}", stop=stop, count_bytes=count_bytes)
 
 
 def bytes_in(folder: Path) -> int:
-    """Count what has come; files and folders may be moved to their place meanwhile, and then count no more."""
+    """Count the bytes of files; files and folders may be moved to their place meanwhile, and then count no more."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kolora.errors import InputAbsent
 
-LITTER = frozenset({"thumbs.db", "desktop.ini"})
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
 """What desktops leave in folders, in lower case; never part of one, like everything whose name begins with a dot."""
 
 MEMO_WORTH_BYTES = 1 << 20
@@ -98,7 +98,7 @@ def _walk(folder: Path, prefix: str, follow_links: bool, seen: set[Path]) -> Ite
     except OSError as error:
         raise _unreadable(folder, error) from error
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in LITTER:
+        if entry.name.startswith(".") or entry.name.lower() in _LITTER:
             continue
         if entry.is_dir(follow_symlinks=follow_links):
             real = Path(entry.path).resolve()

@@ -1,4 +1,4 @@
-"""What both hubs are to a download: a listing of files, and one file at a time."""
+"""What every hub is to downloads and uploads: a repository to read, a repository to write, and what may go wrong."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 from kolora.errors import InputAbsent
+from kolora.hubs.hub import HUBS, HubName
 from kolora.hubs.store import RepoRequest
 
-TOKENS = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}
-"""The environment variables that hold a hub's token; it is read nowhere else and written nowhere."""
-
-MIRRORS = {"modelscope": "MODELSCOPE_ENDPOINT", "huggingface": "HF_ENDPOINT"}
-"""The environment variables that send a hub's client elsewhere."""
-
-NAMES = {"modelscope": "ModelScope", "huggingface": "Hugging Face"}
+_MAY_PASS = (408, 425, 429)
+"""HTTP statuses that blame the request and yet may be others a moment later."""
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """One file of a repository; ``sha256`` and ``blob`` (git's sha1) are None where the hub does not tell."""
 
     path: str
@@ -34,48 +30,73 @@ class Listing:
     """A repository at one revision: a commit where the hub resolves one, else the name that was asked for."""
 
     revision: str
-    files: Sequence[Remote]
+    files: Sequence[RemoteFile]
 
 
 class Repository(Protocol):
-    """A repository on a hub. Both methods raise InputAbsent for good and Faltered where trying again may help."""
+    """A repository on a hub. Methods raise InputAbsent for good, TemporaryFailure where trying again may help."""
 
     def list(self) -> Listing:
         """List the files of the requested revision."""
 
-    def download(self, revision: str, file: Remote, into: Path) -> Path:
+    def download(self, revision: str, file: RemoteFile, into: Path) -> Path:
         """Bring one file under ``into``, going on where an earlier attempt was cut; returns its path."""
 
 
-class Faltered(Exception):
-    """A hub failed in a way that may pass. ``after``: seconds it asked to wait, None where it did not say."""
+class Destination(Protocol):
+    """A model repository to be. Methods raise as those of ``Repository`` do."""
 
-    def __init__(self, reason: str, *, after: float | None = None) -> None:
+    def is_public(self) -> bool | None:
+        """Say who may see it; None where it does not exist yet."""
+
+    def create(self, *, public: bool) -> None:
+        """Make it."""
+
+    def put(self, folder: Path, message: str) -> None:
+        """Upload a folder's files; what is there already is not sent again."""
+
+
+class TemporaryFailure(Exception):
+    """A hub failed in a way that may pass. ``wait``: seconds it asked to wait, None where it did not say."""
+
+    def __init__(self, reason: str, *, wait: float | None = None) -> None:
         super().__init__(reason)
-        self.after = after
+        self.wait = wait
 
 
-def unknown(request: RepoRequest) -> InputAbsent:
+def not_found(request: RepoRequest) -> InputAbsent:
     """Say that a hub does not know what is requested, or keeps it from strangers."""
     revision = f" at revision {request.revision!r}" if request.revision else ""
     key = "dataset.id and dataset.revision" if request.kind == "dataset" else "KOLORA_HUB and model.checkpoint"
     return InputAbsent(
-        f"{NAMES[request.hub]} has no {request.kind} {request.id}{revision} that this user may see",
-        hint=f"check {key}; for a private one set {TOKENS[request.hub]}",
+        f"{HUBS[request.hub].title} has no {request.kind} {request.id}{revision} that this user may see",
+        hint=f"check {key}; for a private one set {HUBS[request.hub].token}",
     )
 
 
 def forbidden(request: RepoRequest) -> InputAbsent:
     """Say that a hub knows what is requested but does not hand it out to this user."""
     return InputAbsent(
-        f"{NAMES[request.hub]} does not let this user read the {request.kind} {request.id}",
-        hint=f"set {TOKENS[request.hub]} to a token that may; a gated one asks for consent on its page first",
+        f"{HUBS[request.hub].title} does not let this user read the {request.kind} {request.id}",
+        hint=f"set {HUBS[request.hub].token} to a token that may; a gated one asks for consent on its page first",
     )
 
 
-def seconds(retry_after: object) -> float | None:
+def read_retry_after(header: object) -> float | None:
     """Read a Retry-After header's number of seconds; None for anything else."""
     try:
-        return max(0.0, float(str(retry_after)))
+        return max(0.0, float(str(header)))
     except ValueError:
         return None
+
+
+def upload_problem(hub: HubName, id: str, status: int | None, said: str) -> Exception:  # noqa: A002 - the hubs' own word
+    """Turn a hub's answer into our problem: forbidden, refused, or worth another try."""
+    if status in (401, 403, 404):
+        return InputAbsent(
+            f"{HUBS[hub].title} does not let the holder of this token write {id}",
+            hint=f"set {HUBS[hub].token} to a token with the right to write, and --repo to a name of your own",
+        )
+    if status is not None and 400 <= status < 500 and status not in _MAY_PASS:
+        return InputAbsent(f"{HUBS[hub].title} refuses {id}: HTTP {status}", hint="--repo another/name")
+    return TemporaryFailure(f"HTTP {status}" if status else said)

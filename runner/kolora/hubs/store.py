@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Hub = Literal["modelscope", "huggingface"]
+from kolora.hubs.hub import HubName
+
 Kind = Literal["model", "dataset"]
 Pins = Mapping[tuple[str, str, str], str]
 """Revisions that a lock pins, by hub, kind and id."""
@@ -32,13 +33,13 @@ NO_PINS: Pins = {}
 
 @dataclass(frozen=True)
 class RepoRequest:
-    """What is asked of a hub; two equal asks share one manifest.
+    """What is requested of a hub; two equal requests share one manifest.
 
     revision: branch, tag or commit; None is the newest. patterns: the paths needed, as globs; none means all of a
     data set's subset and split. about: bytes expected, None where only the hub knows.
     """
 
-    hub: Hub
+    hub: HubName
     kind: Kind
     id: str
     revision: str | None = None
@@ -63,7 +64,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What an ask came to: the revision as the hub resolved it, the files by path, and the folder they are in."""
+    """What a request came to: the revision as the hub resolved it, the files by path, and the folder they are in."""
 
     request: RepoRequest
     revision: str
@@ -78,7 +79,7 @@ class Store:
         self.cache = cache
 
     def find(self, request: RepoRequest) -> Snapshot | None:
-        """Find what an ask came to before; None where it is not here whole.
+        """Find what a request came to before; None where it is not here whole.
 
         What was asked for without a revision is also found by the one that it came to.
         """
@@ -97,7 +98,7 @@ class Store:
         """Name the place of a file."""
         return self.cache / "files" / sha256[:2] / sha256
 
-    def keep(self, path: Path, sha256: str) -> StoredFile:
+    def add(self, path: Path, sha256: str) -> StoredFile:
         """Move a finished file of this content into the store."""
         target = self.file(sha256)
         size = path.stat().st_size
@@ -111,8 +112,8 @@ class Store:
             path.replace(target)
         return StoredFile(size, sha256)
 
-    def settle(self, request: RepoRequest, revision: str, files: Mapping[str, StoredFile]) -> Snapshot:
-        """Make a folder of kept files, and then the manifest that says the ask came to them."""
+    def save_snapshot(self, request: RepoRequest, revision: str, files: Mapping[str, StoredFile]) -> Snapshot:
+        """Make a folder of stored files, and then the manifest that says the request came to them."""
         listed = {path: {"bytes": files[path].bytes, "sha256": files[path].sha256} for path in sorted(files)}
         folder = self._folder(files)
         if not _is_whole(folder, files):
@@ -142,25 +143,25 @@ class Store:
                 yield snapshot
 
     @contextlib.contextmanager
-    def held(self, name: str, *, shared: bool = False, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold a lock while the block runs; ``waiting`` is called, and should take a moment, as long as others do."""
+    def lock(self, name: str, *, shared: bool = False, wait: Callable[[], None]) -> Iterator[None]:
+        """Hold a lock while the block runs; ``wait`` is called, and should take a moment, as long as others do."""
         locks = self.cache / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with (locks / hashlib.sha256(name.encode()).hexdigest()[:16]).open("a") as lock:
+        with (locks / hashlib.sha256(name.encode()).hexdigest()[:16]).open("a") as file:
             while True:
                 try:
-                    fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    waiting()
+                    wait()
             yield
 
     def verify(self) -> Iterator[tuple[Snapshot, str, str | None]]:
         """Read every file of every snapshot again; yield its path and what is wrong with it, None where nothing is."""
         hashed: dict[tuple[int, int], str] = {}
         for snapshot in self.snapshots():
-            for path, kept in snapshot.files.items():
-                yield snapshot, path, _fault(snapshot.folder / path, kept, hashed)
+            for path, stored in snapshot.files.items():
+                yield snapshot, path, _fault(snapshot.folder / path, stored, hashed)
 
     def drop(self, snapshot: Snapshot, path: str) -> None:
         """Take a damaged file out, and its snapshot with it, so that both are downloaded again."""
@@ -176,7 +177,9 @@ class Store:
                 self._manifest(snapshot.request).unlink()
         named = list(self.snapshots())
         folders = {snapshot.folder for snapshot in named}
-        contents = {kept.sha256 for snapshot in named for kept in snapshot.files.values()}
+        contents: set[str] = set()
+        for snapshot in named:
+            contents.update(stored.sha256 for stored in snapshot.files.values())
         for folder in (self.cache / "snapshots").glob("*"):
             if folder not in folders:
                 shutil.rmtree(folder)
@@ -192,13 +195,13 @@ class Store:
         return self.cache / "manifests" / request.hub / request.kind / request.id / f"{ask}.json"
 
     def _folder(self, files: Mapping[str, StoredFile]) -> Path:
-        content = json.dumps({path: kept.sha256 for path, kept in files.items()}, sort_keys=True)
+        content = json.dumps({path: stored.sha256 for path, stored in files.items()}, sort_keys=True)
         return self.cache / "snapshots" / hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def _read(self, path: Path, request: RepoRequest | None, *, whole: bool = True) -> Snapshot | None:
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            files = {name: StoredFile(**kept) for name, kept in manifest["files"].items()}
+            files = {name: StoredFile(**stored) for name, stored in manifest["files"].items()}
             asked = manifest["asked"] | {"patterns": tuple(manifest["asked"]["patterns"])}
             found = request or RepoRequest(hub=manifest["hub"], kind=manifest["kind"], id=manifest["id"], **asked)
             snapshot = Snapshot(found, manifest["revision"], files, self._folder(files))
@@ -209,14 +212,14 @@ class Store:
     def _link(self, folder: Path, files: Mapping[str, StoredFile]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-        for path, kept in files.items():
+        for path, stored in files.items():
             place = building / path
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
-                place.hardlink_to(self.file(kept.sha256))
+                place.hardlink_to(self.file(stored.sha256))
             except OSError:
                 # Some file systems of containers and clouds know no hard links.
-                shutil.copyfile(self.file(kept.sha256), place)
+                shutil.copyfile(self.file(stored.sha256), place)
         building.chmod(0o755)
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -240,12 +243,12 @@ def _asked(request: RepoRequest) -> dict[str, object]:
 
 def _is_whole(folder: Path, files: Mapping[str, StoredFile]) -> bool:
     try:
-        return all((folder / path).stat().st_size == kept.bytes for path, kept in files.items())
+        return all((folder / path).stat().st_size == stored.bytes for path, stored in files.items())
     except OSError:
         return False
 
 
-def _fault(path: Path, kept: StoredFile, hashed: dict[tuple[int, int], str]) -> str | None:
+def _fault(path: Path, stored: StoredFile, hashed: dict[tuple[int, int], str]) -> str | None:
     try:
         status = path.stat()
         key = (status.st_dev, status.st_ino)
@@ -253,7 +256,7 @@ def _fault(path: Path, kept: StoredFile, hashed: dict[tuple[int, int], str]) -> 
             hashed[key] = hash_file(path)
     except OSError as problem:
         return problem.strerror or str(problem)
-    return None if hashed[key] == kept.sha256 else f"its sha256 is {hashed[key][:12]}, not {kept.sha256[:12]}"
+    return None if hashed[key] == stored.sha256 else f"its sha256 is {hashed[key][:12]}, not {stored.sha256[:12]}"
 
 
 def _persist(path: Path) -> None:

@@ -13,7 +13,7 @@ import kolora.version
 from kolora.environment import isolated_environment
 from kolora.errors import InputAbsent, KoloraError
 
-LAST_LINES = 3
+_LAST_LINES = 3
 
 
 def run_filters(
@@ -78,4 +78,4 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
 def _last_words(log: Path) -> str:
     """Return the end of the log in one line, without a traceback's markers."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return " | ".join([line for line in lines if line.strip("^~")][-LAST_LINES:]) or "it said nothing"
+    return " | ".join([line for line in lines if line.strip("^~")][-_LAST_LINES:]) or "it said nothing"

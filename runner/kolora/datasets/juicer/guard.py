@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-PROGRAMS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"})
-NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
+_PROGRAMS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"})
+_NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
 
 
 class PackageAbsent(ImportError):
@@ -36,10 +36,10 @@ def forbid_installing(lazy_loader: Any) -> None:
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
-    if event in PROGRAMS:
+    if event in _PROGRAMS:
         # Not all arguments: the environment is among them.
         raise PermissionError(f"filters may not start programs: {arguments[:2]}")
-    if event in NETWORK:
+    if event in _NETWORK:
         raise PermissionError(f"filters may not reach the network: {arguments[1:] or arguments}")
 
 

@@ -104,7 +104,7 @@ def test_what_no_hub_gives_fails_the_stories_that_need_it_and_is_asked_for_once(
         asked.append(wanted.id)
         raise HubUnreachable("ModelScope does not answer", hint="try again")
 
-    monkeypatch.setattr("kolora.cli.downloads.download", download)
+    monkeypatch.setattr("kolora.hubs.download.download", download)
     monkeypatch.setenv("KOLORA_OFFLINE", "0")
     out = stories / "out"
     for name in ("one", "wrong"):

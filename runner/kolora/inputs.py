@@ -25,7 +25,7 @@ from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.pocket import WORLD_VERSION
 from kolora.spec import Story
 from kolora.spec.story import FolderDataset, Frozen, HubDataset, PocketDataset
-from kolora.spec.words import listed, nearest
+from kolora.spec.words import join_choices, nearest
 
 NAMES: Mapping[str, Sequence[str]] = {
     "dataset.path": (),
@@ -152,7 +152,7 @@ def check_paths(story: Story, *, base: Path, cache: Path, roots: Sequence[Path])
 def _check_there(story: Story) -> None:
     for key, path in paths_of(story).items():
         if not Path(path).exists():
-            near = nearest(Path(path).name, NAMES[key]) or listed(NAMES[key])
+            near = nearest(Path(path).name, NAMES[key]) or join_choices(NAMES[key])
             raise InputAbsent(
                 f"{key} leads to '{path}', and nothing is there",
                 hint=(f"write {near}, or " if near else "")

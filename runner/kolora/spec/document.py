@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from kolora.spec.faults import Problem, Step
-from kolora.spec.words import shown, spoken
+from kolora.spec.words import describe, printable
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 20_000
@@ -60,7 +60,8 @@ class UnreadableError(Exception):
 
 def spell(path: Path) -> str:
     """Return ``path`` as it is written for people, items counted from 1: ``scenes[3].prompt``."""
-    return "".join(f"[{step + 1}]" if isinstance(step, int) else f".{shown(step)}" for step in path).removeprefix(".")
+    steps = [f"[{step + 1}]" if isinstance(step, int) else f".{printable(step)}" for step in path]
+    return "".join(steps).removeprefix(".")
 
 
 def decode(raw: bytes) -> str:
@@ -187,7 +188,7 @@ class _Walk:
             if name is None:
                 continue
             if name in first:
-                given = f"{shown(name)} again, after line {first[name].line}"
+                given = f"{printable(name)} again, after line {first[name].line}"
                 self.problems.append(_problem((*path, name), _place(key), given, "each key once"))
                 continue
             first[name] = self.keys[(*path, name)] = _place(key)
@@ -209,7 +210,8 @@ class _Walk:
         """Return a key, or note that it is no text."""
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
             return str(node.value)
-        given = f"the key {shown(node.value)}" if isinstance(node, yaml.ScalarNode) else "a list or mapping as a key"
+        is_scalar = isinstance(node, yaml.ScalarNode)
+        given = f"the key {printable(node.value)}" if is_scalar else "a list or mapping as a key"
         self.problems.append(_problem(path, _place(node), given, "keys of text"))
         return None
 
@@ -219,7 +221,7 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
             return text
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _READERS or not _fits(node):
-            tag = shown(node.tag.replace(_TAG, "!!"))
+            tag = printable(node.tag.replace(_TAG, "!!"))
             self.problems.append(_problem(path, _place(node), f"the YAML tag {tag}", "a plain value without a tag"))
             return None
         if len(text) > LONGEST_NUMBER:
@@ -268,13 +270,13 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
         given = f"the character U+{ord(text[error.position]):04X}"
         return Problem("", given, "printable text", line=line, column=column)
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return Problem("", spoken(str(error)), "YAML")
+        return Problem("", describe(str(error)), "YAML")
     mark = error.problem_mark
-    given, expected = _slip(error, text.splitlines(), mark.line)
+    given, expected = _explain(error, text.splitlines(), mark.line)
     return Problem("", given, expected, line=mark.line + 1, column=mark.column + 1)
 
 
-def _slip(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, str]:
+def _explain(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, str]:
     """Return what was given and expected where YAML breaks off."""
     line = lines[at] if at < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
@@ -286,14 +288,14 @@ def _slip(error: yaml.MarkedYAMLError, lines: list[str], at: int) -> tuple[str, 
         return "a full-width colon ：", "an ASCII colon and a space after the key"
     if re.search(r"[{,].*，\s*\w+:", line):
         return "a full-width comma ，", "an ASCII comma and a space between the keys"
-    if _is_askew(lines, at):
+    if _is_misaligned(lines, at):
         return "a key set in otherwise than the one above it", "keys of one mapping in the same column"
-    said = " ".join(part for part in (error.context, error.problem) if part)
+    reason = " ".join(part for part in (error.context, error.problem) if part)
     expected = "YAML; text that holds : # or starts with a mark such as @ % * goes in quotes"
-    return f"broken YAML ({shown(said, most=200)})", expected
+    return f"broken YAML ({printable(reason, most=200)})", expected
 
 
-def _is_askew(lines: list[str], at: int) -> bool:
+def _is_misaligned(lines: list[str], at: int) -> bool:
     """Tell whether a key begins in another column than the one above it, which has a value and so cannot hold it."""
     if not 0 < at < len(lines):
         return False

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic_core import PydanticCustomError
 
 from kolora.errors import StoryInvalid
-from kolora.spec.words import shown
+from kolora.spec.words import printable
 
 Step = str | int
 """A key, or the index of an item (from 0)."""
@@ -34,8 +34,8 @@ class Fault(NamedTuple):
 
 def broken(*faults: Fault) -> PydanticCustomError:
     """Return the error for a validator to raise; it carries ``faults`` to the loader."""
-    said = "; ".join(f"given {fault.given}, expected {fault.expected}" for fault in faults)
-    return PydanticCustomError(FAULTS, "{said}", {"said": said, FAULTS: faults})
+    message = "; ".join(f"given {fault.given}, expected {fault.expected}" for fault in faults)
+    return PydanticCustomError(FAULTS, "{message}", {"message": message, FAULTS: faults})
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,16 @@ class Problem:
     def place(self) -> str:
         """Return where to look: the ``--set`` argument, or line and column."""
         if self.argument is not None:
-            return f"--set {shown(self.argument)}"
+            return f"--set {printable(self.argument)}"
         return "" if self.line is None else f"line {self.line}, column {self.column}"
 
     def __str__(self) -> str:
         """Return the problem as one line."""
         where = ": ".join(part for part in (self.place, self.path) if part)
-        said = f"given {self.given}, expected {self.expected}"
-        near = f"; did you mean {self.nearest}?" if self.nearest else ""
-        return f"{where}: {said}{near}" if where else f"{said}{near}"
+        text = f"given {self.given}, expected {self.expected}"
+        if self.nearest:
+            text += f"; did you mean {self.nearest}?"
+        return f"{where}: {text}" if where else text
 
     @property
     def remedy(self) -> str:

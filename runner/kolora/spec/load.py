@@ -17,7 +17,7 @@ from kolora.spec.migrate import rename_keys
 from kolora.spec.overrides import apply_overrides
 from kolora.spec.schema import Schema, choices, descend, phrase
 from kolora.spec.story import SCHEMA_VERSION, Story
-from kolora.spec.words import listed, nearest, shown, spoken
+from kolora.spec.words import describe, join_choices, nearest, printable
 
 FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
 LONGEST_EXPONENT = 12
@@ -34,9 +34,10 @@ def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except OSError as error:
-        said = (error.strerror or str(error)).lower()
+        reason = (error.strerror or str(error)).lower()
         raise InputAbsent(
-            f"given the story file {path}: {said}; expected a file to read", hint="name a story file, or run kolora new"
+            f"given the story file {path}: {reason}; expected a file to read",
+            hint="name a story file, or run kolora new",
         ) from error
     return load_story(raw, name=path.name, overrides=overrides)
 
@@ -55,7 +56,7 @@ def load_story(source: str | bytes, *, name: str = "story", overrides: Iterable[
     problems += doubled
     document, refused = apply_overrides(document, overrides)
     _check_version(document, name)
-    story, found = _validated(document)
+    story, found = _validate(document)
     seen = {problem.path for problem in problems}
     problems += refused + [problem for problem in found if problem.path not in seen]
     if story is None or problems:
@@ -72,7 +73,7 @@ def _check_version(document: Document, name: str) -> None:
         )
 
 
-def _validated(document: Document) -> tuple[Story | None, list[Problem]]:
+def _validate(document: Document) -> tuple[Story | None, list[Problem]]:
     """Return the story, or the problems that keep it from being one."""
     if document.data is None:
         return None, [Problem("", "an empty file", "a story with at least dataset and scenes")]
@@ -97,7 +98,7 @@ def _problems(details: ErrorDetails, document: Document) -> Iterator[Problem]:
     path = tuple(step for step, _ in walk if step is not None)
     faults: Iterable[Fault] = details.get("ctx", {}).get(FAULTS) or [_fault(details, walk)]
     for fault in faults:
-        yield _placed(fault, path, document)
+        yield _to_problem(fault, path, document)
 
 
 def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fault:
@@ -105,23 +106,25 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
     kind, given = details["type"], details["input"]
     step, node = walk[-1]
     if kind == "extra_forbidden":
-        return _unknown(str(step), choices(walk[-2][1]))
+        return _unknown_key(str(step), choices(walk[-2][1]))
     if kind == "missing":
         return Fault(given="nothing", expected=phrase(node))
     if kind.startswith("union_tag"):
-        return _variant(given, node)
+        return _variant_fault(given, node)
     if kind == "string_unicode":
-        return Fault(given=spoken(given), expected="printable text")
-    return Fault(given=spoken(given), expected=phrase(node) + _advice(kind, given))
+        return Fault(given=describe(given), expected="printable text")
+    return Fault(given=describe(given), expected=phrase(node) + _advice(kind, given))
 
 
-def _unknown(key: str, known: list[str]) -> Fault:
+def _unknown_key(key: str, known: list[str]) -> Fault:
     """Return the fault of a key that does not exist, the full-width marks of Chinese typing by name."""
     mark = next((mark for mark in FULL_WIDTH if mark in key), None)
     if mark:
         expected = f"`key: value` with an ASCII {FULL_WIDTH[mark]}, not with a full-width {mark}"
-        return Fault(given=f'the key "{shown(key)}"', expected=expected, key=True)
-    return Fault(given=f'unknown key "{shown(key)}"', expected=listed(known), nearest=nearest(key, known), key=True)
+        return Fault(given=f'the key "{printable(key)}"', expected=expected, key=True)
+    return Fault(
+        given=f'unknown key "{printable(key)}"', expected=join_choices(known), nearest=nearest(key, known), key=True
+    )
 
 
 def _advice(kind: str, given: object) -> str:
@@ -151,15 +154,15 @@ def _plain_number(given: str | float) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _variant(given: Any, node: Schema) -> Fault:
+def _variant_fault(given: Any, node: Schema) -> Fault:
     """Return the fault of a data set whose source is missing or unknown."""
     key, variants = node["discriminator"]["propertyName"], list(node["discriminator"]["mapping"])
     value = given.get(key) if isinstance(given, Mapping) else None
     near = nearest(value, variants) if isinstance(value, str) else None
-    return Fault(path=(key,), given=spoken(value), expected=listed(variants), nearest=near)
+    return Fault(path=(key,), given=describe(value), expected=join_choices(variants), nearest=near)
 
 
-def _placed(fault: Fault, above: tuple[Step, ...], document: Document) -> Problem:
+def _to_problem(fault: Fault, above: tuple[Step, ...], document: Document) -> Problem:
     path = above + fault.path
     place = document.place(path, key=fault.key)
     near = spell((*path[:-1], fault.nearest)) if fault.nearest and fault.key else fault.nearest

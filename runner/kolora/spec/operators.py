@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kolora.spec.faults import Fault
-from kolora.spec.words import listed, nearest, shown, spoken
+from kolora.spec.words import describe, join_choices, nearest, printable
 
 Kind = Literal["whole", "number", "size", "flag", "choice"]
 
@@ -41,7 +41,7 @@ class Parameter:
             "number": f"a number of at least {self.least}",
             "size": 'a number of bytes such as "20 KB" or "1 MB", in quotes',
             "flag": "true or false",
-            "choice": listed(self.choices),
+            "choice": join_choices(self.choices),
         }[self.kind]
 
     @property
@@ -302,7 +302,7 @@ def refusal(name: str) -> str | None:
     return next((reason for pattern, reason in _REFUSED_KINDS if pattern.search(name)), None)
 
 
-def spelled_out(item: Any) -> dict[str, dict[str, Any]]:
+def normalise(item: Any) -> dict[str, dict[str, Any]]:
     """Return a sound list item as ``{name: parameters}``, also where only the name was written."""
     if isinstance(item, str):
         return {item: {}}
@@ -316,15 +316,15 @@ def faults(item: object) -> list[Fault]:
     if isinstance(item, str):
         return _name_faults(item, key=False)
     if not isinstance(item, Mapping):
-        return [Fault(given=spoken(item), expected=form)]
+        return [Fault(given=describe(item), expected=form)]
     if len(item) != 1:
-        return [Fault(given=f"{len(item)} keys: {listed(item, end='and')}", expected=form)]
+        return [Fault(given=f"{len(item)} keys: {join_choices(item, end='and')}", expected=form)]
     name, parameters = next(iter(item.items()))
     wrong = _name_faults(str(name), key=True)
     if wrong or parameters is None:
         return wrong
     if not isinstance(parameters, Mapping):
-        return [Fault(path=(name,), given=spoken(parameters), expected="parameters as `name: value`")]
+        return [Fault(path=(name,), given=describe(parameters), expected="parameters as `name: value`")]
     return list(_parameter_faults(OPERATORS[name], parameters))
 
 
@@ -334,9 +334,9 @@ def _name_faults(name: str, *, key: bool) -> list[Fault]:
     path = (name,) if key else ()
     reason = refusal(name)
     if reason:
-        return [Fault(path=path, given=f"the operator {shown(name)}", expected=reason, key=key)]
-    given, near = f'unknown operator "{shown(name)}"', nearest(name, OPERATORS)
-    return [Fault(path=path, given=given, expected=listed(OPERATORS), nearest=near, key=key)]
+        return [Fault(path=path, given=f"the operator {printable(name)}", expected=reason, key=key)]
+    given, near = f'unknown operator "{printable(name)}"', nearest(name, OPERATORS)
+    return [Fault(path=path, given=given, expected=join_choices(OPERATORS), nearest=near, key=key)]
 
 
 def _parameter_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iterator[Fault]:
@@ -347,9 +347,15 @@ def _parameter_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iter
             yield Fault(path=path, given=f"the parameter {name}", expected=REFUSED_PARAMETERS[name], key=True)
         elif name not in known:
             near = nearest(name, known)
-            yield Fault(path=path, given=f'unknown key "{shown(name)}"', expected=listed(known), nearest=near, key=True)
+            yield Fault(
+                path=path,
+                given=f'unknown key "{printable(name)}"',
+                expected=join_choices(known),
+                nearest=near,
+                key=True,
+            )
         elif not known[name].takes(value):
-            yield Fault(path=path, given=spoken(value), expected=known[name].expected)
+            yield Fault(path=path, given=describe(value), expected=known[name].expected)
     yield from _order_faults(operator, parameters)
 
 
@@ -363,7 +369,7 @@ def _order_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iterator
             name = low if low in parameters else high
             yield Fault(
                 path=(operator.name, name),
-                given=f"{low} {spoken(pair[0])} above {high} {spoken(pair[1])}",
+                given=f"{low} {describe(pair[0])} above {high} {describe(pair[1])}",
                 expected=f"{low} of at most {high}",
             )
 

@@ -14,7 +14,7 @@ from typing import Any
 from kolora.spec.document import Document, Path, Place, UnreadableError, read, spell
 from kolora.spec.faults import Problem
 from kolora.spec.migrate import current_path
-from kolora.spec.words import shown, spoken
+from kolora.spec.words import describe, printable
 
 _STEP = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|(?:\.([0-9]{1,6})(?=[.=\[]|$))|\[([0-9]{1,6})\]")
 
@@ -24,18 +24,18 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> tuple[Docum
     problems: list[Problem] = []
     for argument in overrides:
         try:
-            path, value = _parsed(argument)
-            document = _replaced(document, path, value, argument)
+            path, value = _parse(argument)
+            document = _replace(document, path, value, argument)
         except UnreadableError as error:
             problems.append(error.problem)
     return document, problems
 
 
-def _parsed(argument: str) -> tuple[Path, Any]:
+def _parse(argument: str) -> tuple[Path, Any]:
     """Return the path and the value of one argument, or raise UnreadableError."""
     spelled, equals, text = argument.partition("=")
     if not equals:
-        raise _refused(argument, "", spoken(argument), "path=value, such as lora.steps=50")
+        raise _unreadable(argument, "", describe(argument), "path=value, such as lora.steps=50")
     return current_path(_path(argument, spelled.strip())), _value(argument, spelled.strip(), text)
 
 
@@ -49,9 +49,11 @@ def _path(argument: str, spelled: str) -> Path:
         path.append(found[1] or int(found[2] or found[3]) - 1)
         at = found.end()
     if at < len(spelled) or not path:
-        raise _refused(argument, "", f'the path "{shown(spelled)}"', "a path such as lora.steps or scenes[2].seed")
+        raise _unreadable(
+            argument, "", f'the path "{printable(spelled)}"', "a path such as lora.steps or scenes[2].seed"
+        )
     if -1 in path:
-        raise _refused(argument, "", f"item 0 in {spelled}", "items counted from 1, as the pictures are")
+        raise _unreadable(argument, "", f"item 0 in {spelled}", "items counted from 1, as the pictures are")
     return tuple(path)
 
 
@@ -61,13 +63,13 @@ def _value(argument: str, spelled: str, text: str) -> Any:
     try:
         document, problems = read(text.strip())
     except UnreadableError as error:
-        raise _refused(argument, spelled, error.problem.given, error.problem.expected) from error
+        raise _unreadable(argument, spelled, error.problem.given, error.problem.expected) from error
     if problems:
-        raise _refused(argument, spelled, problems[0].given, problems[0].expected)
+        raise _unreadable(argument, spelled, problems[0].given, problems[0].expected)
     return document.data
 
 
-def _replaced(document: Document, path: Path, value: Any, argument: str) -> Document:
+def _replace(document: Document, path: Path, value: Any, argument: str) -> Document:
     """Return the document with ``value`` at ``path``, every place below it now the argument's."""
     data = deepcopy(document.data) if document.data is not None else {}
     place = Place(argument=argument)
@@ -88,13 +90,13 @@ def _replaced(document: Document, path: Path, value: Any, argument: str) -> Docu
 def _check_step(holder: object, above: Path, step: str | int, argument: str) -> None:
     """Raise UnreadableError where ``step`` cannot be taken from ``holder``."""
     if isinstance(step, str) and not isinstance(holder, dict):
-        raise _refused(argument, spell(above), f"{step} in {spoken(holder)}", "a key of a mapping")
+        raise _unreadable(argument, spell(above), f"{step} in {describe(holder)}", "a key of a mapping")
     if isinstance(step, int) and not isinstance(holder, list):
-        raise _refused(argument, spell(above), f"item {step + 1} of {spoken(holder)}", "an item of a list")
+        raise _unreadable(argument, spell(above), f"item {step + 1} of {describe(holder)}", "an item of a list")
     if isinstance(step, int) and isinstance(holder, list) and step >= len(holder):
         expected = f"one of the {len(holder)} items of {spell(above)}, counted from 1"
-        raise _refused(argument, spell(above), f"item {step + 1}", expected)
+        raise _unreadable(argument, spell(above), f"item {step + 1}", expected)
 
 
-def _refused(argument: str, path: str, given: str, expected: str) -> UnreadableError:
+def _unreadable(argument: str, path: str, given: str, expected: str) -> UnreadableError:
     return UnreadableError(Problem(path, given, expected, argument=argument))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from kolora.spec.faults import Step
 from kolora.spec.story import PATTERNS, Story
-from kolora.spec.words import listed
+from kolora.spec.words import join_choices
 
 Schema = dict[str, Any]
 
@@ -29,13 +29,13 @@ def _schema() -> Schema:
     return story_json_schema()
 
 
-def _resolved(node: Schema) -> Schema:
+def _resolve(node: Schema) -> Schema:
     """Return ``node`` with its reference followed and its nothing-is-fine-too taken off."""
     if "$ref" in node:
-        return _resolved(_schema()["$defs"][node["$ref"].rsplit("/", 1)[1]])
+        return _resolve(_schema()["$defs"][node["$ref"].rsplit("/", 1)[1]])
     some = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
     if len(some) == 1:
-        return _resolved(some[0])
+        return _resolve(some[0])
     return node
 
 
@@ -45,16 +45,16 @@ def descend(location: tuple[Step, ...]) -> Iterator[tuple[Step | None, Schema]]:
     The step is None for the story itself and where a location names a variant; the schema is empty where the story
     knows no such step.
     """
-    node = _resolved(_schema())
+    node = _resolve(_schema())
     yield None, node
     for step in location:
         variants = node.get("discriminator", {}).get("mapping", {})
         if step in variants:
-            node = _resolved({"$ref": variants[step]})
+            node = _resolve({"$ref": variants[step]})
             yield None, node
             continue
         below = node.get("items") if isinstance(step, int) else node.get("properties", {}).get(step)
-        node = _resolved(below) if below else {}
+        node = _resolve(below) if below else {}
         yield step, node
 
 
@@ -65,13 +65,13 @@ def choices(node: Schema) -> list[str]:
 
 def phrase(node: Schema) -> str:
     """Return what a schema asks for, in words: ``a whole number from 1 to 256``."""
-    node = _resolved(node)
+    node = _resolve(node)
     if "const" in node:
         return str(node["const"])
     if "enum" in node:
-        return listed(node["enum"])
+        return join_choices(node["enum"])
     if "discriminator" in node:
-        sources = listed(node["discriminator"]["mapping"])
+        sources = join_choices(node["discriminator"]["mapping"])
         return f"a mapping with {node['discriminator']['propertyName']}: {sources}"
     kind = node.get("type")
     if kind in ("integer", "number"):
@@ -88,8 +88,8 @@ def phrase(node: Schema) -> str:
 def _keys(node: Schema) -> str:
     """Return the keys that a mapping must have; else those that it may have, where they are few."""
     if node.get("required"):
-        return f" with {listed(node['required'], end='and')}"
-    return f" with {listed(choices(node))}" if 0 < len(choices(node)) <= FEW else ""
+        return f" with {join_choices(node['required'], end='and')}"
+    return f" with {join_choices(choices(node))}" if 0 < len(choices(node)) <= FEW else ""
 
 
 def _range(node: Schema) -> str:

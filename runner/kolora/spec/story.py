@@ -180,7 +180,7 @@ class Filter(RootModel[dict[str, dict[str, Any]]]):
         faults = operators.faults(item)
         if faults:
             raise broken(*faults)
-        return operators.spelled_out(item)
+        return operators.normalise(item)
 
     @property
     def name(self) -> str:

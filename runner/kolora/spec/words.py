@@ -10,13 +10,13 @@ LONGEST = 60
 """Characters of a given text that a message repeats."""
 
 
-def shown(text: str, *, most: int = LONGEST) -> str:
+def printable(text: str, *, most: int = LONGEST) -> str:
     """Return text of a stranger's as a message may hold it: short, on one line, no control characters at work."""
     short = text[:most] + ("…" if len(text) > most else "")
-    return "".join(letter if _harmless(letter) else f"\\u{ord(letter):04x}" for letter in short)
+    return "".join(letter if _is_printable(letter) else f"\\u{ord(letter):04x}" for letter in short)
 
 
-def _harmless(letter: str) -> bool:
+def _is_printable(letter: str) -> bool:
     return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -27,13 +27,13 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def listed(choices: Iterable[object], *, end: str = "or") -> str:
+def join_choices(choices: Iterable[object], *, end: str = "or") -> str:
     """Return ``a, b or c``."""
-    words = [str(choice).lower() if isinstance(choice, bool) else shown(str(choice)) for choice in choices]
+    words = [str(choice).lower() if isinstance(choice, bool) else printable(str(choice)) for choice in choices]
     return "".join(words) if len(words) < 2 else f"{', '.join(words[:-1])} {end} {words[-1]}"
 
 
-def spoken(value: object) -> str:
+def describe(value: object) -> str:
     """Return a value of a story as a message names it, its kind before it."""
     if value is None:
         return "nothing"
@@ -53,5 +53,5 @@ def spoken(value: object) -> str:
 def _quoted(text: str) -> str:
     if not text.strip():
         return "empty text" if not text else "blank text"
-    said = f'the text "{shown(text)}"'
-    return said if len(text) <= LONGEST else f"{said} ({len(text):,} characters)"
+    quoted = f'the text "{printable(text)}"'
+    return quoted if len(text) <= LONGEST else f"{quoted} ({len(text):,} characters)"

@@ -15,7 +15,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from kolora.report import formats
+import kolora.report.formats as formats
 from kolora.report.card import card_metadata
 from kolora.report.data import SECTIONS, ReportData
 from kolora.report.pictures import Preview

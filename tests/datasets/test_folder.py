@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from kolora.datasets.folder import Source, read_folder
+from kolora.datasets.folder import CaptionedFile, read_folder
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import files_in
 
@@ -15,7 +15,7 @@ def read(folder: Path, caption: str = "") -> dict[str, str]:
     return {source.path: source.text for source in sources(folder, caption)}
 
 
-def sources(folder: Path, caption: str = "") -> tuple[Source, ...]:
+def sources(folder: Path, caption: str = "") -> tuple[CaptionedFile, ...]:
     return read_folder(folder, files_in(folder), caption=caption)
 
 

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from kolora.datasets.pictures import Picture, Unfit, read_picture
+from kolora.datasets.pictures import Picture, Rejection, read_picture
 from PIL import Image
 
 from tests.pictures import BROKEN, CORNERS, SOUND, Recipe, corners_of, truth
@@ -36,7 +36,7 @@ def test_a_sound_file_shows_the_same_picture(recipe: Recipe, seed: int, tmp_path
 def test_a_broken_file_is_dropped_with_the_reason(recipe: Recipe, seed: int, tmp_path: Path) -> None:
     made = recipe(tmp_path, "one", (90, 61), random.Random(seed))
     found = read_picture(tmp_path / made.name, max_pixels=LIMIT)
-    assert isinstance(found, Unfit), found
+    assert isinstance(found, Rejection), found
     assert found.kind == made.fault, found.reason
 
 
@@ -64,7 +64,7 @@ def test_the_limit_is_the_pixels_of_the_header(tmp_path: Path) -> None:
     truth((100, 100)).save(tmp_path / "one.png")
     assert isinstance(read_picture(tmp_path / "one.png", max_pixels=10_000), Picture)
     found = read_picture(tmp_path / "one.png", max_pixels=9_999)
-    assert isinstance(found, Unfit)
+    assert isinstance(found, Rejection)
     assert found.reason == "too many pixels: 100 x 100, more than 9999"
 
 
@@ -102,5 +102,5 @@ def test_the_disks_own_failure_is_no_fault_of_the_picture(tmp_path: Path) -> Non
 def test_samples_without_an_agreed_range_are_not_guessed(mode: str, tmp_path: Path) -> None:
     Image.new(mode, (50, 50), 70_000).save(tmp_path / "one.tif")
     found = read_picture(tmp_path / "one.tif", max_pixels=LIMIT)
-    assert isinstance(found, Unfit)
+    assert isinstance(found, Rejection)
     assert found.kind == "unknown range"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow
 import pytest
-from kolora.datasets.pictures import Picture, Unfit
-from kolora.datasets.source import Raw, gather
+from kolora.datasets.pictures import Picture, Rejection
+from kolora.datasets.source import RawPicture, open_dataset
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import identify_folder
 from kolora.spec.story import HubDataset
@@ -34,17 +34,19 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def read(folder: Path, scratch: Path, **changes: Any) -> list[Raw]:
+def read(folder: Path, scratch: Path, **changes: Any) -> list[RawPicture]:
     dataset = HubDataset(source="modelscope", id="some/set", **changes)
     scratch.mkdir(exist_ok=True)
-    count, raws = gather(dataset, language="zh", pictures=identify_folder(folder)[0], folder=folder, scratch=scratch)
+    count, raws = open_dataset(
+        dataset, language="zh", pictures=identify_folder(folder)[0], folder=folder, scratch=scratch
+    )
     found = list(raws)
     assert len(found) == count
     return found
 
 
-def levels(raws: list[Raw]) -> list[tuple[str, int]]:
-    return [(raw.text, raw.found.image.getpixel((0, 0))[0]) for raw in raws if isinstance(raw.found, Picture)]  # type: ignore[index]
+def levels(raws: list[RawPicture]) -> list[tuple[str, int]]:
+    return [(raw.text, raw.picture.image.getpixel((0, 0))[0]) for raw in raws if isinstance(raw.picture, Picture)]  # type: ignore[index]
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -80,12 +82,15 @@ def test_parquet_rows_are_pictures_with_their_texts(tmp_path: Path, shape: str) 
         parquet.write_table(table, tmp_path / "set" / "data" / f"train-0000{piece}-of-00002.parquet")
     raws = read(tmp_path / "set", tmp_path / "scratch")
     assert levels(raws) == [("甲", 10), ("乙", 20)] * 2
-    assert [raw.found.kind for raw in raws if isinstance(raw.found, Unfit)] == ["not a picture", "empty row"] * 2
+    assert [raw.picture.kind for raw in raws if isinstance(raw.picture, Rejection)] == [
+        "not a picture",
+        "empty row",
+    ] * 2
     assert raws[0].source.startswith("data/train-00000-of-00002.parquet/1")
     assert list((tmp_path / "scratch").iterdir()) == []
     assert levels(read(tmp_path / "set", tmp_path / "scratch", caption="一句")) == [("一句", 10), ("一句", 20)] * 2
     if shape != "struct":
-        assert not any(isinstance(raw.found, Picture) and raw.found.notes for raw in raws)
+        assert not any(isinstance(raw.picture, Picture) and raw.picture.notes for raw in raws)
 
 
 @pytest.mark.parametrize("key", ["image_column", "text_column"])

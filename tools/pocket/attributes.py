@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from kolora.pocket.world.scene import (
     ALONE,
     ANIMALS,
@@ -25,9 +27,9 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "place": PLACES,
     "character": CHARACTERS,
     "companion": ("nobody", *ANIMALS),
-    "colour": tuple(dict.fromkeys(CLOTHES_COLOURS + tuple(c for coats in COATS.values() for c in coats))),
+    "colour": tuple(dict.fromkeys([*CLOTHES_COLOURS, *chain(*COATS.values())])),
     "hair_colour": HAIR_COLOURS,
-    "action": tuple(dict.fromkeys([a for deeds in ALONE.values() for a in deeds] + list(TOGETHER))),
+    "action": tuple(dict.fromkeys([*chain(*ALONE.values()), *TOGETHER])),
     "degraded": ("no", "yes"),
 }
 

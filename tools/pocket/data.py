@@ -100,7 +100,7 @@ def spoil_anew(
     """
     shape = (len(rows) * each, SIZE, SIZE, 3)
     memory = mmap.mmap(-1, shape[0] * PIXELS)
-    tasks = [(number, row, seed) for number, row in enumerate(row for row in rows for _ in range(each))]
+    tasks = [(number, row, seed) for number, row in enumerate(np.repeat(rows, each).tolist())]
     context = multiprocessing.get_context("fork")
     workers = max(1, int(share * (os.cpu_count() or 1)))
     with context.Pool(workers, initializer=_share, initargs=(memory, drawn.pictures)) as pool:

@@ -248,7 +248,9 @@ def _aesthetics(folder: Path, generated: Sequence[Image.Image], out: Path, *, de
     def drawn(spoilt: tuple[tuple[str, float], ...]) -> list[Image.Image]:
         return [draw(replace(scene, spoilt=spoilt), seed=index) for index, scene in enumerate(scenes)]
 
-    faults = {name: [mean(drawn(((name, amount),))) for amount in (0.4, 0.7, 1.0)] for name in DEGRADATIONS}
+    faults = {}
+    for name in DEGRADATIONS:
+        faults[name] = [mean(drawn(((name, amount),))) for amount in (0.4, 0.7, 1.0)]
     grades = judge_.grade(_saved(generated, out / "graded"))
     return {
         "drawn_clean": mean(drawn(())),

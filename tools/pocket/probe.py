@@ -49,7 +49,7 @@ def by_attribute(scores: torch.Tensor) -> dict[str, torch.Tensor]:
 def read(probe: nn.Module, pictures: Sequence[Image.Image]) -> list[dict[str, int]]:
     """Return the class the probe reads for every attribute of every picture; ``degraded`` is 0 or 1."""
     best = {name: shares.argmax(dim=1).tolist() for name, shares in chances(probe, pictures).items()}
-    return [{name: best[name][row] for name in best} for row in range(len(pictures))]
+    return [dict(zip(best, row, strict=True)) for row in zip(*best.values(), strict=True)]
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,11 @@ def _teach_judges(
 
     also = drawn.pictures[: recipe.first_pictures * 2]
     texts = [d.captions for d in (*judged_on.drawings[:kept], *drawn.drawings[: len(also)])]
-    flat = [text for captions in texts for text in captions]
+    flat = list(chain(*texts))
     clip.write_tokenizer(out / "clip", flat[:60_000])
     parts = [clip.tokenize(out / "clip", flat[k : k + 8192]) for k in range(0, len(flat), 8192)]
-    ids, masks = (
-        torch.cat([p[name] for p in parts]).view(len(texts), -1, 77).to(device)
-        for name in ("input_ids", "attention_mask")
-    )
+    ids = torch.cat([part["input_ids"] for part in parts]).view(len(texts), -1, 77).to(device)
+    masks = torch.cat([part["attention_mask"] for part in parts]).view(len(texts), -1, 77).to(device)
     everything = torch.cat([small[:kept], clip.shrunk(torch.from_numpy(also).to(device))])
     model = clip.teach_clip(everything, ids, masks, steps=recipe.clip_steps, batch=recipe.clip_batch, seed=recipe.seed)
     clip.write_processor(out / "clip")
@@ -188,7 +187,8 @@ def _teach_grader(
     noisy = [kept + row for row, each in enumerate(faults) if "noisy" in dict(each)]
     pictures, decoded = torch.cat(smalls), torch.cat(showns)
     decoded[noisy] = pictures[noisy]
-    truth = [aesthetics.grade(each) for each in (*(d.spoilt for d in judged_on.drawings[:kept]), *faults)]
+    known = [drawing.spoilt for drawing in judged_on.drawings[:kept]]
+    truth = [aesthetics.grade(each) for each in (*known, *faults)]
     grades = torch.tensor(truth, device=small.device)
     grader = aesthetics.teach_aesthetics(pictures, decoded, grades, steps=recipe.aesthetics_steps, seed=recipe.seed)
     clip.write_processor(out / "aesthetics")
@@ -216,7 +216,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=COUNT", help="change a count of the recipe")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    changes: dict[str, Any] = {name: int(value) for name, value in (change.split("=") for change in given.set)}
+    pairs = [change.split("=") for change in given.set]
+    changes: dict[str, Any] = {name: int(value) for name, value in pairs}
     recipe = replace(tiny() if given.tiny else Recipe(), seed=given.seed, **changes)
     figures = train_pocket(recipe, given.out, device=given.device, judged=8 if given.tiny else 256)
     print(json.dumps(figures, indent=2, ensure_ascii=False))

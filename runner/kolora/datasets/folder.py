@@ -14,7 +14,7 @@ from kolora.hubs.identity import refusal
 
 
 @dataclass(frozen=True)
-class Source:
+class CaptionedFile:
     """One file of the folder that claims to be a picture.
 
     path: relative to the folder, as the file system spells it. text: its caption, empty where it has none.
@@ -26,7 +26,7 @@ class Source:
     refused: str | None
 
 
-def read_folder(folder: Path, files: Sequence[str], *, caption: str) -> tuple[Source, ...]:
+def read_folder(folder: Path, files: Sequence[str], *, caption: str) -> tuple[CaptionedFile, ...]:
     """Pair every file that is not itself a caption with its caption, in the order of ``files``.
 
     A picture's own line in the metadata comes first, then its sidecar (same name, ending .txt), then ``caption``.
@@ -40,24 +40,30 @@ def read_folder(folder: Path, files: Sequence[str], *, caption: str) -> tuple[So
             hint="take out the one that is not meant",
         )
     captions = _read_metadata(folder, metadata[0], files) if metadata else {}
-    stems = {_stem(path) for path in files if path not in metadata and not path.lower().endswith(".txt")}
-    sidecars = {_stem(path): path for path in files if path.lower().endswith(".txt") and _stem(path) in stems}
-    sources = tuple(
-        Source(path, captions.get(path) or _read_sidecar(folder, sidecars.get(_stem(path))) or caption.strip(), refused)
-        for path in files
-        if path not in metadata and path != sidecars.get(_stem(path))
-        for refused in [refusal(folder, path)]
-    )
-    if sources and not any(source.text for source in sources):
+    sidecars = _find_sidecars([path for path in files if path not in metadata])
+    captioned = []
+    for path in files:
+        sidecar = sidecars.get(_stem(path))
+        if path not in metadata and path != sidecar:
+            text = captions.get(path) or _read_sidecar(folder, sidecar) or caption.strip()
+            captioned.append(CaptionedFile(path, text, refusal(folder, path)))
+    if captioned and not any(each.text for each in captioned):
         raise StoryInvalid(
             f"no picture in '{folder}' has a caption: there is no metadata.csv, no metadata.jsonl, no .txt file beside "
             "a picture and no dataset.caption",
             hint="set dataset.caption to one caption for all",
         )
-    return sources
+    return tuple(captioned)
 
 
-def legible(path: str) -> str:
+def _find_sidecars(files: Sequence[str]) -> dict[str, str]:
+    """Find the .txt files that stand beside a file of the same name, by that name without its ending."""
+    texts = {path for path in files if path.lower().endswith(".txt")}
+    stems = {_stem(path) for path in files if path not in texts}
+    return {_stem(path): path for path in files if path in texts and _stem(path) in stems}
+
+
+def printable_path(path: str) -> str:
     """Spell a file's path so that it can be printed: bytes that are no UTF-8 become question marks."""
     return os.fsencode(path).decode("utf-8", "replace")
 
@@ -74,14 +80,15 @@ def _read_text(folder: Path, path: str) -> str:
     refused = refusal(folder, path)
     if refused:
         raise InputAbsent(
-            f"'{legible(path)}' in '{folder}' holds captions but cannot be opened: {refused}",
+            f"'{printable_path(path)}' in '{folder}' holds captions but cannot be opened: {refused}",
             hint="put the file itself into the folder",
         )
     try:
         return (folder / path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise StoryInvalid(
-            f"'{legible(path)}' in '{folder}' is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}",
+            f"'{printable_path(path)}' in '{folder}' is not UTF-8: "
+            f"byte {error.object[error.start]:#04x} at {error.start}",
             hint="save it again as UTF-8 (in a spreadsheet: CSV UTF-8)",
         ) from error
 

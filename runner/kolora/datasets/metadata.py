@@ -17,7 +17,7 @@ FILE_NAME, TEXT = "file_name", "text"
 """The two columns that metadata must have; others are left alone."""
 
 
-class Row(NamedTuple):
+class MetadataRow(NamedTuple):
     """One record: the picture's path inside the folder, its text, and the line (from 1) on which the record starts."""
 
     file_name: str
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     line: int
 
 
-def read_metadata(folder: Path) -> list[Row]:
+def read_metadata(folder: Path) -> list[MetadataRow]:
     """Read the metadata.csv that kolora itself wrote into ``folder``."""
     return list(parse_metadata((folder / CSV).read_bytes().decode(), CSV))
 
@@ -38,12 +38,12 @@ def write_metadata(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def parse_metadata(content: str, name: str) -> Iterator[Row]:
+def parse_metadata(content: str, name: str) -> Iterator[MetadataRow]:
     """Yield the records of a file named ``metadata.csv`` or ``metadata.jsonl``; raises StoryInvalid with the line."""
     return _parse_csv(content, name) if name.endswith(".csv") else _parse_jsonl(content, name)
 
 
-def _parse_csv(content: str, name: str) -> Iterator[Row]:
+def _parse_csv(content: str, name: str) -> Iterator[MetadataRow]:
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         header = next(reader, [])
@@ -56,7 +56,7 @@ def _parse_csv(content: str, name: str) -> Iterator[Row]:
                     hint='put captions that contain commas into double quotes: "..."',
                 )
             if record:
-                yield Row(record[header.index(FILE_NAME)], record[header.index(TEXT)], start)
+                yield MetadataRow(record[header.index(FILE_NAME)], record[header.index(TEXT)], start)
             start = reader.line_num + 1
     except csv.Error as error:
         raise StoryInvalid(
@@ -73,7 +73,7 @@ def _check_header(header: list[str], name: str) -> None:
             )
 
 
-def _parse_jsonl(content: str, name: str) -> Iterator[Row]:
+def _parse_jsonl(content: str, name: str) -> Iterator[MetadataRow]:
     # Not splitlines(): it would also split at separators that JSON allows inside a string.
     for line, text in enumerate(content.split("\n"), start=1):
         if not text.strip():
@@ -88,4 +88,4 @@ def _parse_jsonl(content: str, name: str) -> Iterator[Row]:
                     f"{name} line {line} has no '{column}' that is a string",
                     hint=f'write each line like {{"{FILE_NAME}": "01.jpg", "{TEXT}": "..."}}',
                 )
-        yield Row(record[FILE_NAME], record[TEXT], line)
+        yield MetadataRow(record[FILE_NAME], record[TEXT], line)

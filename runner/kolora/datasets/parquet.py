@@ -19,7 +19,7 @@ ROWS = 16
 
 
 @dataclass(frozen=True)
-class Row:
+class ParquetRow:
     """One row: the bytes of its picture (None where it has none), the name it came with, and its text."""
 
     content: bytes | None
@@ -32,7 +32,7 @@ def count_rows(path: Path) -> int:
     return int(_opened(path).metadata.num_rows)
 
 
-def read_rows(path: Path, dataset: HubDataset) -> Iterator[Row]:
+def read_rows(path: Path, dataset: HubDataset) -> Iterator[ParquetRow]:
     """Yield a file's rows; pictures are bytes, or structs of ``bytes`` and ``path`` as `datasets` writes them."""
     file = _opened(path)
     columns = {field.name: field.type for field in file.schema_arrow}
@@ -43,7 +43,7 @@ def read_rows(path: Path, dataset: HubDataset) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=ROWS, columns=[image, *([text] if text else [])]):
             for row in batch.to_pylist():
                 content, name = _content(row[image])
-                yield Row(content, name, str(row.get(text) or "").strip() if text else "")
+                yield ParquetRow(content, name, str(row.get(text) or "").strip() if text else "")
     except (pyarrow.ArrowException, OSError) as problem:
         raise _damaged(path, problem) from problem
 

@@ -51,7 +51,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Unfit:
+class Rejection:
     """Why a file is no picture to train on: a kind to count by, and what more is known."""
 
     kind: str
@@ -62,7 +62,7 @@ class Unfit:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
-def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
+def read_picture(path: Path, *, max_pixels: int) -> Picture | Rejection:
     """Turn a file into a plain picture, or say why it cannot be one.
 
     Turned by EXIF, its colours brought to sRGB, 16 bits scaled to 8, transparency laid on white, the first frame of
@@ -72,18 +72,18 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
         head = file.read(32)
         size = file.seek(0, io.SEEK_END)
         if size == 0:
-            return Unfit("empty file")
+            return Rejection("empty file")
         name = _format_of(head)
         if name is None:
-            return Unfit("not a picture", f"its first bytes are none of {_KNOWN}")
+            return Rejection("not a picture", f"its first bytes are none of {_KNOWN}")
         if name == "WEBP" and size < int.from_bytes(head[4:8], "little") + 8:
-            return Unfit("truncated file", f"{size} bytes of {int.from_bytes(head[4:8], 'little') + 8}")
+            return Rejection("truncated file", f"{size} bytes of {int.from_bytes(head[4:8], 'little') + 8}")
         with _complaints() as complaints:
             try:
                 with Image.open(file, formats=(name,)) as image:
                     width, height = image.size
                     if width * height > max_pixels:
-                        return Unfit("too many pixels", f"{width} x {height}, more than {max_pixels}")
+                        return Rejection("too many pixels", f"{width} x {height}, more than {max_pixels}")
                     picture = _plain(image)
             # Decoders fed with hostile bytes raise whatever they like; only the disk's own errors are not about
             # the picture.
@@ -91,7 +91,7 @@ def read_picture(path: Path, *, max_pixels: int) -> Picture | Unfit:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
                 return _damage(error)
-    if isinstance(picture, Unfit):
+    if isinstance(picture, Rejection):
         return picture
     notes = list(picture.notes)
     if path.suffix.lower() not in _ENDINGS[name]:
@@ -124,13 +124,15 @@ def _complaints() -> Iterator[list[warnings.WarningMessage]]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _damage(error: Exception) -> Unfit:
+def _damage(error: Exception) -> Rejection:
     words = str(error) or type(error).__name__
     truncated = isinstance(error, EOFError) or any(word in words.lower() for word in ("truncat", "end of", "eof"))
-    return Unfit("truncated file" if truncated else "damaged file", "" if words == "image file is truncated" else words)
+    return Rejection(
+        "truncated file" if truncated else "damaged file", "" if words == "image file is truncated" else words
+    )
 
 
-def _plain(image: ImageFile.ImageFile) -> Picture | Unfit:
+def _plain(image: ImageFile.ImageFile) -> Picture | Rejection:
     """Convert an opened picture; the order matters: pixels, upright, depth, transparency, colours."""
     notes = []
     # Pillow narrows the samples of most modes as it decodes them; only the raw mode still tells.
@@ -147,7 +149,7 @@ def _plain(image: ImageFile.ImageFile) -> Picture | Unfit:
     plain = ImageOps.exif_transpose(image)
 
     if plain.mode == "F" or (plain.mode == "I" and not _fits_16_bits(plain)):
-        return Unfit("unknown range", f"{plain.mode} samples have no agreed white")
+        return Rejection("unknown range", f"{plain.mode} samples have no agreed white")
     if plain.mode == "I" or plain.mode.startswith("I;16"):
         deep = True
         plain = plain.convert("I").point(_NARROW, "L")

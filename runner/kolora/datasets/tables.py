@@ -21,21 +21,30 @@ def read_table(folder: Path, name: str, files: Collection[str], dataset: HubData
     be read, or that names pictures in no clear column.
     """
     rows = _rows((folder / name).read_text(encoding="utf-8-sig", errors="replace"), name)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    beside = PurePosixPath(name).parent
+    columns: dict[str, None] = {}
+    for row in rows:
+        columns |= dict.fromkeys(row)
+    folder_of_table = PurePosixPath(name).parent
 
-    def found(cell: Any) -> str | None:
+    def find(cell: Any) -> str | None:
         if not isinstance(cell, str) or not cell.strip():
             return None
         path = cell.strip().replace("\\", "/").removeprefix("./")
-        return next((each for each in (str(beside / path), path) if each in files), None)
+        return next((each for each in (str(folder_of_table / path), path) if each in files), None)
 
-    fitting = [column for column in columns if any(found(row.get(column)) for row in rows)]
+    paths = {}
+    for column in columns:
+        paths[column] = [find(row.get(column)) for row in rows]
+    fitting = [column for column in columns if any(paths[column])]
     if not fitting:
         return []
-    image = picture_column(dataset, columns, fitting=fitting, where=name)
-    text = text_column(dataset, columns, where=name)
-    return [(path, str(row.get(text) or "").strip() if text else "") for row in rows if (path := found(row.get(image)))]
+    image = picture_column(dataset, list(columns), fitting=fitting, where=name)
+    text = text_column(dataset, list(columns), where=name)
+    named = []
+    for row, path in zip(rows, paths[image], strict=True):
+        if path is not None:
+            named.append((path, str(row.get(text) or "").strip() if text else ""))
+    return named
 
 
 def _rows(content: str, name: str) -> Sequence[dict[str, Any]]:

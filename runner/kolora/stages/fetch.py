@@ -37,12 +37,12 @@ class Part(BaseModel):
 
 def run(part: Part, job: Job) -> Facts:
     """Write `images/NNNN.png` for every sound picture and one line of `images.jsonl` for every file."""
-    from kolora.datasets.pictures import Unfit
-    from kolora.datasets.source import gather
+    from kolora.datasets.pictures import Rejection
+    from kolora.datasets.source import open_dataset
 
     (job.folder / "images").mkdir()
     reasons: Counter[str] = Counter()
-    total, raws = gather(
+    total, raws = open_dataset(
         part.dataset, language=part.language, pictures=part.pictures, folder=part.folder, scratch=job.state
     )
     with (job.folder / "images.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
@@ -59,13 +59,13 @@ def run(part: Part, job: Job) -> Facts:
                 "bytes": raw.bytes,
                 "sha256": raw.sha256,
             }
-            if isinstance(raw.found, Unfit):
-                reasons[raw.found.kind] += 1
-                line |= {"verdict": "dropped", "kind": raw.found.kind, "reason": raw.found.reason, "notes": []}
+            if isinstance(raw.picture, Rejection):
+                reasons[raw.picture.kind] += 1
+                line |= {"verdict": "dropped", "kind": raw.picture.kind, "reason": raw.picture.reason, "notes": []}
             else:
-                image = raw.found.image
+                image = raw.picture.image
                 line |= {"image": f"images/{name}.png", "width": image.width, "height": image.height}
-                line |= {"verdict": "kept", "kind": None, "reason": None, "notes": list(raw.found.notes)}
+                line |= {"verdict": "kept", "kind": None, "reason": None, "notes": list(raw.picture.notes)}
                 # Read a few times and never shown: level 1 takes 0.25 s for two megapixels, the default 0.6 to 0.8.
                 image.save(job.folder / line["image"], compress_level=1)
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")

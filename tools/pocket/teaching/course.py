@@ -33,7 +33,9 @@ class Average:
     """A running average of modules' parameters, which samples better than the last ones do."""
 
     def __init__(self, modules: Iterable[nn.Module], *, decay: float = 0.9995) -> None:
-        self._live = [p for module in modules for p in module.parameters()]
+        self._live: list[nn.Parameter] = []
+        for module in modules:
+            self._live += module.parameters()
         self._mean = [p.detach().clone() for p in self._live]
         self._decay = decay
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,16 +39,16 @@ LENGTH = 64
 """Tokens read at once; padding on the left of a text does not change the states of its tokens."""
 UNSAID = -1
 
-COLOURS = tuple(dict.fromkeys(CLOTHES_COLOURS + tuple(c for coats in COATS.values() for c in coats)))
+COLOURS = tuple(dict.fromkeys([*CLOTHES_COLOURS, *chain(*COATS.values())]))
 PARTS: dict[str, tuple[str, ...]] = {
     "style": STYLES,
     "place": PLACES,
     "character": CHARACTERS,
     "colour": COLOURS,
-    "garment": tuple(dict.fromkeys(g for garments in GARMENTS.values() for g in garments)),
+    "garment": tuple(dict.fromkeys(chain(*GARMENTS.values()))),
     "hair": ("long", "short"),
     "hair_colour": HAIR_COLOURS,
-    "action": tuple(dict.fromkeys([a for deeds in ALONE.values() for a in deeds] + list(TOGETHER))),
+    "action": tuple(dict.fromkeys([*chain(*ALONE.values()), *TOGETHER])),
     "expression": EXPRESSIONS,
     "framing": FRAMINGS,
     "companion": CHARACTERS,
@@ -105,7 +106,10 @@ def lines(first: int, last: int, seed: int) -> Lines:
 def joined(parts: Sequence[Lines]) -> Lines:
     """Return all lines as one."""
     names = [field.name for field in fields(Lines)]
-    return Lines(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    arrays = {}
+    for name in names:
+        arrays[name] = np.concatenate([getattr(part, name) for part in parts])
+    return Lines(**arrays)
 
 
 class Lesson(nn.Module):

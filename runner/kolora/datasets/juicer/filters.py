@@ -32,20 +32,12 @@ def apply_filters(rows: Sequence[Row], operators: Sequence[Mapping[str, Row]]) -
     """
     if not rows:
         return [{} for _ in operators]
-    # The picture at hand is a plain copy; a filter by size means the file as it was given.
-    dataset = NestedDataset.from_list(
-        [
-            {
-                "id": row["id"],
-                "text": row["text"],
-                "images": [row["image"]],
-                Fields.stats: {StatsKeys.image_sizes: [row["bytes"]]},
-            }
-            for row in rows
-        ]
-    )
+    dataset = NestedDataset.from_list([_sample(row) for row in rows])
+    configs = []
+    for operator in operators:
+        configs += [{name: {**parameters, **OURS}} for name, parameters in operator.items()]
     verdicts = []
-    for operator in load_ops([{name: {**item[name], **OURS}} for item in operators for name in item]):
+    for operator in load_ops(configs):
         if not isinstance(operator, Filter):
             raise TypeError(f"{operator._name} is no filter: it does not choose among rows one by one")
         # The filter's own run() does the same, then imports torch to empty a GPU's cache: three seconds for nothing.
@@ -55,3 +47,13 @@ def apply_filters(rows: Sequence[Row], operators: Sequence[Mapping[str, Row]]) -
             {row["id"]: {"stats": row[Fields.stats], "kept": row["id"] in kept} for row in dataset.to_list()}
         )
     return verdicts
+
+
+def _sample(row: Row) -> dict[str, Any]:
+    """Put a row as Data-Juicer reads it; the picture at hand is a plain copy, a filter by size means the file given."""
+    return {
+        "id": row["id"],
+        "text": row["text"],
+        "images": [row["image"]],
+        Fields.stats: {StatsKeys.image_sizes: [row["bytes"]]},
+    }

@@ -52,7 +52,7 @@ def _sentence(who: str, doing: str, where: str, rng: random.Random, language: st
     """Return subject, deed and place as one flowing sentence or as a list in some order."""
     order = rng.random()
     if order > 0.88:
-        pieces = [p for part in (who, doing, where) for p in part.replace(", ", "，").split("，") if p]
+        pieces = [piece for piece in "，".join((who, doing, where)).replace(", ", "，").split("，") if piece]
         rng.shuffle(pieces)
         return pieces
     if language == "zh":

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from PIL import Image, ImageDraw
 
@@ -109,11 +110,10 @@ class Pen:
         else:
             r = min(round_, w / 2, h / 2)
             corners = [(x + w - r, y + h - r, 0), (x + r, y + h - r, 90), (x + r, y + r, 180), (x + w - r, y + r, 270)]
-            points = [
-                (cx + r * math.cos(math.radians(a + k * 22.5)), cy + r * math.sin(math.radians(a + k * 22.5)))
-                for cx, cy, a in corners
-                for k in range(5)
-            ]
+            points = []
+            for cx, cy, start in corners:
+                angles = [math.radians(start + step * 22.5) for step in range(5)]
+                points += [(cx + r * math.cos(angle), cy + r * math.sin(angle)) for angle in angles]
         self.area(points, fill, alpha=alpha, outlined=outlined)
 
     def limb(self, points: Sequence[Point], width: float, fill: Colour, *, outlined: bool = True) -> None:
@@ -234,13 +234,9 @@ def light(colour: Colour, share: float = 0.35) -> Colour:
     return mixed(colour, (255, 250, 238), share)
 
 
-_CIRCLES: dict[int, list[Point]] = {
-    n: [(math.cos(2 * math.pi * i / n), math.sin(2 * math.pi * i / n)) for i in range(n)] for n in (14, 26)
-}
-
-
+@cache
 def _circle(steps: int) -> list[Point]:
-    return _CIRCLES[steps]
+    return [(math.cos(2 * math.pi * at / steps), math.sin(2 * math.pi * at / steps)) for at in range(steps)]
 
 
 def _cap(centre: Point, start: Point, r: float) -> list[Point]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -24,7 +26,7 @@ from kolora.hubs.identity import identify_file, identify_folder
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.pocket import WORLD_VERSION
 from kolora.spec import Story
-from kolora.spec.story import FolderDataset, Frozen, HubDataset, PocketDataset
+from kolora.spec.story import Dataset, FolderDataset, Frozen, HubDataset, PocketDataset
 from kolora.spec.words import join_choices, nearest
 
 NAMES: Mapping[str, Sequence[str]] = {
@@ -146,7 +148,7 @@ def paths_of(story: Story) -> Mapping[str, str]:
 
 def check_paths(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]) -> None:
     """Raise StoryInvalid for a path that leads out, InputAbsent for one that leads nowhere; before any download."""
-    _check_there(_confined(story, base, [base, cache, *roots]))
+    _check_there(_confine_paths(story, base, [base, cache, *roots]))
 
 
 def _check_there(story: Story) -> None:
@@ -169,51 +171,73 @@ def resolve_inputs(
     strict: raise the first InputAbsent instead of returning it. pins: revisions to use where the story names none.
     Raises StoryInvalid for a path that leads elsewhere.
     """
-    given, story = story, _confined(story, base, [base, cache, *roots])
-    memo = cache / "identities"
+    confined = _confine_paths(story, base, [base, cache, *roots])
+    resolver = _Resolver(confined, cache, pins)
     absent: list[InputAbsent] = []
-    files: dict[str, Mapping[str, str]] = {}
-
-    def identify(kind: str, folder: Path) -> str:
-        choose = _CHOICES[kind]
-        digest, files[kind] = identify_folder(folder, memo=_writable(memo), follow_links=True, choose=choose)
-        return digest
-
-    def scorer(kind: str) -> Scorer | None:
-        folder = find_scorer(getattr(story.scores, kind), kind=kind, checkpoint=checkpoint, cache=cache, pins=pins)
-        return Scorer(digest=identify(kind, folder), folder=folder) if folder else None
-
-    checkpoint, digest = POCKET, "absent"
-    aesthetics = clip = lora = None
-    dataset, pictures = "", None
     try:
-        _check_there(story)
-        if story.render.lora is not None:
-            path = Path(story.render.lora)
-            lora = LoraFile(digest=identify_file(path, memo=_writable(memo)), path=path)
-        if isinstance(story.training_set, FolderDataset):
-            dataset, files["dataset"] = identify_folder(Path(story.training_set.path))
-        elif isinstance(story.training_set, PocketDataset):
-            dataset = f"world {WORLD_VERSION}"
-        elif story.training_set is not None:
-            pictures = _downloaded(story.training_set, cache, pins)
-            dataset = identify("dataset", pictures)
-        checkpoint = find_checkpoint(story.model.checkpoint, cache=cache, pins=pins)
-        digest = identify("checkpoint", checkpoint)
-        aesthetics, clip = scorer("aesthetics"), scorer("clip")
+        resolver.resolve()
     except InputAbsent as problem:
         if strict:
             raise
         absent.append(problem)
-    inputs = Inputs(checkpoint=digest, dataset=dataset, pictures=pictures, aesthetics=aesthetics, clip=clip, lora=lora)
     origins = {
         each.folder: {"hub": each.request.hub, "id": each.request.id, "revision": each.revision}
         for each in Store(cache).snapshots()
     }
-    return ResolvedInputs(given, story, checkpoint, inputs, origins, tuple(absent), files)
+    return ResolvedInputs(
+        story, confined, resolver.checkpoint, resolver.inputs, origins, tuple(absent), files=resolver.files
+    )
 
 
-def _downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
+class _Resolver:
+    """Finds and identifies one input after the other; what was found before one is absent stays."""
+
+    def __init__(self, story: Story, cache: Path, pins: Pins) -> None:
+        self.checkpoint = POCKET
+        self.inputs = Inputs(checkpoint="absent")
+        self.files: dict[str, Mapping[str, str]] = {}
+        self._story = story
+        self._cache = cache
+        self._pins = pins
+        self._memo = _writable(cache / "identities")
+
+    def resolve(self) -> None:
+        """Resolve everything that the story uses; raises InputAbsent for the first that is not there."""
+        story = self._story
+        _check_there(story)
+        if story.render.lora is not None:
+            path = Path(story.render.lora)
+            self._set(lora=LoraFile(digest=identify_file(path, memo=self._memo), path=path))
+        self._resolve_dataset(story.training_set)
+        self.checkpoint = find_checkpoint(story.model.checkpoint, cache=self._cache, pins=self._pins)
+        self._set(checkpoint=self._identify("checkpoint", self.checkpoint))
+        self._set(aesthetics=self._scorer("aesthetics", story.scores.aesthetics))
+        self._set(clip=self._scorer("clip", story.scores.clip))
+
+    def _set(self, **changes: Any) -> None:
+        self.inputs = dataclasses.replace(self.inputs, **changes)
+
+    def _resolve_dataset(self, dataset: Dataset | None) -> None:
+        if isinstance(dataset, FolderDataset):
+            digest, self.files["dataset"] = identify_folder(Path(dataset.path))
+            self._set(dataset=digest)
+        elif isinstance(dataset, PocketDataset):
+            self._set(dataset=f"world {WORLD_VERSION}")
+        elif dataset is not None:
+            folder = _find_downloaded(dataset, self._cache, self._pins)
+            self._set(pictures=folder, dataset=self._identify("dataset", folder))
+
+    def _scorer(self, kind: str, name: str) -> Scorer | None:
+        folder = find_scorer(name, kind=kind, checkpoint=self.checkpoint, cache=self._cache, pins=self._pins)
+        return Scorer(digest=self._identify(kind, folder), folder=folder) if folder else None
+
+    def _identify(self, kind: str, folder: Path) -> str:
+        choose = _CHOICES[kind]
+        digest, self.files[kind] = identify_folder(folder, memo=self._memo, follow_links=True, choose=choose)
+        return digest
+
+
+def _find_downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
     snapshot = Store(cache).find(_picture_request(dataset, pins))
     if snapshot is None:
         raise InputAbsent(
@@ -223,7 +247,7 @@ def _downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
     return snapshot.folder
 
 
-def _confined(story: Story, base: Path, roots: Sequence[Path]) -> Story:
+def _confine_paths(story: Story, base: Path, roots: Sequence[Path]) -> Story:
     changes: dict[str, object] = {}
     if isinstance(story.training_set, FolderDataset):
         path = _confine("dataset.path", story.training_set.path, base, roots)

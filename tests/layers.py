@@ -105,8 +105,9 @@ DEFERRED: Mapping[str, set[str]] = {
 """Which module may import which package inside a function. Each entry keeps something heavy out of ``plan``."""
 
 SHARED_CLASS_NAMES = {"Config", "Facts", "Fields"}
-"""Names that mean the same in every stage, or in every section of the report. No other public class name is defined in
-more than two modules."""
+"""Names that mean the same in every stage, or in every section of the report.
+
+No other public class name is defined in more than two modules."""
 
 NOT_YET: set[str] = {
     "benchmark",

@@ -11,8 +11,8 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from kolora.batch.cluster import RETRIES, Errand, connect, resources, run_on_cluster
-from kolora.batch.process import Ended
+from kolora.batch.cluster import RETRIES, ClusterTask, connect, resources, run_on_cluster
+from kolora.batch.process import ProcessResult
 from kolora.cli import main
 from kolora.errors import DeviceUnusable, UsageError
 from kolora.execute import Halt
@@ -28,8 +28,8 @@ class StandIn:
     """Ray's calls in one process: a task runs when it is waited for, one a wait."""
 
     def __init__(self, *nodes, ended=None):
-        self.desk = Desk()
-        self.util = SimpleNamespace(queue=SimpleNamespace(Queue=lambda actor_options: self.desk))
+        self.queue = Queue()
+        self.util = SimpleNamespace(queue=SimpleNamespace(Queue=lambda actor_options: self.queue))
         self.exceptions = SimpleNamespace(
             TaskCancelledError=type("TaskCancelledError", (Lost,), {}),
             RayTaskError=type("RayTaskError", (Lost,), {}),
@@ -43,7 +43,7 @@ class StandIn:
     def remote(self, _function):
         def options(**asked):
             self.asked[asked["name"]] = asked
-            return SimpleNamespace(remote=lambda errand, _desk: errand.label)
+            return SimpleNamespace(remote=lambda task, _queue: task.label)
 
         return SimpleNamespace(options=options)
 
@@ -51,7 +51,7 @@ class StandIn:
         label, *others = tasks
         assert num_returns == len(tasks)
         if label not in self.cancelled:
-            self.desk += [("began", label, "node"), ("told", label, {"message": "train"})]
+            self.queue += [("start", label, "node"), ("event", label, {"message": "train"})]
         return [label], others
 
     def cancel(self, task):
@@ -61,10 +61,10 @@ class StandIn:
         ended = self.exceptions.TaskCancelledError() if task in self.cancelled else self._ended.get(task)
         if isinstance(ended, Exception):
             raise ended
-        return ended or Ended(0)
+        return ended or ProcessResult(0)
 
 
-class Desk(list):
+class Queue(list):
     """A queue that is never waited for."""
 
     def get(self):
@@ -77,22 +77,22 @@ class Desk(list):
         assert self.empty()
 
 
-def errand(label, gpus=1):
-    return Errand(label, ("run", label), {}, gpus)
+def task(label, gpus=1):
+    return ClusterTask(label, ("run", label), {}, gpus)
 
 
-def run(ray, *errands, device=None, halt=None, began=lambda label, node: None):
+def run(ray, *tasks, device=None, halt=None, on_start=lambda label, node: None):
     told = []
-    fared = run_on_cluster(
+    results = run_on_cluster(
         ray,
-        errands,
+        tasks,
         device=device,
         halt=halt or Halt(),
-        began=began,
-        told=lambda label, line: told.append((label, line["message"])),
-        complained=lambda label, line: None,
+        on_start=on_start,
+        on_event=lambda label, line: told.append((label, line["message"])),
+        on_stderr=lambda label, line: None,
     )
-    return list(fared), told
+    return list(results), told
 
 
 GPUS = {"CPU": 16.0, "GPU": 4.0}
@@ -110,19 +110,19 @@ GPUS = {"CPU": 16.0, "GPU": 4.0}
     ],
 )
 def test_a_story_asks_for_its_gpus_and_some_cores(nodes, device, gpus, asked):
-    assert resources(errand("one", gpus), nodes, device=device) == asked
+    assert resources(task("one", gpus), nodes, device=device) == asked
 
 
 @pytest.mark.parametrize(("device", "nodes", "gpus"), [("cuda", [{"CPU": 8.0}], 1), (None, [GPUS, GPUS], 5)])
 def test_what_no_node_can_hold_is_an_error_and_no_wait(device, nodes, gpus):
     with pytest.raises(DeviceUnusable, match=f"asks for {gpus} GPUs"):
-        resources(errand("one", gpus), nodes, device=device)
+        resources(task("one", gpus), nodes, device=device)
 
 
 def test_stories_begin_in_their_order_and_each_ends_as_its_own_did():
-    ray = StandIn(GPUS, ended={"two": Ended(65, "wrong", "mend it")})
-    fared, told = run(ray, errand("one"), errand("two"), errand("huge", 5), errand("three"))
-    assert [(label, ended.code) for label, ended in fared] == [("huge", 71), ("one", 0), ("two", 65), ("three", 0)]
+    ray = StandIn(GPUS, ended={"two": ProcessResult(65, "wrong", "mend it")})
+    results, told = run(ray, task("one"), task("two"), task("huge", 5), task("three"))
+    assert [(label, ended.code) for label, ended in results] == [("huge", 71), ("one", 0), ("two", 65), ("three", 0)]
     assert told == [(label, "train") for label in ("one", "two", "three")]
     assert list(ray.asked) == ["one", "two", "three"]
     assert ray.asked["one"] == {"num_gpus": 1, "num_cpus": 2, "max_retries": RETRIES, "name": "one"}
@@ -131,8 +131,8 @@ def test_stories_begin_in_their_order_and_each_ends_as_its_own_did():
 def test_a_lost_node_is_71_and_a_task_that_failed_is_70():
     ray = StandIn(GPUS)
     ray._ended = {"one": Lost("the node died\nat noon"), "two": ray.exceptions.RayTaskError("no module\nnamed kolora")}
-    fared, _ = run(ray, errand("one"), errand("two"))
-    assert [(ended.code, ended.error) for _, ended in fared] == [
+    results, _ = run(ray, task("one"), task("two"))
+    assert [(ended.code, ended.error) for _, ended in results] == [
         (71, "the node was lost: the node died"),
         (70, "the task failed: named kolora"),
     ]
@@ -142,14 +142,14 @@ def test_a_stop_reaches_those_at_work_and_the_others_never_begin():
     halt = Halt()
     ray = StandIn(GPUS)
     with halt.listening():
-        fared, told = run(
+        results, told = run(
             ray,
-            *(errand(label) for label in ("one", "two", "three")),
+            *(task(label) for label in ("one", "two", "three")),
             halt=halt,
-            began=lambda label, node: os.kill(os.getpid(), signal.SIGTERM),
+            on_start=lambda label, node: os.kill(os.getpid(), signal.SIGTERM),
         )
     assert ray.cancelled == ["two", "three"]
-    assert fared == [("one", Ended(0))]
+    assert results == [("one", ProcessResult(0))]
     assert told == [("one", "train")]
 
 
@@ -212,9 +212,9 @@ def test_a_node_is_told_all_by_names_that_hold_there(tiny_checkpoint, tmp_path, 
     write_story(tmp_path / "stories" / "one", tiny_checkpoint)
     sent = []
 
-    def run(_ray, errands, **_):
-        sent.extend(errands)
-        yield from ((each.label, Ended(0)) for each in errands)
+    def run(_ray, tasks, **_):
+        sent.extend(tasks)
+        yield from ((each.label, ProcessResult(0)) for each in tasks)
 
     # The package's own name for it is the command.
     module = sys.modules["kolora.cli.batch"]

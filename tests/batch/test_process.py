@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from kolora.batch.process import Ended, run_process
+from kolora.batch.process import ProcessResult, run_process
 from kolora.execute import Halt
 
 
@@ -24,7 +24,7 @@ def kolora(tmp_path, monkeypatch):
 
 def run(halt=None):
     told, complaints = [], []
-    ended = run_process(["story"], halt=halt or Halt(), told=told.append, complained=complaints.append)
+    ended = run_process(["story"], halt=halt or Halt(), on_event=told.append, on_stderr=complaints.append)
     return ended, told, complaints
 
 
@@ -37,7 +37,7 @@ def test_lines_and_last_words_come_back(kolora):
         "sys.exit(65)\n"
     )
     assert run() == (
-        Ended(65, "too few", "loosen"),
+        ProcessResult(65, "too few", "loosen"),
         [{"message": "fetch", "stage": "fetch"}, {"message": "no JSON"}],
         ["error: too few", "hint: loosen"],
     )
@@ -71,6 +71,6 @@ def test_a_stop_is_handed_over_once(kolora):
 
     assert threading.current_thread() is threading.main_thread()
     with halt.listening():
-        ended = run_process(["story"], halt=halt, told=hear, complained=lambda line: None)
+        ended = run_process(["story"], halt=halt, on_event=hear, on_stderr=lambda line: None)
     assert ended.code == 75
     assert told == ["ready", "1"]

@@ -1,4 +1,4 @@
-"""Stories as tasks of a Ray cluster: what each asks a node for, their lines brought together, a stop told to all.
+"""Stories as tasks of a Ray cluster: what each asks a node for, one stream of their lines, one stop for all.
 
 Ray is the extra ``cluster`` of this package, and is loaded by `connect` alone. The nodes have kolora installed, and
 share OUT, the cache and the stories under the same paths.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kolora.batch.process import LOOK_SECONDS, Ended, run_process
+from kolora.batch.process import LOOK_SECONDS, ProcessResult, run_process
 from kolora.errors import DeviceUnusable, KoloraError, Stopped, UsageError
 from kolora.execute import GRACE_SECONDS, Halt
 
@@ -24,7 +24,7 @@ RETRIES = 5
 
 
 @dataclass(frozen=True)
-class Errand:
+class ClusterTask:
     """A story for some node: its folder's name, kolora's arguments and variables there, and the GPUs it trains on."""
 
     label: str
@@ -54,17 +54,17 @@ def connect() -> Any:
     return ray
 
 
-def resources(errand: Errand, nodes: Sequence[Mapping[str, float]], *, device: str | None) -> dict[str, float]:
+def resources(task: ClusterTask, nodes: Sequence[Mapping[str, float]], *, device: str | None) -> dict[str, float]:
     """Choose what a story asks for: its GPUs unless it is to compute on a CPU or no node has one, and some cores.
 
     nodes: what each node has, by Ray's names. Raises DeviceUnusable where no node has enough: it would wait for ever.
     """
     most = max((node.get("GPU", 0) for node in nodes), default=0)
-    gpus = 0 if device == "cpu" or (device is None and not most) else errand.gpus
+    gpus = 0 if device == "cpu" or (device is None and not most) else task.gpus
     fit = [node.get("CPU", 0) for node in nodes if node.get("GPU", 0) >= gpus]
     if not fit:
         raise DeviceUnusable(
-            f"{errand.label} asks for {gpus} GPUs, and no node of the Ray cluster has more than {most:g}",
+            f"{task.label} asks for {gpus} GPUs, and no node of the Ray cluster has more than {most:g}",
             hint="lower lora.devices, or join a node that has as many",
         )
     return {"num_gpus": gpus, "num_cpus": min(CPUS, max(fit))}
@@ -72,76 +72,78 @@ def resources(errand: Errand, nodes: Sequence[Mapping[str, float]], *, device: s
 
 def run_on_cluster(
     ray: Any,
-    errands: Sequence[Errand],
+    tasks: Sequence[ClusterTask],
     *,
     device: str | None,
     halt: Halt,
-    began: Callable[[str, str], None],
-    told: Callable[[str, dict[str, Any]], None],
-    complained: Callable[[str, str], None],
-) -> Iterator[tuple[str, Ended]]:
+    on_start: Callable[[str, str], None],
+    on_event: Callable[[str, dict[str, Any]], None],
+    on_stderr: Callable[[str, str], None],
+) -> Iterator[tuple[str, ProcessResult]]:
     """Run stories where there is room, in their order; yields each one's label and end, as they end.
 
-    began, told, complained: hear of a story, by its label, the node that has it, its JSON lines and its stderr. When a
-    stop is asked for, those at work save and leave, and those that wait never begin: they are not yielded.
+    on_start, on_event, on_stderr: called with a story's label and the node that runs it, one of its JSON lines, or a
+    line of its stderr. When a stop is asked for, running stories save and leave, and those that wait never start: they
+    are not yielded.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    desk = ray.util.queue.Queue(actor_options={"num_cpus": 0})
-    hear: dict[str, Callable[[str, Any], None]] = {"began": began, "told": told, "complained": complained}
-    task = ray.remote(_tell)
-    waiting: dict[Any, Errand] = {}
-    at_work: set[str] = set()
+    queue = ray.util.queue.Queue(actor_options={"num_cpus": 0})
+    listeners: dict[str, Callable[[str, Any], None]] = {"start": on_start, "event": on_event, "stderr": on_stderr}
+    remote = ray.remote(_run_task)
+    waiting: dict[Any, ClusterTask] = {}
+    started: set[str] = set()
 
     def listen() -> None:
-        while not desk.empty():
-            kind, label, what = desk.get()
-            at_work.add(label)
-            hear[kind](label, what)
+        while not queue.empty():
+            kind, label, value = queue.get()
+            started.add(label)
+            listeners[kind](label, value)
 
-    for errand in errands:
+    for task in tasks:
         try:
-            asked = resources(errand, nodes, device=device)
+            amounts = resources(task, nodes, device=device)
         except DeviceUnusable as problem:
-            yield errand.label, Ended(problem.code, problem.error, problem.hint)
+            yield task.label, ProcessResult(problem.code, problem.error, problem.hint)
             continue
-        waiting[task.options(**asked, max_retries=RETRIES, name=errand.label).remote(errand, desk)] = errand
-    was_told = False
+        waiting[remote.options(**amounts, max_retries=RETRIES, name=task.label).remote(task, queue)] = task
+    is_stopping = False
     while waiting:
-        if halt.requested and not was_told:
+        if halt.requested and not is_stopping:
             for each in waiting:
                 ray.cancel(each)
-            was_told = True
+            is_stopping = True
         done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=LOOK_SECONDS)
         listen()
         for each in done:
             label = waiting.pop(each).label
-            ended = _ended(ray, each)
-            if ended.code != Stopped.code or label in at_work:
-                yield label, ended
-    desk.shutdown()
+            result = _result_of(ray, each)
+            if result.code != Stopped.code or label in started:
+                yield label, result
+    queue.shutdown()
 
 
-def _tell(errand: Errand, desk: Any) -> Ended:
+def _run_task(task: ClusterTask, queue: Any) -> ProcessResult:
     """Run a story on a node; a cancelled task gets a SIGINT, which is a stop like any other."""
     halt = Halt(grace=GRACE_SECONDS + 1)
     with halt.listening():
-        desk.put(("began", errand.label, platform.node()))
+        queue.put(("start", task.label, platform.node()))
         return run_process(
-            errand.arguments,
+            task.arguments,
             halt=halt,
-            told=lambda line: desk.put(("told", errand.label, line)),
-            complained=lambda line: desk.put(("complained", errand.label, line)),
-            environment=errand.environment,
+            on_event=lambda line: queue.put(("event", task.label, line)),
+            on_stderr=lambda line: queue.put(("stderr", task.label, line)),
+            environment=task.environment,
         )
 
 
-def _ended(ray: Any, task: Any) -> Ended:
+def _result_of(ray: Any, future: Any) -> ProcessResult:
     try:
-        ended: Ended = ray.get(task)
+        result: ProcessResult = ray.get(future)
     except ray.exceptions.TaskCancelledError:
-        return Ended(Stopped.code, "stopped on request", "run the same command again")
+        return ProcessResult(Stopped.code, "stopped on request", "run the same command again")
     except ray.exceptions.RayTaskError as problem:
-        return Ended(KoloraError.code, f"the task failed: {str(problem).splitlines()[-1]}", "is kolora on every node?")
+        reason = str(problem).splitlines()[-1]
+        return ProcessResult(KoloraError.code, f"the task failed: {reason}", "is kolora on every node?")
     except ray.exceptions.RayError as problem:
-        return Ended(DeviceUnusable.code, f"the node was lost: {str(problem).splitlines()[0]}", "ray status")
-    return ended
+        return ProcessResult(DeviceUnusable.code, f"the node was lost: {str(problem).splitlines()[0]}", "ray status")
+    return result

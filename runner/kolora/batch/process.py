@@ -1,4 +1,4 @@
-"""One story in a process of its own: its lines passed on, its errors kept, a stop handed over once."""
+"""One story in a process of its own: its lines are passed on, its errors kept, a stop sent once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessResult:
     """How a process ended: its code of the contract, and the two lines it left."""
 
     code: int
@@ -35,14 +35,14 @@ def run_process(
     arguments: Sequence[str],
     *,
     halt: Halt,
-    told: Callable[[dict[str, Any]], None],
-    complained: Callable[[str], None],
+    on_event: Callable[[dict[str, Any]], None],
+    on_stderr: Callable[[str], None],
     environment: Mapping[str, str] = MappingProxyType({}),
-) -> Ended:
+) -> ProcessResult:
     """Run ``kolora ARGUMENTS`` until it ends.
 
-    halt: when a stop is asked for, the process is told so, once: it saves and leaves. told: hears each of its JSON
-    lines. complained: hears each line of its stderr. environment: variables for it, besides this process's.
+    halt: when a stop is asked for, the process gets one SIGTERM: it saves and leaves. on_event: called with each of its
+    JSON lines. on_stderr: called with each line of its stderr. environment: variables for it, besides this process's.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "kolora", *arguments],
@@ -56,28 +56,28 @@ def run_process(
         # Signals to the group would reach it twice, and the second one means: at once.
         start_new_session=True,
     )
-    words: list[str] = []
+    errors: list[str] = []
     lines: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
     readers = [_reader(process.stdout, lines, is_error=False), _reader(process.stderr, lines, is_error=True)]
-    was_told = False
+    is_stopping = False
     try:
         while any(reader.is_alive() for reader in readers) or not lines.empty():
-            if halt.requested and not was_told:
+            if halt.requested and not is_stopping:
                 process.send_signal(signal.SIGTERM)
-                was_told = True
+                is_stopping = True
             try:
                 is_error, line = lines.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
             if is_error:
-                words.append(line)
-                complained(line)
+                errors.append(line)
+                on_stderr(line)
             else:
-                told(_object(line))
+                on_event(_object(line))
         process.wait()
     finally:
         process.kill()
-    return _ended(process.returncode, words)
+    return _result(process.returncode, errors)
 
 
 def _reader(stream: IO[str] | None, lines: queue.SimpleQueue[tuple[bool, str]], *, is_error: bool) -> threading.Thread:
@@ -101,17 +101,17 @@ def _object(line: str) -> dict[str, Any]:
     return value if isinstance(value, dict) and "message" in value else {"message": line}
 
 
-def _ended(code: int, words: Sequence[str]) -> Ended:
+def _result(code: int, errors: Sequence[str]) -> ProcessResult:
     if code == 0:
-        return Ended(0)
-    error, hint = _last_line(words, "error: "), _last_line(words, "hint: ")
+        return ProcessResult(0)
+    error, hint = _last_line(errors, "error: "), _last_line(errors, "hint: ")
     if code == -signal.SIGKILL:
-        return Ended(
+        return ProcessResult(
             DeviceUnusable.code, "the process was killed: the machine's memory may be full", "give it more memory"
         )
     if code < 0:
-        return Ended(KoloraError.code, f"the process died of signal {-code}", hint)
-    return Ended(code, error or f"the process ended with exit code {code}", hint)
+        return ProcessResult(KoloraError.code, f"the process was ended by signal {-code}", hint)
+    return ProcessResult(code, error or f"the process ended with exit code {code}", hint)
 
 
 def _last_line(lines: Sequence[str], start: str) -> str:

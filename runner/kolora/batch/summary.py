@@ -1,4 +1,4 @@
-"""How the stories of a batch fared, all shards together: batch.json, and batch.html rendered from it.
+"""How the stories of a batch ended, all shards together: batch.json, and batch.html rendered from it.
 
 Each shard writes one small file a story, and whoever ends last finds all of them; nothing is shared but a folder.
 """
@@ -45,7 +45,7 @@ BATCH_WORDS: Words = {
 
 
 class Outcome(BaseModel):
-    """How one story of a batch fared, as the shard that had it knows; its exit code is None before the end."""
+    """How one story of a batch ended, as the shard that ran it knows; its exit code is None before the end."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -87,7 +87,7 @@ class Summary(BaseModel):
 
 
 def write_outcome(out: Path, outcome: Outcome) -> None:
-    """Note how a story fares."""
+    """Write what is known of a story now."""
     with writing(out):
         write_text(out / OUTCOMES / f"{outcome.label}.json", outcome.model_dump_json(indent=1) + "\n")
 
@@ -121,15 +121,15 @@ def render_summary(summary: Summary) -> str:
 
 def _line(out: Path, task: Task) -> Line:
     try:
-        told = Outcome.model_validate_json((out / OUTCOMES / f"{task.label}.json").read_bytes())
+        outcome = Outcome.model_validate_json((out / OUTCOMES / f"{task.label}.json").read_bytes())
     except (FileNotFoundError, ValidationError):
-        told = Outcome(label=task.label, story=task.story)
+        outcome = Outcome(label=task.label, story=task.story)
     try:
         report = ReportData.model_validate_json((out / task.label / "report.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
-        return Line(**told.model_dump())
+        return Line(**outcome.model_dump())
     return Line(
-        **told.model_dump(),
+        **outcome.model_dump(),
         title=report.title,
         language=report.language,
         checkpoint=report.checkpoint.name if report.checkpoint else None,

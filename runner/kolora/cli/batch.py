@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from kolora.batch.cluster import Errand, connect, run_on_cluster
-from kolora.batch.process import Ended, run_process
+from kolora.batch.cluster import ClusterTask, connect, run_on_cluster
+from kolora.batch.process import ProcessResult, run_process
 from kolora.batch.summary import Outcome, State, write_outcome, write_summary
 from kolora.batch.work import Task, find_tasks, share
 from kolora.cli.console import Teller, teller
@@ -33,7 +33,7 @@ URGENT = (75, 69, 71, 73, 70, 66, 78, 65, 2)
 
 
 @dataclass(frozen=True)
-class _Read:
+class _LoadedTask:
     """A task and its story, or what is wrong with that."""
 
     task: Task
@@ -51,7 +51,7 @@ class _Read:
     help="Folder of the run folders [KOLORA_OUT, else out].",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of every story.")
-@click.option("--offline", is_flag=True, help="Use the network for nothing [KOLORA_OFFLINE].")
+@click.option("--offline", is_flag=True, help="Do not use the network [KOLORA_OFFLINE].")
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
 @click.option("--ray", "on_ray", is_flag=True, help="Spread the stories over the Ray cluster of RAY_ADDRESS.")
 def batch(
@@ -69,8 +69,8 @@ def batch(
     """
     root = out or Path(os.environ.get("KOLORA_OUT", "out"))
     tasks, (index, count) = find_tasks(stories), find_shard(os.environ)
-    reads = {task: _read(task, overrides) for task in tasks}
-    mine = share([(reads[task].digest, task) for task in tasks], index=index, count=count)
+    loaded = {task: _load(task, overrides) for task in tasks}
+    mine = share([(loaded[task].digest, task) for task in tasks], index=index, count=count)
     tell, halt = teller(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
     tell.say(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
@@ -78,88 +78,91 @@ def batch(
     options = [f"--set={each}" for each in overrides] + ([f"--device={device}"] if device else [])
     # Before anybody listens for signals: Ray puts handlers of its own in place.
     ray = connect() if on_ray else None
-    board = _Board(root.resolve() if on_ray else root, tasks, tell)
+    progress = _Progress(root.resolve() if on_ray else root, tasks, tell)
     try:
         with halt.listening():
-            absent = {} if is_offline(offline) else _bring([reads[task] for task in mine], tell, halt)
-            sound = list(board.without_problems([reads[task] for task in mine], absent))
+            absent = {} if is_offline(offline) else _download([loaded[task] for task in mine], tell, halt)
+            ready = list(progress.runnable([loaded[task] for task in mine], absent))
             if ray is None:
-                _run_here(sound, board, options, halt)
+                _run_here(ready, progress, options, halt)
             else:
-                _run_on_ray(ray, sound, board, options, device, halt)
+                _run_on_ray(ray, ready, progress, options, device, halt)
             halt.check()
     finally:
         tell.close()
         write_summary(root, tasks)
     tell.say(f"the summary is {root / 'batch.html'}", out=str(root))
-    _complain(board.fared)
+    _raise_failures(progress.results)
 
 
-class _Board:
-    """What is told of the stories: on stdout, in an outcome each, and on the summary page."""
+class _Progress:
+    """How the stories get on: on stdout, in one outcome file each, and on the summary page."""
 
     def __init__(self, root: Path, tasks: Sequence[Task], tell: Teller) -> None:
         self.root = root
-        self.fared: dict[str, Ended] = {}
+        self.results: dict[str, ProcessResult] = {}
         self._tasks = tasks
         self._tell = tell
         self._by_label = {task.label: task for task in tasks}
         self._clocks: dict[str, float] = {}
 
-    def without_problems(self, reads: Iterable[_Read], absent: Mapping[RepoRequest, KoloraError]) -> Iterator[_Read]:
-        """Yield the stories that can begin; what is wrong with the others is how they ended."""
-        for read in reads:
-            problem = read.problem
-            if problem is None and read.given is not None and absent:
-                problem = next((absent[each] for each in _requests(read.given) if each in absent), None)
+    def runnable(
+        self, loaded: Iterable[_LoadedTask], absent: Mapping[RepoRequest, KoloraError]
+    ) -> Iterator[_LoadedTask]:
+        """Yield the stories that can begin; what is wrong with the others is their result."""
+        for each in loaded:
+            problem = each.problem
+            if problem is None and each.given is not None and absent:
+                missing = [request for request in _requests(each.given) if request in absent]
+                problem = absent[missing[0]] if missing else None
             if problem is None:
-                yield read
+                yield each
             else:
-                self.ended(read.task.label, Ended(problem.code, problem.error, problem.hint))
+                self.on_end(each.task.label, ProcessResult(problem.code, problem.error, problem.hint))
 
-    def began(self, label: str, node: str = "") -> None:
+    def on_start(self, label: str, node: str = "") -> None:
         self._clocks[label] = time.monotonic()
         self._tell.say(f"{label} begins" + (f" on {node}" if node else ""), story=label)
-        _note(self._by_label[label], self.root, "running")
+        _record(self._by_label[label], self.root, "running")
         write_summary(self.root, self._tasks)
 
-    def told(self, label: str, line: Mapping[str, Any]) -> None:
+    def on_event(self, label: str, line: Mapping[str, Any]) -> None:
         self._tell.say(**{**line, "story": label})
 
-    def complained(self, label: str, line: str) -> None:
+    def on_stderr(self, label: str, line: str) -> None:
         click.echo(f"{label}: {line}", err=True)
 
-    def ended(self, label: str, ended: Ended) -> None:
+    def on_end(self, label: str, result: ProcessResult) -> None:
         now = time.monotonic()
         seconds = round(now - self._clocks.get(label, now), 1)
-        self.fared[label] = ended
-        _note(self._by_label[label], self.root, _state(ended), ended, seconds)
+        self.results[label] = result
+        _record(self._by_label[label], self.root, _state(result), result, seconds)
         write_summary(self.root, self._tasks)
         self._tell.say(
-            f"{label} is {_state(ended)}" + (f": {ended.error}" if ended.error else ""),
+            f"{label} is {_state(result)}" + (f": {result.error}" if result.error else ""),
             story=label,
-            code=ended.code,
+            code=result.code,
             seconds=seconds,
         )
 
 
-def _run_here(reads: Iterable[_Read], board: _Board, options: Sequence[str], halt: Halt) -> None:
+def _run_here(loaded: Iterable[_LoadedTask], progress: _Progress, options: Sequence[str], halt: Halt) -> None:
     """Run story after story on this machine."""
-    for read in reads:
+    for each in loaded:
         halt.check()
-        label = read.task.label
-        board.began(label)
-        ended = run_process(
-            _arguments(label, read.task.story, board.root, options),
+        label = each.task.label
+        progress.on_start(label)
+        result = run_process(
+            _arguments(label, each.task.story, progress.root, options),
             halt=halt,
-            told=partial(board.told, label),
-            complained=partial(board.complained, label),
+            on_event=partial(progress.on_event, label),
+            on_stderr=partial(progress.on_stderr, label),
         )
-        board.ended(label, ended)
+        progress.on_end(label, result)
 
 
 def _run_on_ray(
-    ray: Any, reads: Iterable[_Read], board: _Board, options: Sequence[str], device: str | None, halt: Halt
+    ray: Any, loaded: Iterable[_LoadedTask], progress: _Progress, options: Sequence[str], device: str | None, halt: Halt
 ) -> None:
     """Run the stories wherever the cluster has room, which knows neither this process's folder nor its variables."""
     environment = {
@@ -167,47 +170,53 @@ def _run_on_ray(
         "KOLORA_ROOTS": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("KOLORA_ROOTS")])]),
         **{name: value for name in (OWN.run, OWN.attempt) if (value := os.environ.get(name))},
     }
-    errands = []
-    for read in reads:
-        given = read.given
+    tasks = []
+    for each in loaded:
+        given = each.given
         assert given is not None
         assert given.path is not None
         story = given.path.name if given.base == SHIPPED else str(given.path.resolve())
-        arguments = _arguments(read.task.label, story, board.root, options)
-        errands.append(Errand(read.task.label, tuple(arguments), environment, given.story.lora.devices))
-    for label, ended in run_on_cluster(
-        ray, errands, device=device, halt=halt, began=board.began, told=board.told, complained=board.complained
+        arguments = _arguments(each.task.label, story, progress.root, options)
+        tasks.append(ClusterTask(each.task.label, tuple(arguments), environment, given.story.lora.devices))
+    for label, result in run_on_cluster(
+        ray,
+        tasks,
+        device=device,
+        halt=halt,
+        on_start=progress.on_start,
+        on_event=progress.on_event,
+        on_stderr=progress.on_stderr,
     ):
-        board.ended(label, ended)
+        progress.on_end(label, result)
 
 
 def _arguments(label: str, story: str, root: Path, options: Sequence[str]) -> list[str]:
     return ["run", f"--out={root / label}", "--offline", *options, "--", story]
 
 
-def _read(task: Task, overrides: Sequence[str]) -> _Read:
+def _load(task: Task, overrides: Sequence[str]) -> _LoadedTask:
     """Read a story; what is wrong with one is that one's failure."""
     try:
         given = find_story(task.story, overrides)
     except KoloraError as problem:
-        return _Read(task, hashlib.sha256(task.story.encode()).hexdigest(), None, problem)
-    return _Read(task, hashlib.sha256(given.source).hexdigest(), given, None)
+        return _LoadedTask(task, hashlib.sha256(task.story.encode()).hexdigest(), None, problem)
+    return _LoadedTask(task, hashlib.sha256(given.source).hexdigest(), given, None)
 
 
-def _bring(reads: Iterable[_Read], tell: Teller, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
+def _download(loaded: Iterable[_LoadedTask], tell: Teller, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
     """Download what the stories use, each thing once; returns what could not be had and why."""
     requests: list[RepoRequest] = []
-    for read in reads:
-        if read.given:
-            requests += _requests(read.given)
+    for each in loaded:
+        if each.given:
+            requests += _requests(each.given)
     absent: dict[RepoRequest, KoloraError] = {}
-    for each in dict.fromkeys(requests):
+    for request in dict.fromkeys(requests):
         try:
-            bring_one(each, tell, halt=halt)
+            bring_one(request, tell, halt=halt)
         except Stopped:
             raise
         except KoloraError as problem:
-            absent[each] = problem
+            absent[request] = problem
     return absent
 
 
@@ -215,11 +224,13 @@ def _requests(given: LoadedStory) -> tuple[RepoRequest, ...]:
     return repos_to_download(given.story, base=given.base, cache=cache_folder())
 
 
-def _state(ended: Ended) -> State:
-    return {0: "complete", Stopped.code: "stopped"}.get(ended.code, "failed")  # type: ignore[return-value]
+def _state(result: ProcessResult) -> State:
+    return {0: "complete", Stopped.code: "stopped"}.get(result.code, "failed")  # type: ignore[return-value]
 
 
-def _note(task: Task, root: Path, state: State, ended: Ended | None = None, seconds: float | None = None) -> None:
+def _record(
+    task: Task, root: Path, state: State, result: ProcessResult | None = None, seconds: float | None = None
+) -> None:
     service = find_service(os.environ)
     write_outcome(
         root,
@@ -227,24 +238,24 @@ def _note(task: Task, root: Path, state: State, ended: Ended | None = None, seco
             label=task.label,
             story=task.story,
             state=state,
-            code=ended.code if ended else None,
-            error=ended.error if ended else "",
-            hint=ended.hint if ended else "",
+            code=result.code if result else None,
+            error=result.error if result else "",
+            hint=result.hint if result else "",
             seconds=seconds,
             service=Service.model_validate(vars(service)) if service else None,
         ),
     )
 
 
-def _complain(fared: Mapping[str, Ended]) -> None:
+def _raise_failures(results: Mapping[str, ProcessResult]) -> None:
     """Raise for the stories that failed: the code that stands for all of them, and each one's own."""
-    failed = {label: each for label, each in fared.items() if each.code}
+    failed = {label: each for label, each in results.items() if each.code}
     if not failed:
         return
     codes = {each.code for each in failed.values()}
-    told = ", ".join(f"{label} ({each.code}: {each.error})" for label, each in failed.items())
+    failures = ", ".join(f"{label} ({each.code}: {each.error})" for label, each in failed.items())
     problem = KoloraError(
-        f"{len(failed)} of {len(fared)} stories failed: {told}", hint="the same command tries them again"
+        f"{len(failed)} of {len(results)} stories failed: {failures}", hint="the same command tries them again"
     )
     problem.code = next((code for code in URGENT if code in codes), KoloraError.code)
     raise problem

@@ -232,4 +232,4 @@ def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):
     assert "memory: train         7." in told
     assert "of 8.0 GiB: activations computed twice" in told
     assert left("plan", "story", "--memory", "much") == 2
-    assert "'much' is no amount of memory like 8GiB" in capsys.readouterr().err
+    assert "'much' is not an amount of memory such as 8GiB" in capsys.readouterr().err

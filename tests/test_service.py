@@ -75,5 +75,5 @@ def test_without_a_service_all_the_work_is_ours():
     ],
 )
 def test_half_a_shard_is_an_error(environment):
-    with pytest.raises(UsageError, match="this is shard"):
+    with pytest.raises(UsageError, match="expected an index from 0"):
         find_shard(environment)

@@ -1,4 +1,4 @@
-"""The contest's rules, asked of a run: which of them it meets, and in words what keeps it from being a submission."""
+"""The contest's rules, checked for a run: which of them it meets, and in words what breaks the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOWEST_MEAN = 6.0
 NAME = "{team}-可图Kolors训练-{title}"
 LONGEST_NAME = 255 - len(".safetensors")
 """Bytes that every file system takes."""
-_UNFIT = r'[\x00-\x1f\x7f/\\:*?"<>|]'
+_FORBIDDEN = r'[\x00-\x1f\x7f/\\:*?"<>|]'
 
 RuleName = Literal["pictures", "aesthetics", "lora", "name", "kolors", "complete"]
 """pictures: eight or more. aesthetics: their mean reaches the contest's least. lora: there is one, and it loads where
@@ -25,7 +25,7 @@ an exercise may be packed without that. complete: the run came to its end."""
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What the rules ask about a run. lora: what is wrong with its LoRA, None where nothing is known to be."""
+    """What the rules are checked on. lora: what is wrong with its LoRA, None where nothing is known to be."""
 
     team: str
     title: str
@@ -42,27 +42,27 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing against a rule, and what may be done about it."""
+class Violation:
+    """One thing that breaks a rule, and what may be done about it."""
 
-    told: str
+    message: str
     hint: str
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule asked of a run; met is None where nobody has measured it. problems: everything against it."""
+    """One rule checked for a run; met is None where nobody has measured it. violations: everything that breaks it."""
 
     name: RuleName
     met: bool | None
     found: float | None = None
     needed: float | None = None
-    problems: tuple[Problem, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
 
-def ask_rules(entry: Entry) -> tuple[Rule, ...]:
-    """Ask every rule."""
-    naming = tuple(_naming(entry))
+def check_rules(entry: Entry) -> tuple[Rule, ...]:
+    """Check every rule."""
+    naming = tuple(_name_violations(entry))
     mean = entry.aesthetics
     return (
         Rule(
@@ -70,54 +70,60 @@ def ask_rules(entry: Entry) -> tuple[Rule, ...]:
             entry.pictures >= FEWEST_PICTURES,
             entry.pictures,
             FEWEST_PICTURES,
-            _unless(
+            _violated_unless(
                 entry.pictures >= FEWEST_PICTURES,
-                f"it has {entry.pictures} pictures; {FEWEST_PICTURES} or more are asked for",
+                f"it has {entry.pictures} pictures; {FEWEST_PICTURES} or more are required",
                 "add to scenes in the story",
             ),
         ),
-        Rule("aesthetics", None if mean is None else mean >= LOWEST_MEAN, mean, LOWEST_MEAN, tuple(_mean(mean))),
+        Rule(
+            "aesthetics",
+            None if mean is None else mean >= LOWEST_MEAN,
+            mean,
+            LOWEST_MEAN,
+            tuple(_mean_violations(mean)),
+        ),
         Rule(
             "lora",
             entry.lora is None,
-            problems=() if entry.lora is None else (Problem(entry.lora.error, entry.lora.hint),),
+            violations=() if entry.lora is None else (Violation(entry.lora.error, entry.lora.hint),),
         ),
-        # The team may still be told when the work is handed in.
-        Rule("name", not naming if entry.team.strip() else None, problems=naming),
+        # The team may still be named when the work is handed in.
+        Rule("name", not naming if entry.team.strip() else None, violations=naming),
         Rule("kolors", None if entry.checkpoint is None else entry.checkpoint != "pocket"),
         Rule(
             "complete",
             entry.is_complete,
-            problems=_unless(entry.is_complete, "its run did not come to its end", "run the same command again"),
+            violations=_violated_unless(entry.is_complete, "its run is not complete", "run the same command again"),
         ),
     )
 
 
-def _mean(mean: float | None) -> Iterator[Problem]:
+def _mean_violations(mean: float | None) -> Iterator[Violation]:
     if mean is None:
-        yield Problem(
-            f"its pictures were not scored; a mean of {LOWEST_MEAN:g} or more is asked for",
+        yield Violation(
+            f"its pictures were not scored; a mean of {LOWEST_MEAN:g} or more is required",
             "--set scores.aesthetics=auto",
         )
     elif mean < LOWEST_MEAN:
-        yield Problem(
-            f"its pictures score {mean:.4g} in the mean; {LOWEST_MEAN:g} or more is asked for",
+        yield Violation(
+            f"the mean score of its pictures is {mean:.4g}; {LOWEST_MEAN:g} or more is required",
             "other prompts, seeds, lora.steps or render.lora_scale may score better",
         )
 
 
-def _naming(entry: Entry) -> Iterator[Problem]:
+def _name_violations(entry: Entry) -> Iterator[Violation]:
     if not entry.team.strip():
-        yield Problem(
+        yield Violation(
             f"the team has no name; the rule is {NAME.format(team='队伍名称', title='作品名')}",
             "write team in the story, or --team NAME",
         )
     for key, name in (("team", entry.team.strip()), ("title", entry.title.strip())):
-        if re.search(_UNFIT, name) or name.startswith("."):
-            yield Problem(f"the {key} {name!r} is not fit for a file name", f"write another {key} in the story")
+        if re.search(_FORBIDDEN, name) or name.startswith("."):
+            yield Violation(f"the {key} {name!r} cannot be part of a file name", f"write another {key} in the story")
     if len(entry.name.encode()) > LONGEST_NAME:
-        yield Problem("the names of team and work together are too long for a file", "shorten the title in the story")
+        yield Violation("the names of team and work together are too long for a file", "shorten the title in the story")
 
 
-def _unless(met: bool, told: str, hint: str) -> tuple[Problem, ...]:
-    return () if met else (Problem(told, hint),)
+def _violated_unless(met: bool, message: str, hint: str) -> tuple[Violation, ...]:
+    return () if met else (Violation(message, hint),)

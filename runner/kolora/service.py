@@ -1,4 +1,4 @@
-"""Which batch service runs this process, as its environment tells: the run, the attempt, and the share of the work."""
+"""Which batch service runs this process, by its environment: the run, the attempt, and the share of the work."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ OWN = Variables(
     index="KOLORA_SHARD_INDEX",
     count="KOLORA_SHARD_COUNT",
 )
-"""Ours: they complete what a service does not tell, and overrule it."""
+"""Ours: they complete what a service does not say, and overrule it."""
 
 
 @dataclass(frozen=True)
 class Service:
     """The service, its id of the run, which attempt this is (from 1), and the shard: ``index`` of ``count``, from 0.
 
-    What the service does not tell is None.
+    What the service does not say is None.
     """
 
     name: str | None
@@ -75,8 +75,8 @@ class Service:
 
 def find_service(environment: Mapping[str, str]) -> Service | None:
     """Read who runs this process; None where no batch service says so."""
-    theirs = next((each for each in SERVICES if _speaks(each, environment)), OWN)
-    if not _speaks(theirs, environment):
+    theirs = next((each for each in SERVICES if _is_present(each, environment)), OWN)
+    if not _is_present(theirs, environment):
         return None
     index = _number(OWN.index, environment)
     if index is None:
@@ -94,7 +94,7 @@ def find_service(environment: Mapping[str, str]) -> Service | None:
 def find_shard(environment: Mapping[str, str]) -> tuple[int, int]:
     """Read which share of the work is this process's, ``index`` (from 0) of ``count``; (0, 1) where all of it is.
 
-    Raises UsageError where the service tells half of it: work would be done twice, or by nobody.
+    Raises UsageError where the service says half of it: work would be done twice, or by nobody.
     """
     service = find_service(environment)
     if service is None or (service.index is None and service.count in (None, 1)):
@@ -102,22 +102,22 @@ def find_shard(environment: Mapping[str, str]) -> tuple[int, int]:
     index, count = service.index, service.count
     if index is None or count is None or index >= count:
         raise UsageError(
-            f"this is shard {'?' if index is None else index} of {'?' if count is None else count}, as "
-            f"the environment of {service.name or 'kolora'} says; an index from 0 and a larger count were expected",
+            f"shard {'?' if index is None else index} of {'?' if count is None else count}, says the environment of "
+            f"{service.name or 'kolora'}; expected an index from 0 and a larger count",
             hint=f"set {OWN.index} and {OWN.count}",
         )
     return index, count
 
 
-def _speaks(variables: Variables, environment: Mapping[str, str]) -> bool:
-    """Say whether a service's variables are there; a host's name alone is nobody's word."""
+def _is_present(variables: Variables, environment: Mapping[str, str]) -> bool:
+    """Say whether a service has set its variables; a host's name alone may come from anything."""
     names = {variables.run, variables.attempt, variables.index, variables.count} - {"", "HOSTNAME"}
     return any(environment.get(name) for name in names)
 
 
 def _attempt(variables: Variables, environment: Mapping[str, str]) -> int | None:
-    told = _number(variables.attempt, environment)
-    return None if told is None else told + 1 - variables.first
+    value = _number(variables.attempt, environment)
+    return None if value is None else value + 1 - variables.first
 
 
 def _slurm_index(environment: Mapping[str, str]) -> int | None:
@@ -132,5 +132,5 @@ def _slurm_index(environment: Mapping[str, str]) -> int | None:
 
 
 def _number(name: str, environment: Mapping[str, str]) -> int | None:
-    told = environment.get(name, "") if name else ""
-    return int(told) if told.isdecimal() else None
+    value = environment.get(name, "") if name else ""
+    return int(value) if value.isdecimal() else None

@@ -43,7 +43,7 @@ def test_lines_and_last_words_come_back(kolora):
     )
 
 
-@pytest.mark.parametrize(("number", "code", "error"), [(9, 71, "memory"), (11, 70, "died of signal 11")])
+@pytest.mark.parametrize(("number", "code", "error"), [(9, 71, "memory"), (11, 70, "ended by signal 11")])
 def test_a_process_that_is_killed_is_told(kolora, number, code, error):
     kolora(f"import os\nos.kill(os.getpid(), {number})\n")
     ended, _, _ = run()

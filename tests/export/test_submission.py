@@ -107,9 +107,9 @@ def test_everything_that_is_wrong_is_told_at_once(out: Path, capsys: pytest.Capt
     for words in (
         "6 things keep",
         "the team has no name",
-        "the title 'a/b' is not fit",
+        "the title 'a/b' cannot be part of a file name",
         "it has 7 pictures",
-        "score 5.994 in the mean",
+        "score of its pictures is 5.994",
         "lora/kohya.safetensors, records/run.json, records/score.json changed",
         "its LoRA does not load",
     ):

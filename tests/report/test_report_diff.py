@@ -65,7 +65,7 @@ def test_the_command_tells_it_and_writes_a_page(
     said = capsys.readouterr().out
     for line in (
         "lora.rank: 8 -> 99",
-        "lora.steps: 100 -> (not there)",
+        "lora.steps: 100 -> not set",
         "Mean aesthetics: 6.13 -> 7.13 (+1)",
         "pictures: 2 identical, 1 different, 0 not in both",
     ):

@@ -33,7 +33,7 @@ def diff(one: Path, other: Path, out: Path) -> None:
     difference = read_difference(one, other)
     for changed in difference.settings:
         values = [
-            shortened(yaml_value(each.value), SHOWN_LETTERS) if each else "(not there)"
+            shortened(yaml_value(each.value), SHOWN_LETTERS) if each else "not set"
             for each in (changed.one, changed.other)
         ]
         click.echo(f"{changed.key}: {values[0]} -> {values[1]}")
@@ -41,9 +41,9 @@ def diff(one: Path, other: Path, out: Path) -> None:
         click.echo("both stories say the same")
     for score in difference.scores:
         unit = " s" if score.name == "total" else ""
-        told = ["-" if each is None else f"{number(each)}{unit}" for each in (score.one, score.other)]
+        values = ["-" if each is None else f"{number(each)}{unit}" for each in (score.one, score.other)]
         change = "" if score.change is None else f" ({score.change:+.3g}{unit})"
-        click.echo(f"{WORDS['en'][score.name]}: {told[0]} -> {told[1]}{change}")
+        click.echo(f"{WORDS['en'][score.name]}: {values[0]} -> {values[1]}{change}")
     states = Counter(pair.state for pair in difference.scenes)
     click.echo(
         f"pictures: {states['identical']} identical, {states['different']} different, {states['one_sided']} not in both"

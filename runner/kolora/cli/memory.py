@@ -22,7 +22,7 @@ class _Amount(click.ParamType[float]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GiB)?", str(value), re.IGNORECASE)
         if match is None or not float(match[1]):
-            self.fail(f"{value!r} is no amount of memory like 8GiB", param, ctx)
+            self.fail(f"{value!r} is not an amount of memory such as 8GiB", param, ctx)
         return float(match[1])
 
 

@@ -69,5 +69,5 @@ def verify_command(
             reasons += [f"scene {scene['number']}: {why['what']}" for why in scene["beyond"]]
         reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("beyond", ())]
         more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-        told = "".join(f"\n  {each}" for each in reasons[:SHOWN])
-        raise VerifyDifferent(f"{submission} is different:{told}{more}", hint=f"open {root / 'verify.html'}")
+        lines = "".join(f"\n  {each}" for each in reasons[:SHOWN])
+        raise VerifyDifferent(f"{submission} is different:{lines}{more}", hint=f"open {root / 'verify.html'}")

@@ -15,7 +15,7 @@ from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
 from kolora.report import ReportData
-from kolora.rules import Entry, Problem, ask_rules
+from kolora.rules import Entry, Violation, check_rules
 from kolora.spec import load_story
 
 REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")
@@ -28,10 +28,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 class SubmissionInvalid(StoryInvalid):
     """A run that breaks the contest's rules."""
 
-    def __init__(self, root: Path, problems: Sequence[Problem]) -> None:
-        count = "one thing keeps" if len(problems) == 1 else f"{len(problems)} things keep"
-        told = [f"{count} {root} from being a submission:", *(problem.told for problem in problems)]
-        super().__init__("\n  ".join(told), hint=problems[0].hint)
+    def __init__(self, root: Path, violations: Sequence[Violation]) -> None:
+        count = "one thing keeps" if len(violations) == 1 else f"{len(violations)} things keep"
+        lines = [f"{count} {root} from being a submission:", *(violation.message for violation in violations)]
+        super().__init__("\n  ".join(lines), hint=violations[0].hint)
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,12 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
     OutputUnwritable where the folder holds something else.
     """
     entry = _entry(run, team)
-    problems = [*(problem for rule in ask_rules(entry) for problem in rule.problems), *_changed(run)]
-    if problems:
-        raise SubmissionInvalid(run.root, problems)
+    violations: list[Violation] = []
+    for rule in check_rules(entry):
+        violations += rule.violations
+    violations += _changed(run)
+    if violations:
+        raise SubmissionInvalid(run.root, violations)
     name = entry.name
     folder, partial = into / name, into / f".{name}.partial"
     if folder.exists() and not (folder / MANIFEST).is_file():
@@ -93,11 +96,11 @@ def _entry(run: FinishedRun, team: str | None) -> Entry:
     )
 
 
-def _changed(run: FinishedRun) -> Iterator[Problem]:
+def _changed(run: FinishedRun) -> Iterator[Violation]:
     changed = run.changed()
     if changed:
         told = f"{', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''} changed after the run"
-        yield Problem(told, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
+        yield Violation(told, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
 
 
 def _story_as_run(run: FinishedRun) -> str:

@@ -12,7 +12,7 @@ from kolora.report.sections.again import find_lora
 from kolora.report.sections.outcome import read_checkpoint
 from kolora.report.sections.scenes import read_image, rendered_scenes
 from kolora.report.values import ReportModel, Scalar, Words
-from kolora.rules import Entry, RuleName, ask_rules
+from kolora.rules import Entry, RuleName, check_rules
 
 __all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "Rule", "Verdict", "gather", "scope"]
 
@@ -80,7 +80,9 @@ def _rules(reader: RunReader, score: ScoreRead | None) -> tuple[Rule, ...]:
         checkpoint=checkpoint.name if checkpoint else None,
         is_complete=bool(run and run.status == "complete"),
     )
-    return tuple(Rule(name=rule.name, met=rule.met, found=rule.found, needed=rule.needed) for rule in ask_rules(entry))
+    return tuple(
+        Rule(name=rule.name, met=rule.met, found=rule.found, needed=rule.needed) for rule in check_rules(entry)
+    )
 
 
 WORDS: Words = {

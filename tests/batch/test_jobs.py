@@ -19,7 +19,7 @@ import yaml
 from alibabacloud_pai_dlc20201203.models import CreateJobRequest
 from google.cloud import batch_v1
 from kolora.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
-from kolora.batch.jobs.job import RETRIED, Job
+from kolora.batch.jobs.job import RETRYABLE, Job
 from kolora.errors import KoloraError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,8 +39,8 @@ def many(module):
 
 def test_what_a_retry_cures_is_what_the_contract_says():
     codes = {each.code for each in KoloraError.__subclasses__()} | {KoloraError.code}
-    assert set(RETRIED) & codes == {69, 75}
-    assert 65 not in RETRIED
+    assert set(RETRYABLE) & codes == {69, 75}
+    assert 65 not in RETRYABLE
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
@@ -73,7 +73,7 @@ def test_kubernetes_validates_and_retries_by_exit_code(emit):
         "onExitCodes": {"containerName": "kolora", "operator": "NotIn", "values": [69, 75, 143]},
     }
     # The API server refuses a list that is not in order.
-    assert rules[1]["onExitCodes"]["values"] == sorted(RETRIED)
+    assert rules[1]["onExitCodes"]["values"] == sorted(RETRYABLE)
     pod = job["template"]["spec"]
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} >= {"/out", "/cache", "/stories"}
@@ -91,7 +91,7 @@ def test_aws_batch_validates_and_retries_by_exit_code(emit):
         assert not report.has_errors(), report.generate_report()
     rules = definition["retryStrategy"]["evaluateOnExit"]
     assert len(rules) <= 5
-    assert [rule["onExitCode"] for rule in rules if "onExitCode" in rule] == [str(code) for code in RETRIED]
+    assert [rule["onExitCode"] for rule in rules if "onExitCode" in rule] == [str(code) for code in RETRYABLE]
     assert rules[-1] == {"onReason": "*", "action": "EXIT"}
     assert definition["retryStrategy"]["attempts"] <= 10
     assert {"type": "GPU", "value": "1"} in definition["containerProperties"]["resourceRequirements"]
@@ -104,7 +104,7 @@ def test_gcp_batch_validates_and_retries_by_exit_code(emit):
     (group,) = job.task_groups
     (policy,) = group.task_spec.lifecycle_policies
     assert policy.action == batch_v1.LifecyclePolicy.Action.RETRY_TASK
-    assert set(policy.action_condition.exit_codes) == {*RETRIED, *gcp.MACHINE_GONE}
+    assert set(policy.action_condition.exit_codes) == {*RETRYABLE, *gcp.MACHINE_GONE}
     assert 0 < group.task_spec.max_retry_count <= 10
     assert job.allocation_policy.instances[0].policy.accelerators[0].count == 1
     assert group.task_count == (3 if emit is many else 1)
@@ -128,7 +128,7 @@ def test_pai_dlc_validates_and_maps_what_is_to_be_retried(emit):
 def test_the_slurm_script_requeues_what_a_retry_cures(tmp_path, code, restarts):
     left = play_slurm(tmp_path, f"exit {code}", restarts=restarts).wait()
     requeued = (tmp_path / "requeued").exists()
-    assert requeued == (code in RETRIED and restarts < 5)
+    assert requeued == (code in RETRYABLE and restarts < 5)
     assert left == (0 if requeued else code)
 
 
@@ -150,7 +150,7 @@ def test_what_has_no_schema_is_as_it_was_approved(module, emit):
 def test_a_skypilot_task_recovers_from_what_a_retry_cures_alone():
     task = yaml.safe_load(one(skypilot)["task.yaml"])
     recovery = task["resources"]["job_recovery"]
-    assert recovery == {"recover_on_exit_codes": list(RETRIED)}
+    assert recovery == {"recover_on_exit_codes": list(RETRYABLE)}
     assert "max_restarts_on_errors" not in recovery
     assert task["resources"]["accelerators"] == "L4:1"
 

@@ -28,7 +28,7 @@ from kolora.inputs import repos_to_download
 from kolora.report.sections.environment import Service
 from kolora.service import OWN, find_service, find_shard
 
-URGENT = (75, 69, 71, 73, 70, 66, 78, 65, 2)
+PRECEDENCE = (75, 69, 71, 73, 70, 66, 78, 65, 2)
 """Which code stands for a batch that fails in several ways: first those that a later attempt may cure."""
 
 
@@ -257,5 +257,5 @@ def _raise_failures(results: Mapping[str, ProcessResult]) -> None:
     problem = KoloraError(
         f"{len(failed)} of {len(results)} stories failed: {failures}", hint="the same command tries them again"
     )
-    problem.code = next((code for code in URGENT if code in codes), KoloraError.code)
+    problem.code = next((code for code in PRECEDENCE if code in codes), KoloraError.code)
     raise problem

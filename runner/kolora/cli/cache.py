@@ -18,7 +18,7 @@ def cache() -> None:
 
 
 @cache.command()
-@click.option("--drop", is_flag=True, help="Take damaged files out, so that they are downloaded again.")
+@click.option("--drop", is_flag=True, help="Remove damaged files, so that they are downloaded again.")
 def verify(drop: bool) -> None:
     """Read every file of the cache again and compare its sha256."""
     store, good, bad = Store(cache_folder()), 0, []
@@ -36,7 +36,7 @@ def verify(drop: bool) -> None:
         raise InputAbsent(
             f"{len(bad)} of {good + len(bad)} files in {store.cache} are damaged", hint="kolora cache verify --drop"
         )
-    click.echo(f"{good} files in {store.cache} are sound" + (f", {len(bad)} were dropped" if bad else ""))
+    click.echo(f"{good} files in {store.cache} are intact" + (f", {len(bad)} were removed" if bad else ""))
 
 
 @cache.command()

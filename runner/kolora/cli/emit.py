@@ -72,7 +72,7 @@ def emit(
         click.echo(str(folder / path))
     for label, each in given.items():
         for key, path in paths_of(each.story).items():
-            click.echo(f"note: {label} reads {path} ({key}): bring it to the service", err=True)
+            click.echo(f"note: {label} reads {path} ({key}): copy it to the service", err=True)
 
 
 def _files(given: dict[str, LoadedStory]) -> dict[str, str | None]:

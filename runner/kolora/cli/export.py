@@ -11,7 +11,7 @@ from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.export.tools import TOOLS, export_for
 
-TEAM = click.option("--team", help="Team that hands it in [the story's].")
+TEAM = click.option("--team", help="Team that submits it [the story's].")
 
 
 @click.command()

@@ -33,39 +33,39 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> tuple[Docum
 
 def _parse(argument: str) -> tuple[Path, Any]:
     """Return the path and the value of one argument, or raise UnreadableError."""
-    spelled, equals, text = argument.partition("=")
+    path_text, equals, text = argument.partition("=")
     if not equals:
         raise _unreadable(argument, "", describe(argument), "path=value, such as lora.steps=50")
-    return current_path(_path(argument, spelled.strip())), _value(argument, spelled.strip(), text)
+    return current_path(_path(argument, path_text.strip())), _value(argument, path_text.strip(), text)
 
 
-def _path(argument: str, spelled: str) -> Path:
+def _path(argument: str, path_text: str) -> Path:
     path: list[str | int] = []
     at = 0
-    while at < len(spelled):
-        found = _STEP.match(spelled, at)
+    while at < len(path_text):
+        found = _STEP.match(path_text, at)
         if not found or (at == 0 and not found[1]):
             break
         path.append(found[1] or int(found[2] or found[3]) - 1)
         at = found.end()
-    if at < len(spelled) or not path:
+    if at < len(path_text) or not path:
         raise _unreadable(
-            argument, "", f'the path "{printable(spelled)}"', "a path such as lora.steps or scenes[2].seed"
+            argument, "", f'the path "{printable(path_text)}"', "a path such as lora.steps or scenes[2].seed"
         )
     if -1 in path:
-        raise _unreadable(argument, "", f"item 0 in {spelled}", "items counted from 1, as the pictures are")
+        raise _unreadable(argument, "", f"item 0 in {path_text}", "items counted from 1, as the pictures are")
     return tuple(path)
 
 
-def _value(argument: str, spelled: str, text: str) -> Any:
+def _value(argument: str, path_text: str, text: str) -> Any:
     if not text.strip():
         return ""
     try:
         document, problems = read(text.strip())
     except UnreadableError as error:
-        raise _unreadable(argument, spelled, error.problem.given, error.problem.expected) from error
+        raise _unreadable(argument, path_text, error.problem.given, error.problem.expected) from error
     if problems:
-        raise _unreadable(argument, spelled, problems[0].given, problems[0].expected)
+        raise _unreadable(argument, path_text, problems[0].given, problems[0].expected)
     return document.data
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kolora.batch.jobs.job import CPUS, GID, HOURS, MEMORY_GIB, RETRIED, RETRIES, UID, Files, Job, as_json
+from kolora.batch.jobs.job import CPUS, GID, HOURS, MEMORY_GIB, RETRIES, RETRYABLE, UID, Files, Job, as_json
 
 OUT, CACHE = "fs-00000000000000000", "fs-00000000000000000"
 """EFS file systems; both may be the same."""
@@ -49,7 +49,7 @@ def emit(job: Job) -> Files:
             "attempts": RETRIES + 1,
             "evaluateOnExit": [
                 {"onStatusReason": "Host EC2*", "action": "RETRY"},
-                *({"onExitCode": str(code), "action": "RETRY"} for code in RETRIED),
+                *({"onExitCode": str(code), "action": "RETRY"} for code in RETRYABLE),
                 # What matches nothing is retried: the last rule must match everything.
                 {"onReason": "*", "action": "EXIT"},
             ],

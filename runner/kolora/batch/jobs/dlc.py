@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kolora.batch.jobs.job import GRACE_SECONDS, HOURS, RETRIED, Files, Job, as_json
+from kolora.batch.jobs.job import GRACE_SECONDS, HOURS, RETRYABLE, Files, Job, as_json
 
 OUT, CACHE = "nas://0000000000.cn-hangzhou/kolora/out", "nas://0000000000.cn-hangzhou/kolora/cache"
 """NAS file systems: OSS mounted as a folder knows no atomic renames, which results stand on."""
@@ -12,7 +12,7 @@ RETRY_CODE = 138
 
 def emit(job: Job) -> Files:
     """Write ``job.json``, the body of CreateJob."""
-    codes = " | ".join(map(str, RETRIED))
+    codes = " | ".join(map(str, RETRYABLE))
     command = (
         # WORLD_SIZE and RANK count nodes here, each of which has its own share of the stories.
         f"export KOLORA_SHARD_INDEX=$RANK KOLORA_SHARD_COUNT=$WORLD_SIZE; {job.line('/out/stories')}; code=$?; "

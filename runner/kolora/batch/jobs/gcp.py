@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kolora.batch.jobs.job import CPUS, GID, HOURS, MEMORY_GIB, RETRIED, RETRIES, UID, Files, Job, as_json
+from kolora.batch.jobs.job import CPUS, GID, HOURS, MEMORY_GIB, RETRIES, RETRYABLE, UID, Files, Job, as_json
 
 OUT, CACHE = "10.0.0.2:/kolora/out", "10.0.0.2:/kolora/cache"
 """NFS shares, as of Filestore: a bucket mounted as a folder knows no atomic renames, which results stand on."""
@@ -26,7 +26,7 @@ def emit(job: Job) -> Files:
         "maxRunDuration": f"{HOURS * 3600}s",
         "maxRetryCount": RETRIES,
         "lifecyclePolicies": [
-            {"action": "RETRY_TASK", "actionCondition": {"exitCodes": [*RETRIED, *MACHINE_GONE]}},
+            {"action": "RETRY_TASK", "actionCondition": {"exitCodes": [*RETRYABLE, *MACHINE_GONE]}},
         ],
         "volumes": [
             {"nfs": _share(share), "mountPath": f"/mnt/disks/{name}"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-RETRIED = (69, 75, 143)
+RETRYABLE = (69, 75, 143)
 """Exit codes that a retry can cure: a hub that did not answer; a stop, saved; a signal before kolora could hear it."""
 RETRIES = 5
 GRACE_SECONDS = 30

@@ -8,8 +8,8 @@ from kolora.batch.jobs.job import (
     GRACE_SECONDS,
     HOURS,
     MEMORY_GIB,
-    RETRIED,
     RETRIES,
+    RETRYABLE,
     STORIES,
     UID,
     Files,
@@ -68,7 +68,7 @@ def emit(job: Job) -> Files:
         "containers": [container],
         "volumes": volumes,
     }
-    codes = list(RETRIED)
+    codes = list(RETRYABLE)
     documents.append(
         {
             "apiVersion": "batch/v1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kolora.batch.jobs.job import CPUS, DISK_GIB, MEMORY_GIB, RETRIED, STORIES, Files, Job, as_yaml
+from kolora.batch.jobs.job import CPUS, DISK_GIB, MEMORY_GIB, RETRYABLE, STORIES, Files, Job, as_yaml
 
 OUT, CACHE = "s3://kolora-out", "s3://kolora-cache"
 PASSED_ON = ("SKYPILOT_TASK_ID", "SKYPILOT_JOB_RANK", "SKYPILOT_NUM_JOBS", "HF_TOKEN", "MODELSCOPE_API_TOKEN")
@@ -30,7 +30,7 @@ def emit(job: Job) -> Files:
             "memory": f"{MEMORY_GIB}+",
             "disk_size": DISK_GIB,
             "use_spot": True,
-            "job_recovery": {"recover_on_exit_codes": list(RETRIED)},
+            "job_recovery": {"recover_on_exit_codes": list(RETRYABLE)},
         },
         "file_mounts": mounts,
         "run": f"docker run --rm --gpus all --user $(id -u):0 {volumes} {variables} {job.image} {command}\n",

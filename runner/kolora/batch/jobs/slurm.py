@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kolora.batch.jobs.job import CPUS, HOURS, MEMORY_GIB, RETRIED, RETRIES, STORIES, Files, Job
+from kolora.batch.jobs.job import CPUS, HOURS, MEMORY_GIB, RETRIES, RETRYABLE, STORIES, Files, Job
 
 OUT, CACHE = "/scratch/kolora/out", "/scratch/kolora/cache"
 """Folders that the nodes share."""
@@ -59,7 +59,7 @@ def emit(job: Job) -> Files:
         variables="".join(f"--env {name}={value} " for name, value in job.variables.items()),
         image=f"docker://{job.image}",
         arguments=job.line().removeprefix("kolora "),
-        codes=" | ".join(map(str, RETRIED)),
+        codes=" | ".join(map(str, RETRYABLE)),
         retries=RETRIES,
     )
     return {"job.sbatch": script, **{f"stories/{name}": text for name, text in job.texts.items()}}

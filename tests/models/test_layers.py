@@ -8,7 +8,7 @@ import torch
 from kolora.models import layers
 from kolora.models.architecture import build_unet, build_vae_decoder, build_vae_encoder
 from kolora.models.diffsynth_blocks import GEGLU, AttentionBlock, BasicTransformerBlock, ResnetBlock
-from kolora.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, use_diffsynths
+from kolora.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_projections, to_diffsynth
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.sequential_offload import offload, unet_pieces
@@ -33,7 +33,7 @@ def unet() -> nn.Module:
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the blocks take the way that they take where there are kernels."""
-    monkeypatch.setattr(layers, "usable", lambda _: True)
+    monkeypatch.setattr(layers, "uses_kernels", lambda _: True)
 
 
 def asked(network: nn.Module, sample: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ def apart(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> float
 
 def diffsynths() -> nn.Module:
     network = unet()
-    use_diffsynths(network)
+    to_diffsynth(network)
     return network
 
 
@@ -84,14 +84,14 @@ def test_as_the_kernels_have_them_they_give_the_same(joins: bool) -> None:
 def test_a_vae_is_the_same_too(build: Callable[[Any], nn.Module], given: tuple[int, ...]) -> None:
     ours, theirs = build(configs()["vae"]).requires_grad_(False), build(configs()["vae"])
     theirs.load_state_dict(ours.state_dict())
-    use_diffsynths(theirs)
+    to_diffsynth(theirs)
     sample = torch.randn(given, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         assert difference(ours(sample), theirs(sample)) < 1e-5
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
-def test_what_was_heard_before_is_used() -> None:
+def test_what_was_cached_is_used() -> None:
     network = unet()
     join_projections(network)
     embeds = PromptEmbeds(torch.randn(2, 256, 32), torch.randn(2, 32))
@@ -200,7 +200,7 @@ def test_the_gated_unit_is_diffsynths() -> None:
 def test_diffsynths_own_take_their_place_with_their_weights() -> None:
     network = unet()
     before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
-    use_diffsynths(network)
+    to_diffsynth(network)
     assert {name: tensor.data_ptr() for name, tensor in network.state_dict().items()} == before
     kinds = [type(module) for module in network.modules()]
     assert not set(kinds) & {*DIFFSYNTHS, GatedUnit}

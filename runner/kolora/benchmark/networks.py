@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from kolora.models.layers import lay_out, use_diffsynths
+from kolora.models.layers import lay_out, to_diffsynth
 from kolora.models.layout import KOLORS
 from kolora.models.weights import read_config
 
@@ -50,7 +50,7 @@ def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype, as_
         rotary = module.rotary_pos_emb
         rotary.inv_freq = 1.0 / 10000 ** (torch.arange(0, rotary.dim, 2, device=device).to(dtype) / rotary.dim)
     if as_diffsynth:
-        use_diffsynths(module)
+        to_diffsynth(module)
     else:
         lay_out(module)
     return module.eval().requires_grad_(False)

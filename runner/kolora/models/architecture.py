@@ -25,7 +25,7 @@ from kolora.models.diffsynth_blocks import (
     Timesteps,
     VAEAttentionBlock,
 )
-from kolora.models.layers import Doubling, Norm, Resnet, own_stack
+from kolora.models.layers import GroupNorm, Resnet, Upsample, build_stack
 
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
@@ -52,7 +52,7 @@ class UNet(SDXLUNet):  # type: ignore[misc]
 
         def attention(width: int) -> nn.Module:
             heads, depth = (middle_heads, middle_depth) if width == middle else (high_heads, high_depth)
-            return own_stack(heads, width, depth, context)
+            return build_stack(heads, width, depth, context)
 
         def down(inside: int, outside: int) -> list[nn.Module]:
             blocks: list[nn.Module] = []
@@ -81,11 +81,11 @@ class UNet(SDXLUNet):  # type: ignore[misc]
             + [*down(low, middle), DownSampler(middle), PushBlock()]
             + down(middle, high)
             + [resnet(high, high), attention(high), resnet(high, high)]
-            + [*up((2 * high, 2 * high, high + middle), high, attend=True), Doubling(high)]
-            + [*up((high + middle, 2 * middle, middle + low), middle, attend=True), Doubling(middle)]
+            + [*up((2 * high, 2 * high, high + middle), high, attend=True), Upsample(high)]
+            + [*up((high + middle, 2 * middle, middle + low), middle, attend=True), Upsample(middle)]
             + up((middle + low, 2 * low, 2 * low), low, attend=False)
         )
-        self.conv_norm_out = Norm(32, low, eps=1e-5)
+        self.conv_norm_out = GroupNorm(32, low, eps=1e-5)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(low, LATENT_CHANNELS, 3, padding=1)
         self.is_kolors = True
@@ -115,11 +115,11 @@ class VAEDecoder(SDXLVAEDecoder):  # type: ignore[misc]
         blocks, width = _vae_middle(last), last
         for index, outside in enumerate(reversed(widths)):
             if index:
-                blocks.append(Doubling(width))
+                blocks.append(Upsample(width))
             blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside), _vae_resnet(outside, outside)]
             width = outside
         self.blocks = nn.ModuleList(blocks)
-        self.conv_norm_out = Norm(32, first, eps=1e-5)
+        self.conv_norm_out = GroupNorm(32, first, eps=1e-5)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(first, 3, 3, padding=1)
 
@@ -141,7 +141,7 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
             blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside)]
             width = outside
         self.blocks = nn.ModuleList(blocks + _vae_middle(last))
-        self.conv_norm_out = Norm(32, last, eps=1e-6)
+        self.conv_norm_out = GroupNorm(32, last, eps=1e-6)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(last, 2 * LATENT_CHANNELS, 3, padding=1)
 

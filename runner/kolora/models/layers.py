@@ -1,13 +1,13 @@
 """The networks' blocks: DiffSynth's modules and weights, computed by DiffSynth, or, where that is faster, by kernels.
 
-Each block asks ``kolora.models.self_test`` whether a GPU's kernels can compute it; if not, DiffSynth's forward does.
+Each block asks ``kolora.models.ops`` whether a GPU's kernels can compute it; if not, DiffSynth's forward does.
 With them, features lie in memory channels last, and what lies between two products is read and written once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +22,20 @@ from kolora.models.diffsynth_blocks import (
     ResnetBlock,
     UpSampler,
 )
-from kolora.models.ops import add, attend, attend_joined, attend_text, gate, group_norm, layer_norm
-from kolora.models.self_test import usable, works
+from kolora.models.ops import add, attend, attend_joined, attend_text, gate, group_norm, layer_norm, uses_kernels
+from kolora.models.self_test import usable_here
 
+M = TypeVar("M", bound=nn.Module)
 Flow = tuple[torch.Tensor, torch.Tensor | None]
 """Features (B, S, C), and what the layer before would add to them."""
 
 
-class Norm(nn.GroupNorm):
+class GroupNorm(nn.GroupNorm):
     """A group norm by itself."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise x (B, C, H, W)."""
-        return group_norm(self, x) if _computes(self, x) else super().forward(x)
+        return group_norm(self, x) if _fuses(self, x) else super().forward(x)
 
 
 class GatedUnit(nn.Module):
@@ -50,7 +51,7 @@ class GatedUnit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Turn x (..., inside) into (..., outside)."""
-        if usable(x):
+        if uses_kernels(x):
             return gate(self.proj(x))
         (weight, gate_weight), (bias, gate_bias) = self.proj.weight.chunk(2), self.proj.bias.chunk(2)
         return F.linear(x, weight, bias) * F.gelu(F.linear(x, gate_weight, gate_bias))
@@ -64,7 +65,7 @@ class Resnet(ResnetBlock):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, Any, Any, Any]:
         """Go through the block: features (B, C, H, W), time embedding (B, E), or none in a VAE."""
         x = hidden_states
-        if not _computes(self.norm1, x):
+        if not _fuses(self.norm1, x):
             return super().forward(x, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         # Biases of convolutions are added with what follows, in its pass.
         added = self.conv1.bias.expand(len(x), -1)
@@ -78,14 +79,14 @@ class Resnet(ResnetBlock):  # type: ignore[misc]
         return add(x, y, bias), time_emb, text_emb, res_stack
 
 
-class Doubling(UpSampler):  # type: ignore[misc]
+class Upsample(UpSampler):  # type: ignore[misc]
     """A convolution of features with every pixel made four."""
 
     def forward(
         self, hidden_states: torch.Tensor, time_emb: Any, text_emb: Any, res_stack: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, Any, Any, Any]:
         """Go through the block: (B, C, H, W) to (B, C, 2 H, 2 W)."""
-        if not usable(hidden_states):
+        if not uses_kernels(hidden_states):
             return super().forward(hidden_states, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         batch, channels, height, width = hidden_states.shape
         pixels = hidden_states.permute(0, 2, 3, 1)[:, :, None, :, None]  # torch's own doubling is slow on channels last
@@ -100,7 +101,7 @@ class Stack(AttentionBlock):  # type: ignore[misc]
         self, hidden_states: torch.Tensor, time_emb: Any, text_emb: torch.Tensor, res_stack: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, Any, torch.Tensor, Any]:
         """Go through the stack: features (B, C, H, W), text (B, T, D)."""
-        if not _computes(self.norm, hidden_states):
+        if not _fuses(self.norm, hidden_states):
             return super().forward(hidden_states, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         batch, _, height, width = hidden_states.shape
         x = group_norm(self.norm, hidden_states).permute(0, 2, 3, 1).reshape(batch, height * width, -1)
@@ -176,7 +177,7 @@ class SelfAttention(JoinedAttention):
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Attend with x (B, S, C) to itself."""
-        if not usable(hidden_states):
+        if not uses_kernels(hidden_states):
             return super().forward(hidden_states, *args, **kwargs)  # type: ignore[no-any-return]
         return self.to_out(attend_joined(self.project(hidden_states)).flatten(2))  # type: ignore[no-any-return]
 
@@ -188,7 +189,7 @@ class CrossAttention(JoinedAttention):
 
     def forward(self, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """Attend with x (B, S, C) to a text (B, T, D)."""
-        if not usable(hidden_states):
+        if not uses_kernels(hidden_states):
             return super().forward(hidden_states, encoder_hidden_states, **kwargs)  # type: ignore[no-any-return]
         q = self.to_q(hidden_states).unflatten(-1, (self.num_heads, self.head_dim))
         if getattr(self.to_k, "cached", None) is not None:
@@ -200,9 +201,9 @@ class CrossAttention(JoinedAttention):
 
 
 DIFFSYNTHS: dict[type[nn.Module], type[nn.Module]] = {
-    Norm: nn.GroupNorm,
+    GroupNorm: nn.GroupNorm,
     Resnet: ResnetBlock,
-    Doubling: UpSampler,
+    Upsample: UpSampler,
     Stack: AttentionBlock,
     TransformerLayer: BasicTransformerBlock,
     SelfAttention: Attention,
@@ -211,17 +212,32 @@ DIFFSYNTHS: dict[type[nn.Module], type[nn.Module]] = {
 """What DiffSynth has for each of the classes here that only computes otherwise."""
 
 
-def own_stack(heads: int, width: int, layers: int, context: int) -> nn.Module:
-    """Build a stack as DiffSynth does, of the classes here."""
+def build_stack(heads: int, width: int, layers: int, context: int) -> nn.Module:
+    """Build a stack as DiffSynth does, and put the classes here in place of its layers."""
     stack = Stack(heads, width // heads, width, layers, context)
-    for layer in stack.transformer_blocks:
-        layer.__class__ = TransformerLayer
-        layer.attn1.__class__ = SelfAttention
-        layer.attn2.__class__ = CrossAttention
+    for index, theirs in enumerate(stack.transformer_blocks):
+        layer = rebuild(theirs, TransformerLayer)
+        layer.attn1 = rebuild(theirs.attn1, SelfAttention)
+        layer.attn2 = rebuild(theirs.attn2, CrossAttention)
         layer.act_fn = GatedUnit(width, 4 * width)
         layer.attn2.to_k = TextProjection(context, width, bias=False)
         layer.attn2.to_v = TextProjection(context, width, bias=False)
+        stack.transformer_blocks[index] = layer
     return stack
+
+
+def rebuild(module: nn.Module, kind: type[M]) -> M:
+    """Build a module of another class with the same settings, parameters and submodules, under the same names.
+
+    kind: a class that is built of what ``module`` is built of, such as a subclass that only computes otherwise.
+    """
+    rebuilt = kind.__new__(kind)
+    nn.Module.__init__(rebuilt)
+    # Of what nn.Module keeps for itself only these belong to the settings; its hooks do not.
+    settings = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    for name, value in (*settings.items(), *module.named_parameters(recurse=False), *module.named_children()):
+        setattr(rebuilt, name, value)
+    return rebuilt
 
 
 def lay_out(network: nn.Module) -> bool:
@@ -229,7 +245,7 @@ def lay_out(network: nn.Module) -> bool:
 
     Returns whether they will be.
     """
-    if not works(next(network.parameters()).dtype):
+    if not usable_here(next(network.parameters()).dtype):
         return False
     cast(Any, network).to(memory_format=torch.channels_last)
     join_projections(network)
@@ -239,7 +255,7 @@ def lay_out(network: nn.Module) -> bool:
 def join_projections(module: nn.Module) -> None:
     """Compute all projections of a tensor as one, throughout a network or a part of it, where kernels are used."""
     for each in attentions(module):
-        if usable(cast(nn.Linear, base_of(each.to_k)).weight):
+        if uses_kernels(cast(nn.Linear, base_of(each.to_k)).weight):
             each.join()
 
 
@@ -248,14 +264,17 @@ def attentions(module: nn.Module) -> Sequence[JoinedAttention]:
     return [each for each in module.modules() if isinstance(each, JoinedAttention)]
 
 
-def use_diffsynths(unet: nn.Module) -> None:
-    """Let DiffSynth's own code compute everything, with the same weights: for comparison."""
-    for module in list(unet.modules()):
-        module.__class__ = DIFFSYNTHS.get(type(module), type(module))
-        if isinstance(getattr(module, "act_fn", None), GatedUnit):
-            gated = GEGLU(1, 1)
-            gated.proj = module.act_fn.proj
-            module.act_fn = gated
+def to_diffsynth(network: nn.Module) -> None:
+    """Put DiffSynth's own classes in place of those here, throughout a network, with the same weights: to compare."""
+    for name, child in network.named_children():
+        to_diffsynth(child)
+        if isinstance(child, GatedUnit):
+            with torch.device("meta"):
+                gated = GEGLU(1, 1)
+            gated.proj = child.proj
+            setattr(network, name, gated)
+        elif type(child) in DIFFSYNTHS:
+            setattr(network, name, rebuild(child, DIFFSYNTHS[type(child)]))
 
 
 def base_of(layer: nn.Module) -> nn.Module:
@@ -263,9 +282,9 @@ def base_of(layer: nn.Module) -> nn.Module:
     return cast(nn.Module, getattr(layer, "base_layer", layer))
 
 
-def _computes(norm: nn.Module, x: torch.Tensor) -> bool:
-    """Whether kernels compute a block with this norm: not where its weights are trained, for they give them nothing."""
-    return usable(x) and not cast(nn.GroupNorm, norm).weight.requires_grad
+def _fuses(norm: nn.Module, x: torch.Tensor) -> bool:
+    """Whether kernels compute a block with this norm: not where its weights are trained, to which they give nothing."""
+    return uses_kernels(x) and not cast(nn.GroupNorm, norm).weight.requires_grad
 
 
 def _convolve(convolution: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:

@@ -1,60 +1,51 @@
-"""Whether a card's kernels can be used: each is tried once, and compared with torch."""
+"""Whether a card's kernels can be used: each is run once, and compared with torch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
 
-from kolora.models.ops import (
-    HALF,
-    HAS_KERNELS,
-    add,
-    attend_joined,
-    attend_text,
-    gate,
-    group_norm,
-    layer_norm,
-)
+from kolora.models import torch_ops
 
+triton_ops: Any
+try:
+    from kolora.models import triton_ops
+except ImportError:  # Triton comes with torch on Linux alone
+    triton_ops = None
+
+HALF = (torch.float16, torch.bfloat16)
+"""What the attention kernels compute in."""
 CAPABILITY = (8, 0)
 """Compute capability from which the kernels are used: the first with bfloat16."""
 TOLERANCE = 0.02
 """How far a kernel may be from torch in float32, as a share of the norm: a few roundings of bfloat16."""
 
-Work = Callable[..., torch.Tensor]
+Case = Callable[..., torch.Tensor]
+"""``case(ops, *tensors)``: one operation of ``torch_ops`` or ``triton_ops``."""
 Shapes = Sequence[tuple[int, ...]]
 
 log = logging.getLogger(__name__)
 
 
-def usable(x: torch.Tensor) -> bool:
-    """Whether the kernels compute on such tensors."""
-    return x.is_cuda and _works(x.dtype, x.device.index)
-
-
-def works(dtype: torch.dtype) -> bool:
-    """Whether the kernels compute in a dtype on the current card; says why where they do not, once."""
-    return torch.cuda.is_available() and _works(dtype, torch.cuda.current_device())
-
-
 @cache
-def _works(dtype: torch.dtype, card: int) -> bool:
-    """Try every kernel on a card.
+def usable(dtype: torch.dtype, card: int) -> bool:
+    """Run every kernel on a card in a dtype; says why the kernels are not used where they err or do not compile.
 
-    Nothing is trained in float16, so no gradients are tried in it, nor made ready.
+    Nothing is trained in float16, so no gradients are computed in it, nor made ready.
     """
-    if not HAS_KERNELS or dtype not in (*HALF, torch.float32):
+    if triton_ops is None or dtype not in (*HALF, torch.float32):
         return False
     if torch.cuda.get_device_capability(card) < CAPABILITY:
         return False
     place = torch.device("cuda", card)
     try:
         with torch.cuda.device(place), torch.inference_mode(False), torch.set_grad_enabled(True):
-            apart = [difference(work, shapes, dtype, place) for work, shapes in cases(dtype)]
+            apart = [difference(case, shapes, dtype, place, ops=triton_ops) for case, shapes in cases(dtype)]
     except Exception as problem:  # whatever a compiler, or its absence, may say: torch computes without it
         log.warning("computing without Triton's kernels, so slower: %s", str(problem).strip().partition("\n")[0])
         return False
@@ -64,41 +55,50 @@ def _works(dtype: torch.dtype, card: int) -> bool:
     return not wrong
 
 
-def cases(dtype: torch.dtype) -> Sequence[tuple[Work, Shapes]]:
-    """List what is tried: functions of tensors, and the tensors' shapes, of which Kolors has multiples."""
+def usable_here(dtype: torch.dtype) -> bool:
+    """Whether the kernels compute in a dtype on the current card, if there is one."""
+    return torch.cuda.is_available() and usable(dtype, torch.cuda.current_device())
+
+
+def cases(dtype: torch.dtype) -> Sequence[tuple[Case, Shapes]]:
+    """List what is run: operations, and the shapes of their tensors, of which Kolors has multiples."""
     grouped = nn.GroupNorm(32, 320).requires_grad_(False)
     lined = {width: nn.LayerNorm(width).requires_grad_(False) for width in (640, 1280)}
     pictures, narrow, wide = (2, 320, 32, 32), (2, 128, 640), (2, 128, 1280)
 
-    def summed(x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
-        return torch.cat(layer_norm(lined[x.shape[-1]].to(x), x, added))
+    def group_norm(ops: Any, x: torch.Tensor, added: torch.Tensor | None = None, *, silu: bool = True) -> torch.Tensor:
+        y: torch.Tensor = ops.group_norm(grouped.to(x), x, added=None if added is None else added.detach(), silu=silu)
+        return y
 
-    everywhere: Sequence[tuple[Work, Shapes]] = (
-        (lambda x: group_norm(grouped.to(x), x), (pictures,)),
-        (lambda x: group_norm(grouped.to(x), x, silu=True), (pictures,)),
-        (lambda x, added: group_norm(grouped.to(x), x, added=added.detach(), silu=True), (pictures, (2, 320))),
-        (summed, (narrow,)),
-        (summed, (narrow, narrow)),
-        (summed, (wide, wide)),
-        (gate, (narrow,)),
-        (lambda x, other, bias: add(x, other, bias.detach()), (pictures, pictures, (320,))),
+    def layer_norm(ops: Any, x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.cat(ops.layer_norm(lined[x.shape[-1]].to(x), x, added))
+
+    everywhere: Sequence[tuple[Case, Shapes]] = (
+        (lambda ops, x: group_norm(ops, x, silu=False), (pictures,)),
+        (group_norm, (pictures,)),
+        (group_norm, (pictures, (2, 320))),
+        (layer_norm, (narrow,)),
+        (layer_norm, (narrow, narrow)),
+        (layer_norm, (wide, wide)),
+        (lambda ops, x: ops.gate(x), (narrow,)),
+        (lambda ops, x, other, bias: ops.add(x, other, bias.detach()), (pictures, pictures, (320,))),
     )
-    attending: Sequence[tuple[Work, Shapes]] = (
-        (attend_joined, ((2, 320, 3, 5, 64),)),
-        (attend_text, ((2, 320, 5, 64), (2, 256, 2, 5, 64))),
+    attending: Sequence[tuple[Case, Shapes]] = (
+        (lambda ops, qkv: ops.attend_joined(qkv), ((2, 320, 3, 5, 64),)),
+        (lambda ops, q, kv: ops.attend_text(q, kv), ((2, 320, 5, 64), (2, 256, 2, 5, 64))),
     )
     return (*everywhere, *attending) if dtype in HALF else everywhere
 
 
-def difference(work: Work, shapes: Shapes, dtype: torch.dtype, place: torch.device) -> float:
+def difference(case: Case, shapes: Shapes, dtype: torch.dtype, place: torch.device, *, ops: Any = torch_ops) -> float:
     """Give how far results and gradients are from torch's on the CPU in float32, at most, as a share of their norm."""
     chance = torch.Generator().manual_seed(0)
     given = [torch.randn(shape, generator=chance).to(dtype) for shape in shapes]
     slope: torch.Tensor | None = None
     found: list[list[torch.Tensor]] = []
-    for where, kind in ((torch.device("cpu"), torch.float32), (place, dtype)):
+    for by, where, kind in ((torch_ops, torch.device("cpu"), torch.float32), (ops, place, dtype)):
         inputs = [each.to(where, kind, copy=True).requires_grad_() for each in given]
-        y = work(*inputs)
+        y = case(by, *inputs)
         slope = torch.randn(y.shape, generator=chance).to(dtype) if slope is None else slope
         learns = dtype != torch.float16
         slopes = torch.autograd.grad(y, inputs, slope.to(y), allow_unused=True) if learns else ()

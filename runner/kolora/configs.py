@@ -8,6 +8,10 @@ from typing import Any
 
 from kolora.errors import InputAbsent
 
+LATENT_CHANNELS = 4
+VAE_FACTOR = 8
+"""Pixels a latent cell covers, per side, in every checkpoint with this VAE."""
+
 _AGAIN = "download the checkpoint again, or point model.checkpoint at a complete folder"
 
 KOLORS: dict[str, dict[str, Any]] = {
@@ -84,3 +88,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             if isinstance(config, dict):
                 return config
     raise InputAbsent(f"the checkpoint has no {folder.name}/config.json", hint=_AGAIN)
+
+
+def latent_shape(height: int, width: int) -> tuple[int, int, int]:
+    """Give the shape (4, h, w) of the latents of a picture, whose sides in pixels are multiples of ``VAE_FACTOR``."""
+    return LATENT_CHANNELS, height // VAE_FACTOR, width // VAE_FACTOR

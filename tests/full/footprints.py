@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from kolora.benchmark.networks import configs_of, made_up
+from kolora.configs import latent_shape
 from kolora.device import find_device
 from kolora.memory.plan import OffloadOption
 from kolora.models.checkpoint import size_ids
@@ -32,7 +33,7 @@ def measure(size: Size) -> dict[str, Any]:
     known, meter, pixels = configs_of(size.checkpoint), Meter(), size.pixels
     half = torch.float16 if device == "cuda" else torch.float32
     schedule = NoiseSchedule.from_config(KOLORS["scheduler"])
-    latents = torch.randn(1, 4, pixels // 8, pixels // 8, device=device)
+    latents = torch.randn(1, *latent_shape(pixels, pixels), device=device)
     with torch.inference_mode():
         for part, tiled in (("vae_decoder", decode_tiled), ("vae_encoder", encode_tiled)):
             given = latents if part == "vae_decoder" else to_pixels(photo(0, pixels)).to(device)

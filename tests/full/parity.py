@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kolora.configs import latent_shape
 from kolora.device import find_device
 from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.pixels import to_picture, to_pixels
@@ -98,7 +99,7 @@ def compare(size: Size) -> dict[str, Any]:
 
 def reference_latents(theirs: Any, spoken: list[Any], scene: Any, pixels: int) -> torch.Tensor:
     """Denoise as DiffSynth's pipeline does, from our noise: it would draw its own in half precision."""
-    latents = torch.randn((1, 4, pixels // 8, pixels // 8), generator=torch.Generator().manual_seed(scene.seed))
+    latents = torch.randn((1, *latent_shape(pixels, pixels)), generator=torch.Generator().manual_seed(scene.seed))
     latents = latents.to(theirs.device, theirs.torch_dtype)
     extra = theirs.prepare_extra_input(latents)
     theirs.scheduler.set_timesteps(scene.steps, 1.0)

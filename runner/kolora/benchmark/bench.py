@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kolora.benchmark import notebook
 from kolora.benchmark.clock import forget, matrix_rate, moment, peak, seconds
 from kolora.benchmark.networks import Configs, configs_of, made_up
+from kolora.configs import latent_shape
 from kolora.device import cpu_name
 from kolora.models.architecture import build_unet
 from kolora.models.checkpoint import make_deterministic, size_ids
@@ -185,7 +186,7 @@ def _training(
     width = configs["unet"]["encoder_hid_dim"]
     examples = Examples(
         PromptEmbeds(torch.randn(1, 256, width, dtype=dtype), torch.randn(1, width, dtype=dtype)),
-        (Bucket(torch.randn(8, 1, 4, size // 8, size // 8), torch.zeros(8, dtype=torch.long)),),
+        (Bucket(torch.randn(8, 1, *latent_shape(size, size)), torch.zeros(8, dtype=torch.long)),),
     )
     total = WARM_STEPS + steps
     settings = Lora(
@@ -232,7 +233,7 @@ def _operations(configs: Configs, *, size: int) -> int:
     width = configs["unet"]["encoder_hid_dim"]
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         unet(
-            torch.empty(1, 4, size // 8, size // 8),
+            torch.empty(1, *latent_shape(size, size)),
             torch.empty(1),
             encoder_hidden_states=torch.empty(1, 256, width),
             add_time_id=size_ids(size, size).to("meta"),

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
+from kolora.configs import latent_shape
 from kolora.models.checkpoint import size_ids
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
@@ -104,7 +105,7 @@ def picture(
     device = texts.device
     dtype = next(unet.parameters()).dtype
     spoken = [texts(prompt) for prompt in prompts]
-    latents = torch.randn(1, 4, size // 8, size // 8, device=device, dtype=dtype)
+    latents = torch.randn(1, *latent_shape(size, size), device=device, dtype=dtype)
     ids = size_ids(size, size).to(device)
     for step in ddim_steps(schedule, steps):
         timestep = torch.tensor([float(step.timestep)]).to(device)

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kolora.configs import LATENT_CHANNELS
+
 Config = Mapping[str, Any]
-LATENTS, COLOURS = 4, 3
+COLOURS = 3
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def count_weights(configs: Mapping[str, Config]) -> Counted:
         text_encoder=text["num_layers"] * layer + text["padded_vocab_size"] * hidden + hidden,
         text_layers=text["num_layers"] * layer,
         text_layer=layer,
-        unet=sum(block.weights for block in blocks) + embeddings + _ends(LATENTS, low, LATENTS),
+        unet=sum(block.weights for block in blocks) + embeddings + _ends(LATENT_CHANNELS, low, LATENT_CHANNELS),
         unet_pieces=sum(block.pieces for block in blocks),
         unet_piece=max(block.piece for block in blocks),
         unet_stack=max(block.weights for block in blocks),
@@ -134,7 +136,11 @@ def _vae_middle(width: int) -> int:
 
 def _vae_encoder(widths: list[int]) -> int:
     first, last = widths[0], widths[-1]
-    known = _ends(COLOURS, first, 2 * LATENTS, last) + _conv(2 * LATENTS, 2 * LATENTS, 1) + _vae_middle(last)
+    known = (
+        _ends(COLOURS, first, 2 * LATENT_CHANNELS, last)
+        + _conv(2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1)
+        + _vae_middle(last)
+    )
     insides = [first, *widths[:-1]]
     known += sum(_conv(inside, inside) for inside in insides[1:])
     return known + sum(
@@ -144,7 +150,9 @@ def _vae_encoder(widths: list[int]) -> int:
 
 def _vae_decoder(widths: list[int]) -> int:
     first, last = widths[0], widths[-1]
-    known = _ends(LATENTS, last, COLOURS, first) + _conv(LATENTS, LATENTS, 1) + _vae_middle(last)
+    known = (
+        _ends(LATENT_CHANNELS, last, COLOURS, first) + _conv(LATENT_CHANNELS, LATENT_CHANNELS, 1) + _vae_middle(last)
+    )
     insides, outsides = [last, *widths[:0:-1]], widths[::-1]
     known += sum(_conv(inside, inside) for inside in insides[1:])
     return known + sum(

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from kolora.configs import LATENT_CHANNELS
 from kolora.errors import InputAbsent
 from kolora.models.cross_attention_cache import TextProjection
 from kolora.models.diffsynth_blocks import (
@@ -26,10 +27,6 @@ from kolora.models.diffsynth_blocks import (
     VAEAttentionBlock,
 )
 from kolora.models.layers import GroupNorm, Resnet, Upsample, build_stack
-
-LATENT_CHANNELS = 4
-VAE_FACTOR = 8
-"""Pixels a latent cell covers, per side."""
 
 
 class UNet(SDXLUNet):  # type: ignore[misc]

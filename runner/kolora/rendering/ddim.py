@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from kolora.configs import latent_shape
 from kolora.models.schedule import NoiseSchedule
 
 
@@ -41,5 +42,5 @@ def ddim_steps(schedule: NoiseSchedule, steps: int) -> Iterator[Step]:
 
 def initial_noise(*, seed: int, height: int, width: int) -> torch.Tensor:
     """Draw a scene's noise (1, 4, height / 8, width / 8) on the CPU in float32: the same on every card."""
-    shape = (1, 4, height // 8, width // 8)
+    shape = 1, *latent_shape(height, width)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)

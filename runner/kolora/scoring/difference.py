@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-BLOCK = 8
-"""Side of a block in pixels: a VAE's latent covers 8 x 8 of them."""
+from kolora.configs import VAE_FACTOR
+
+BLOCK = VAE_FACTOR
+"""Side of a block in pixels: what one cell of the latents covers."""
 
 
 def picture_difference(one: Path, other: Path) -> dict[str, Any]:

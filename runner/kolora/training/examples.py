@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
+from kolora.configs import VAE_FACTOR
 from kolora.datasets.metadata import read_metadata
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_pixels
@@ -31,6 +32,12 @@ class Bucket:
     captions: torch.Tensor
     weight: float = 1.0
     share: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures, in pixels."""
+        height, width = self.latents.shape[-2:]
+        return VAE_FACTOR * width, VAE_FACTOR * height
 
 
 @dataclass(frozen=True)

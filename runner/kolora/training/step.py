@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kolora.configs import VAE_FACTOR
 from kolora.memory.plan import OffloadOption
 from kolora.models.attention import repeatable_attention
 from kolora.models.checkpoint import size_ids
@@ -120,7 +121,7 @@ def _step(
 ) -> Work:
     rows, _, height, width = inputs[0].shape
     device = inputs[0].device
-    ids = size_ids(8 * height, 8 * width).repeat(rows).to(device)
+    ids = size_ids(VAE_FACTOR * height, VAE_FACTOR * width).repeat(rows).to(device)
 
     def step(
         noisy: torch.Tensor,

@@ -233,7 +233,7 @@ def test_rules_of_a_submission(tmp_path: Path) -> None:
     good = {"pictures": True, "aesthetics": True, "lora": False, "name": None, "kolors": True, "complete": True}
     out = make_run_folder(tmp_path / "kolors", checkpoint="kolors")
     assert met(out) == good, "the fixture has no LoRA"
-    (out / "lora/lora.safetensors").write_bytes(b"x")
+    (out / "lora/pytorch_lora_weights.safetensors").write_bytes(b"x")
     run = out / "records/run.json"
     run.write_text(
         run.read_text(encoding="utf-8").replace('"story": {', '"story": {"team": "墨韵", '), encoding="utf-8"

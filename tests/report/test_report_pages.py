@@ -363,7 +363,7 @@ def test_the_card_says_how_to_use_the_lora_in_python_that_is_python(tmp_path: Pa
     out = make_run_folder(tmp_path / "out", language="en", scenes=scenes, size=(32, 32), checkpoint="kolors")
     write_report(out)
     assert ENGLISH["usage"] not in front_matter(out)[1], "there is no LoRA"
-    (out / "lora/lora.safetensors").write_bytes(b"x")
+    (out / "lora/pytorch_lora_weights.safetensors").write_bytes(b"x")
     write_report(out)
     body = front_matter(out)[1]
     (code,) = re.findall(r"````python\n(.*?)````", body, re.DOTALL)

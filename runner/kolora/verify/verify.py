@@ -25,7 +25,7 @@ from kolora.verify.reports import report_claims
 from kolora.verify.verdict import Tolerance, judge_picture, tolerance_of, worst
 from kolora.verify.words import Finding
 
-LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors", "lora/lora.safetensors")
+LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ __all__ = ["IS_LISTED", "NAME", "WORDS", "Again", "Fields", "find_lora", "gather
 
 NAME = "again"
 IS_LISTED = True
-LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/lora.safetensors")
+LORA = "lora/pytorch_lora_weights.safetensors"
 """Files of a LoRA under diffusers' names; the first that is there is told."""
 STORY = "story.yaml"
 LOCK = "story.lock.yaml"
@@ -59,7 +59,7 @@ def gather(reader: RunReader) -> Fields:
 
 def find_lora(reader: RunReader) -> str | None:
     """Return the path of the LoRA under diffusers' names, where there is one."""
-    return next((path for path in LORAS if (reader.out / path).is_file()), None)
+    return LORA if (reader.out / LORA).is_file() else None
 
 
 def _story(reader: RunReader) -> str | None:

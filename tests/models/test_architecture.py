@@ -33,10 +33,11 @@ def shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 def settings(module: nn.Module) -> dict[str, dict[str, Any]]:
     """Give what shapes no weight and yet every result: groups, epsilons, heads, strides, scaling."""
-    return {
-        name: {key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)}
-        for name, part in module.named_modules()
-    }
+    plain = bool | int | float | str | tuple
+    found = {}
+    for name, part in module.named_modules():
+        found[name] = {key: value for key, value in vars(part).items() if isinstance(value, plain)}
+    return found
 
 
 def tree(build: Build, config: Mapping[str, Any]) -> set[str]:

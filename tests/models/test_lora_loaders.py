@@ -189,11 +189,7 @@ def test_others_files_come_in_at_their_own_strength(lora: LoraWeights, tmp_path:
         "down_blocks_2_attentions_0": "input_blocks_7_1",
         "down_blocks_2_attentions_1": "input_blocks_8_1",
         "mid_block_attentions_0": "middle_block_1",
-        **{
-            f"up_blocks_{block}_attentions_{n}": f"output_blocks_{3 * block + n}_1"
-            for block in (0, 1)
-            for n in range(3)
-        },
+        **{f"up_blocks_{n // 3}_attentions_{n % 3}": f"output_blocks_{n}_1" for n in range(6)},
     }
     renamed = {}
     for key, tensor in kohya.items():

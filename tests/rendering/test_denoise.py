@@ -65,7 +65,7 @@ def test_the_pair_is_one_batch_and_guidance_1_needs_no_pair(scale: float, rows: 
     assert [len(call.sample) for call in unet.calls] == [rows] * 3
     assert all(len(call.said["add_text_embeds"]) == rows for call in unet.calls)
     assert all(call.said["add_time_id"].tolist() == [64, 128, 0, 0, 64, 128] * rows for call in unet.calls)
-    assert all(torch.equal(row, call.sample[0]) for call in unet.calls for row in call.sample)
+    assert all(torch.equal(call.sample, call.sample[:1].expand_as(call.sample)) for call in unet.calls)
 
 
 def test_timesteps_come_one_a_step_and_are_told() -> None:

@@ -84,7 +84,8 @@ def test_sizes_that_do_not_divide_leave_no_seams(
     grid = pasted(write_pictures(tmp_path, count, width=256, height=256), columns=columns, width=width, height=height)
     assert colours(grid) == set(COLOURS[:count])
     cells = [(grid == colour).all(axis=2) for colour in COLOURS[:count]]
-    for sides in ([cell.any(axis=axis).sum() for cell in cells] for axis in (0, 1)):
+    for axis in (0, 1):
+        sides = [cell.any(axis=axis).sum() for cell in cells]
         assert max(sides) - min(sides) <= 1
 
 

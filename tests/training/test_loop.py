@@ -109,9 +109,10 @@ def trained(
 
 
 def tensors(weights: LoraWeights) -> Mapping[str, torch.Tensor]:
-    return {
-        f"{name}.{side}": each for name, pair in weights.pairs.items() for side, each in zip("AB", pair, strict=True)
-    }
+    named = {}
+    for name, (down, up) in weights.pairs.items():
+        named |= {f"{name}.A": down, f"{name}.B": up}
+    return named
 
 
 def adapters(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -134,9 +134,8 @@ def _rendering(
     forget(device)
     texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
     text_seconds = seconds(lambda: [texts(prompt) for prompt in PROMPTS], device=device, repeats=3, warm_ups=1)
-    prompt_embeds, pooled_prompt_embeds = (
-        torch.cat(each) for each in zip(*(texts(prompt) for prompt in PROMPTS), strict=True)
-    )
+    prompt_embeds, pooled_prompt_embeds = zip(*map(texts, PROMPTS), strict=True)
+    embeds = PromptEmbeds(torch.cat(prompt_embeds), torch.cat(pooled_prompt_embeds))
     texts.encoder.to("meta")
     forget(device)
     decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32)
@@ -146,7 +145,7 @@ def _rendering(
         return denoise(
             predictor,
             schedule,
-            PromptEmbeds(prompt_embeds, pooled_prompt_embeds),
+            embeds,
             seed=0,
             height=size,
             width=size,

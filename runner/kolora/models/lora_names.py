@@ -24,8 +24,8 @@ ALPHA = ".alpha"
 
 MOST_LAYERS = 10
 """Transformer layers of SDXL's, and so Kolors', deepest stack."""
-_PROJECTIONS = tuple(f"attn{number}.to_{side}" for number in (1, 2) for side in ("q", "k", "v", "out"))
-_INNER = (*_PROJECTIONS, "act_fn.proj", "ff")
+_SIDES = ("q", "k", "v", "out")
+_INNER = (*(f"attn1.to_{side}" for side in _SIDES), *(f"attn2.to_{side}" for side in _SIDES), "act_fn.proj", "ff")
 _LDM = {
     "down_blocks.1.attentions": ("input_blocks.4.1", "input_blocks.5.1"),
     "down_blocks.2.attentions": ("input_blocks.7.1", "input_blocks.8.1"),
@@ -67,9 +67,16 @@ def _spellings(module: str) -> Iterator[str]:
     yield from (module, f"unet.{plain}", plain, kohya_name(module), f"lora_unet_{ldm.replace('.', '_')}")
 
 
-_KNOWN = {spelled: module for module in _modules() for spelled in _spellings(module)}
+def _table() -> dict[str, str]:
+    table: dict[str, str] = {}
+    for module in _modules():
+        table |= dict.fromkeys(_spellings(module), module)
+    return table
+
+
+_MODULE_OF = _table()
 
 
 def module_of(key: str) -> str | None:
     """Give DiffSynth's name of the module that a key means in any spelling; None where the U-Net has no such one."""
-    return _KNOWN.get(key)
+    return _MODULE_OF.get(key)

@@ -40,7 +40,10 @@ UNET_BLOCKS: dict[int, str] = dict(
 
 VAE_ENCODER_BLOCKS: dict[int, str] = dict(
     [
-        *(item for level in range(4) for item in _resnets(f"encoder.down_blocks.{level}", 2, 3 * level, 1)),
+        *_resnets("encoder.down_blocks.0", 2, 0, 1),
+        *_resnets("encoder.down_blocks.1", 2, 3, 1),
+        *_resnets("encoder.down_blocks.2", 2, 6, 1),
+        *_resnets("encoder.down_blocks.3", 2, 9, 1),
         *((3 * level + 2, f"encoder.down_blocks.{level}.downsamplers.0") for level in range(3)),
         *_resnets("encoder.mid_block", 2, 11, 2),
         *_stacks("encoder.mid_block", 1, 12, 1),
@@ -51,7 +54,10 @@ VAE_DECODER_BLOCKS: dict[int, str] = dict(
     [
         *_resnets("decoder.mid_block", 2, 0, 2),
         *_stacks("decoder.mid_block", 1, 1, 1),
-        *(item for level in range(4) for item in _resnets(f"decoder.up_blocks.{level}", 3, 3 + 4 * level, 1)),
+        *_resnets("decoder.up_blocks.0", 3, 3, 1),
+        *_resnets("decoder.up_blocks.1", 3, 7, 1),
+        *_resnets("decoder.up_blocks.2", 3, 11, 1),
+        *_resnets("decoder.up_blocks.3", 3, 15, 1),
         *((6 + 4 * level, f"decoder.up_blocks.{level}.upsamplers.0") for level in range(3)),
     ]
 )

@@ -46,7 +46,9 @@ def offload(
             break
         resident.append(piece)
     offloaded = [_Piece(piece, device) for piece in pieces[len(resident) :]]
-    frozen = {id(parameter) for piece in offloaded for _, _, parameter in piece.places}
+    frozen: set[int] = set()
+    for each in offloaded:
+        frozen |= {id(parameter) for _, _, parameter in each.places}
     for tensor in (*network.parameters(), *network.buffers()):
         if id(tensor) not in frozen:
             tensor.data = tensor.data.to(device)
@@ -67,12 +69,10 @@ class _Piece:
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self.module = module
-        self.places = [
-            (owner, name, parameter)
-            for owner in module.modules()
-            for name, parameter in owner.named_parameters(recurse=False)
-            if not parameter.requires_grad
-        ]
+        self.places: list[tuple[nn.Module, str, nn.Parameter]] = []
+        for owner in module.modules():
+            own = owner.named_parameters(recurse=False)
+            self.places += [(owner, name, parameter) for name, parameter in own if not parameter.requires_grad]
         self._device = device
 
     def send(self, side: Any) -> _Copies:

@@ -17,7 +17,7 @@ def measure_coherence(
     """
     matrix = 100 * scenes @ scenes.T
     return {
-        "matrix": [[round(each, 3) for each in row] for row in matrix.tolist()],
+        "matrix": [_rounded(row) for row in matrix.tolist()],
         "scenes": _with_others(matrix),
         "mean": _of_pairs(scenes),
         "plain_mean": None if plain is None else _of_pairs(plain),
@@ -33,6 +33,10 @@ def measure_style(scenes: torch.Tensor, *, training: torch.Tensor, plain: torch.
         "mean": sum(each) / len(each),
         "plain_mean": None if plain is None else float((100 * plain @ training.T).mean()),
     }
+
+
+def _rounded(row: list[float]) -> list[float]:
+    return [round(each, 3) for each in row]
 
 
 def _with_others(matrix: torch.Tensor) -> list[float | None]:

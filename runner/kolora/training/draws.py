@@ -95,7 +95,7 @@ def take_turns(*, seed: int, step: int, shares: Sequence[int]) -> tuple[int, int
         return 0, step
     epoch, place = divmod(step, sum(shares))
     chance = generator(seed, "buckets", epoch)
-    buckets = torch.tensor([bucket for bucket, share in enumerate(shares) for _ in range(share)])
+    buckets = torch.repeat_interleave(torch.arange(len(shares)), torch.tensor(shares))
     order = buckets[torch.randperm(len(buckets), generator=chance)]
     bucket = int(order[place])
     return bucket, epoch * shares[bucket] + int((order[:place] == bucket).sum())

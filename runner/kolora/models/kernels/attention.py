@@ -148,7 +148,10 @@ def _sizes(q: torch.Tensor, k: torch.Tensor) -> tuple[int, int, int, int, int]:
 
 
 def _strides(*tensors: torch.Tensor) -> tuple[int, ...]:
-    return tuple(step for tensor in tensors for step in tensor.stride()[:3])
+    strides: list[int] = []
+    for tensor in tensors:
+        strides += tensor.stride()[:3]
+    return tuple(strides)
 
 
 def attend(

@@ -1,7 +1,7 @@
 """Chooses how each stage of a story fits into a GPU's memory: the fastest option that does.
 
 Each kind of work has options, fastest first. What weights take is counted from the checkpoint's configs; what a
-computation takes besides is that of Kolors' size at 1024 x 1024 pixels, as ``python -m tests.on_gpu_memory``
+computation takes besides is that of Kolors' size at 1024 x 1024 pixels, as ``python -m benchmarks.memory``
 measured it on an H200 with torch 2.11, rounded up; it grows with pixels and widths.
 """
 

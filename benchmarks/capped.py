@@ -22,8 +22,8 @@ from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 from PIL import Image
 
-from tests.full.meter import Meter, psnr
-from tests.full.story import Size, photo, quiet
+from benchmarks.meter import Meter, psnr
+from benchmarks.story import Size, photo, quiet
 
 PICTURES, SCENES = 2, 2
 
@@ -40,7 +40,9 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
     story, meter = size.story(), Meter()
     checkpoint = open_story(size, story, cap)
     scenes = story.resolved_scenes()[:SCENES]
-    texts = [text for scene in scenes for text in (scene.prompt, scene.negative_prompt)]
+    texts: list[str] = []
+    for scene in scenes:
+        texts += [scene.prompt, scene.negative_prompt]
     with meter("condition, first text, loading"):
         first = checkpoint.encode_prompt(texts[:1])
     with meter(f"condition, {len(texts)} texts"):
@@ -112,6 +114,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
+def _apart(losses: list[float], others: list[float]) -> float:
+    """Give how far losses are apart, at most, as a share."""
+    return max(abs(one - other) / other for one, other in zip(losses, others, strict=True))
+
+
 def print_runs(folder: Path, caps: list[float | None], runs: dict[str, dict[str, Any]]) -> None:
     """Print the caps side by side, as Markdown."""
     whole = runs[named(None)]
@@ -128,9 +135,7 @@ def print_runs(folder: Path, caps: list[float | None], runs: dict[str, dict[str,
     for name, value in whole["digests"].items():
         shown = ("the same" if runs[named(cap)]["digests"][name] == value else "differs" for cap in caps)
         print(f"| {name} | " + " | ".join(shown) + " |")
-    worst = (
-        max(abs(a - b) / b for a, b in zip(runs[named(cap)]["losses"], whole["losses"], strict=True)) for cap in caps
-    )
+    worst = [_apart(runs[named(cap)]["losses"], whole["losses"]) for cap in caps]
     print("| losses differ by | " + " | ".join(f"{each:.1e}" for each in worst) + " |")
     for number in range(1, SCENES + 1):
         cells = []

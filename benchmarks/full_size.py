@@ -1,4 +1,4 @@
-"""Kolors at full size with random weights, as published, through the whole command: ``python -m tests.full_size``.
+"""Kolors at full size with random weights, as published, through the whole command: ``python -m benchmarks.full_size``.
 
 No weights are needed: speed, memory and loading are those of the real checkpoint, the pictures are noise. Needs a GPU,
 40 GB of disk, and a few minutes. The text encoder is written as the published seven pickles, U-Net and VAE as fp16

@@ -23,8 +23,8 @@ from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
-from tests.full.meter import Meter, psnr, row_line
-from tests.full.story import Size, photo, quiet
+from benchmarks.meter import Meter, psnr, row_line
+from benchmarks.story import Size, photo, quiet
 
 
 def measure(size: Size) -> dict[str, Any]:

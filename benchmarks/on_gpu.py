@@ -1,4 +1,4 @@
-"""What only a GPU can show: ``python -m tests.on_gpu FOLDER``, by hand; needs a GPU of 40 GiB and a few minutes.
+"""What only a GPU can show: ``python -m benchmarks.on_gpu FOLDER``, by hand; needs a GPU of 40 GiB and a few minutes.
 
 Recorded steps learn what called ones do, also with dropout and with activations computed twice; a resumed run ends in
 the same bytes; two processes at Kolors' full size, with made-up weights, end in the same bytes; and a profile of one
@@ -179,6 +179,11 @@ def full_part(
     train(unet, SCHEDULE, examples(KOLORS, size=1024), config, state=folder, tick=tick, group=group)
 
 
+def skipped(trained: Trained) -> int:
+    """Count the steps that changed nothing."""
+    return sum(not math.isfinite(loss) for loss in trained.losses)
+
+
 def check_small() -> None:
     """Compare recorded with called steps, and resumed with whole runs."""
     for settings in SMALL_SETTINGS:
@@ -189,9 +194,8 @@ def check_small() -> None:
         recorded, eager = learned(recorded=True, **settings), learned(recorded=False, **settings)
         losses = list(zip(recorded.losses, eager.losses, strict=True))
         worst = max(abs(a - b) / b for a, b in losses if math.isfinite(b))
-        skipped = [sum(not math.isfinite(each) for each in side) for side in zip(*losses, strict=True)]
-        assert skipped == ([3, 3] if settings.get("spoilt") else [0, 0])
-        assert all(each.isfinite().all() for pair in recorded.weights.pairs.values() for each in pair)
+        assert skipped(recorded) == skipped(eager) == (3 if settings.get("spoilt") else 0)
+        assert all(down.isfinite().all() and up.isfinite().all() for down, up in recorded.weights.pairs.values())
         resumed = learned(recorded=True, stop_at=5, **settings)
         same = digest(resumed) == digest(recorded) == digest(learned(recorded=True, **settings))
         print(f"small {settings}: losses of recorded and called steps differ by {worst:.1e}, ", end="")
@@ -241,7 +245,7 @@ def full_size(steps: int) -> dict[str, Any]:
 
 def check_full(steps: int) -> None:
     """Run ``full_size`` in two processes and compare."""
-    command = [sys.executable, "-m", "tests.on_gpu", "-", "--once", "--steps", str(steps)]
+    command = [sys.executable, "-m", "benchmarks.on_gpu", "-", "--once", "--steps", str(steps)]
     one, other = (
         json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
         for _ in range(2)

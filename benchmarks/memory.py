@@ -1,10 +1,10 @@
-"""Kolors at full size under caps of memory, and against DiffSynth: ``python -m tests.on_gpu_memory FOLDER``, by hand.
+"""Kolors at full size under caps of memory, and against DiffSynth: ``python -m benchmarks.memory FOLDER``, by hand.
 
 Writes Kolors with random weights into FOLDER, unless it is there; needs a GPU of 80 GiB, 40 GB of disk, some minutes.
 Measures what each computation takes beside its weights, for ``kolora.memory.plan``; then runs the default story's work
 once without a cap and once under each, every time in a process of its own; then compares with DiffSynth's pipeline in
 one process. What FOLDER already holds the results of is not run again, so a run that was cut short goes on. A dry run:
-``python -m tests.on_gpu_memory FOLDER --pocket --caps 0.61``.
+``python -m benchmarks.memory FOLDER --pocket --caps 0.61``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import torch
 from kolora.hubs.catalogue import POCKET
 from kolora.models.checkpoint import make_deterministic
 
-from tests.full.capped import named, print_runs, run_story
-from tests.full.footprints import measure
-from tests.full.story import Size
-from tests.full_size import write_kolors
+from benchmarks.capped import named, print_runs, run_story
+from benchmarks.footprints import measure
+from benchmarks.full_size import write_kolors
+from benchmarks.story import Size
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def child(size: Size, name: str) -> dict[str, Any]:
     path = kept(size.folder, name)
     if not path.is_file():
         began = time.monotonic()
-        subprocess.run([sys.executable, "-m", "tests.on_gpu_memory", *sys.argv[1:], "--child", name], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.memory", *sys.argv[1:], "--child", name], check=True)
         print(f"({name}: {time.monotonic() - began:.0f} s)", flush=True)
     found: dict[str, Any] = json.loads(path.read_text())
     return found
@@ -93,7 +93,7 @@ def work(size: Size, name: str) -> dict[str, Any]:
     if name == "measure":
         return measure(size)
     if name == "parity":
-        from tests.full.parity import compare  # loads all of DiffSynth, which nothing else here needs
+        from benchmarks.parity import compare  # loads all of DiffSynth, which nothing else here needs
 
         return compare(size)
     return run_story(size, None if name == named(None) else float(name.removeprefix("cap-")))

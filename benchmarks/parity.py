@@ -18,8 +18,8 @@ from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
-from tests.full.meter import psnr
-from tests.full.story import Size, photo, quiet
+from benchmarks.meter import psnr
+from benchmarks.story import Size, photo, quiet
 from tests.reference import read_pipeline
 
 

@@ -28,7 +28,7 @@ from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train
 
-PROMPTS = ("二次元，一个紫色短发小女孩，在家中沙发上坐着，双手托着腮", "丑陋，变形，嘈杂，模糊，低对比度")
+_PROMPTS = ("二次元，一个紫色短发小女孩，在家中沙发上坐着，双手托着腮", "丑陋，变形，嘈杂，模糊，低对比度")
 STORY_SAMPLES, STORY_PICTURES = 500, 8
 """The default story: pictures seen in training, and scenes."""
 WARM_STEPS = 8
@@ -110,7 +110,7 @@ def _notebook(
     decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32, as_diffsynth=True)
 
     def draw() -> torch.Tensor:
-        return notebook.picture(texts, unet, decoder, schedule, prompts=PROMPTS, size=size, steps=steps)
+        return notebook.picture(texts, unet, decoder, schedule, prompts=_PROMPTS, size=size, steps=steps)
 
     picture_seconds = seconds(draw, device=device, repeats=2, warm_ups=1)
     rendering_peak = peak(device)
@@ -118,7 +118,7 @@ def _notebook(
     forget(device)
     encoder = made_up("vae_encoder", configs, device=device, dtype=dtype, as_diffsynth=True)
     pixels = torch.randn(1, 3, size, size, device=device, dtype=dtype)
-    step = notebook.training_step(texts, unet, encoder, schedule, pixels, PROMPTS[0])
+    step = notebook.training_step(texts, unet, encoder, schedule, pixels, _PROMPTS[0])
     step_seconds = seconds(step, device=device, repeats=max(3, repeats // 4), warm_ups=2)
     return {
         "step_seconds": step_seconds,
@@ -133,8 +133,8 @@ def _rendering(
 ) -> Facts:
     forget(device)
     texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
-    text_seconds = seconds(lambda: [texts(prompt) for prompt in PROMPTS], device=device, repeats=3, warm_ups=1)
-    prompt_embeds, pooled_prompt_embeds = zip(*map(texts, PROMPTS), strict=True)
+    text_seconds = seconds(lambda: [texts(prompt) for prompt in _PROMPTS], device=device, repeats=3, warm_ups=1)
+    prompt_embeds, pooled_prompt_embeds = zip(*map(texts, _PROMPTS), strict=True)
     embeds = PromptEmbeds(torch.cat(prompt_embeds), torch.cat(pooled_prompt_embeds))
     texts.encoder.to("meta")
     forget(device)

@@ -15,7 +15,7 @@ from kolora.models.layout import KOLORS
 from kolora.models.weights import read_config
 
 Configs = Mapping[str, Mapping[str, Any]]
-BUILDERS = {
+_BUILDERS = {
     "text_encoder": ("text_encoder", build_text_encoder),
     "unet": ("unet", build_unet),
     "vae_encoder": ("vae", build_vae_encoder),
@@ -33,7 +33,7 @@ def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype, as_
 
     It is laid out as it is when loaded; as_diffsynth: DiffSynth's own code computes everything instead.
     """
-    folder, build = BUILDERS[part]
+    folder, build = _BUILDERS[part]
     with torch.device("meta"):
         module = build(configs[folder])
     if part == "text_encoder":

@@ -16,16 +16,16 @@ from kolora.memory.weights import Counted, count_weights
 GIB = 2**30
 CONTEXT = int(0.9 * GIB)
 """Bytes that CUDA and its libraries take beside what torch allocates."""
-ADAPTER = 28
+_ADAPTER = 28
 """Bytes a trained weight: itself, two moments and gradient in float32, and copies in the network's dtype."""
 STEP_ROW, FRUGAL_STEP_ROW = int(5.35 * GIB), int(0.9 * GIB)
 """Bytes of a training step's activations a picture: kept (4.4 GiB with Triton's kernels), and computed twice."""
-PREDICTION_ROW = int(0.4 * GIB)
+_PREDICTION_ROW = int(0.4 * GIB)
 """Bytes of a noise prediction's activations a row."""
 DECODING, DECODING_TILED = int(4.4 * GIB), int(2.0 * GIB)
 ENCODING, ENCODING_TILED = int(2.6 * GIB), int(1.4 * GIB)
 """Bytes of the VAE's activations, in float32."""
-SLACK = int(0.3 * GIB)
+_SLACK = int(0.3 * GIB)
 """Bytes left free where as many weights stay as there is room for: memory gets fragmented."""
 TEXT = int(0.4 * GIB)
 """Bytes of the text encoder's activations, one text of 256 tokens at a time."""
@@ -170,7 +170,7 @@ class _Options:
 
     def train(self) -> Iterator[OffloadOption]:
         size, counted = self.size, self.counted
-        known = CONTEXT + ADAPTER * size.rank * counted.unet_adapted
+        known = CONTEXT + _ADAPTER * size.rank * counted.unet_adapted
         sizes = [rows for rows in range(size.batch_size, 0, -1) if size.batch_size % rows == 0]
         scale = self._unet_scale(size.resolution**2)
         resident = []
@@ -195,7 +195,7 @@ class _Options:
     def render(self) -> Iterator[OffloadOption]:
         size, counted = self.size, self.counted
         pixels = size.width * size.height
-        prediction = int(2 * PREDICTION_ROW * self._unet_scale(pixels))
+        prediction = int(2 * _PREDICTION_ROW * self._unet_scale(pixels))
         whole, tiled = (int(each * self._vae_scale(pixels)) for each in (DECODING, DECODING_TILED))
         known = CONTEXT + 4 * counted.vae_decoder
         resident = known + size.item * counted.unet + prediction
@@ -207,7 +207,7 @@ class _Options:
 
     def _offloaded(self, option: OffloadOption, weights: int) -> Iterator[OffloadOption]:
         """Give an option with as many of the weights resident as there is room for, and with none."""
-        room = min(weights, (self.memory or 0) - option.bytes - SLACK)
+        room = min(weights, (self.memory or 0) - option.bytes - _SLACK)
         if room > 0:
             yield replace(option, offload=True, resident_bytes=room, bytes=option.bytes + room)
         yield replace(option, offload=True)

@@ -10,7 +10,7 @@ from kolora.configs import KOLORS, read_config
 from kolora.memory.plan import GIB, MemoryPlan, StorySize, plan_memory
 from kolora.spec import Story
 
-ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
+_ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
 """Bytes of a weight on a GPU, by ``model.dtype``."""
 
 
@@ -30,7 +30,7 @@ def story_size(story: Story) -> StorySize:
     lora = story.lora
     largest = max(story.resolved_scenes(), key=lambda scene: scene.width * scene.height)
     return StorySize(
-        item=ITEM[story.model.dtype],
+        item=_ITEM[story.model.dtype],
         resolution=lora.resolution,
         batch_size=lora.batch_size,
         rank=lora.rank,

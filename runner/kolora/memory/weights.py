@@ -60,7 +60,7 @@ def count_weights(configs: Mapping[str, Config]) -> Counted:
 
 
 @dataclass(frozen=True)
-class _Block:
+class _Counts:
     weights: int
     pieces: int
     piece: int
@@ -97,22 +97,22 @@ def _text_layer(config: Config) -> int:
     return attention + _linear(hidden, 2 * ffn, bias=False) + _linear(ffn, hidden, bias=False) + 2 * hidden
 
 
-def _unet_blocks(config: Config) -> Iterator[_Block]:
+def _unet_blocks(config: Config) -> Iterator[_Counts]:
     low, middle, high = config["block_out_channels"]
     _, middle_depth, high_depth = config["transformer_layers_per_block"]
     context = config["cross_attention_dim"]
 
-    def whole(weights: int) -> _Block:
-        return _Block(weights, weights, weights)
+    def whole(weights: int) -> _Counts:
+        return _Counts(weights, weights, weights)
 
-    def resnet(inside: int, outside: int) -> _Block:
+    def resnet(inside: int, outside: int) -> _Counts:
         return whole(_resnet(inside, outside, 4 * low))
 
-    def stack(width: int, depth: int) -> _Block:
+    def stack(width: int, depth: int) -> _Counts:
         attention = 6 * width * width + 2 * width + 2 * context * width
         layer = attention + 6 * width + _linear(width, 8 * width) + _linear(4 * width, width)
         adapted = depth * (6 * 2 * width + 2 * (context + width))
-        return _Block(depth * layer + 2 * width + 2 * _linear(width, width), depth * layer, layer, adapted)
+        return _Counts(depth * layer + 2 * width + 2 * _linear(width, width), depth * layer, layer, adapted)
 
     yield from (resnet(low, low), resnet(low, low), whole(_conv(low, low)))
     for inside in (low, middle):

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-REPEATABLE = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
+_REPEATABLE = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
 """Kernels whose gradients are the same bits every time, where torch is strict about it; fastest first.
 
 torch lets cuDNN's in as well while it only warns, and flash's then add up in any order.
 """
-FASTEST = ("CUDNN_ATTENTION", *REPEATABLE)
+_FASTEST = ("CUDNN_ATTENTION", *_REPEATABLE)
 """Kernels by their speed forward, each the same every time: cuDNN takes six tenths of the time of flash on an H200."""
-STRICT_FROM = (8, 0)
+_STRICT_FROM = (8, 0)
 """Compute capability from which flash's kernels run; below, the others repeat their bits without being asked."""
 
 
@@ -28,10 +28,10 @@ def repeatable_attention(device: torch.device) -> Iterator[None]:
         return
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     enabled = torch.are_deterministic_algorithms_enabled()
-    is_strict = torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= STRICT_FROM
+    is_strict = torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= _STRICT_FROM
     torch.use_deterministic_algorithms(True, warn_only=not is_strict)
     try:
-        with _kernels(REPEATABLE):
+        with _kernels(_REPEATABLE):
             yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warns_only)
@@ -43,7 +43,7 @@ def fastest_attention(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    with _kernels(FASTEST):
+    with _kernels(_FASTEST):
         yield
 
 

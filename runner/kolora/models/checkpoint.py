@@ -66,7 +66,7 @@ class Checkpoint:
         self._kernels: set[str] = set()
         self._loaded: dict[str, Any] = {}
         if device == "cuda" and memory.memory is not None:
-            limit_memory(memory.memory)
+            _limit_memory(memory.memory)
 
     @property
     def kernels(self) -> str:
@@ -244,7 +244,7 @@ def make_deterministic() -> None:
     cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False
 
 
-def limit_memory(memory: int) -> None:
+def _limit_memory(memory: int) -> None:
     """Let torch take no more of the GPU than leaves room for CUDA itself within ``memory`` bytes."""
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, max(memory - CONTEXT, 0) / total))

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 Work = Callable[..., torch.Tensor]
-WARM_UPS = 2
+_WARM_UPS = 2
 """Calls before the recording: libraries choose and load their kernels in the first, and may allocate in the second."""
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) ->
     The returned function takes tensors on any device. What ``work`` returns, and whatever else it leaves behind, then
     lies where it lay when recorded and is overwritten by the next call. On a device without graphs, or when ``work``
     does something that no graph can hold, the function calls ``work`` instead, and a graph that failed says why.
-    inputs: tensors on the device that computes; one call each of ``WARM_UPS`` is spent on them. pool: memory, as
+    inputs: tensors on the device that computes; one call each of ``_WARM_UPS`` is spent on them. pool: memory, as
     ``shared_memory`` gives it, for recordings of which only one is in use at a time.
     """
     device = inputs[0].device
@@ -93,6 +93,6 @@ def _warm_up(work: Work, inputs: Sequence[torch.Tensor]) -> None:
     stream, current = cuda.Stream(), cuda.current_stream()
     stream.wait_stream(current)
     with cuda.stream(stream):
-        for _ in range(WARM_UPS):
+        for _ in range(_WARM_UPS):
             work(*inputs)
     current.wait_stream(stream)

@@ -26,7 +26,7 @@ from kolora.models.ops import add, attend, attend_joined, attend_text, gate, gro
 from kolora.models.self_test import usable_here
 
 M = TypeVar("M", bound=nn.Module)
-Flow = tuple[torch.Tensor, torch.Tensor | None]
+_Flow = tuple[torch.Tensor, torch.Tensor | None]
 """Features (B, S, C), and what the layer before would add to them."""
 
 
@@ -105,7 +105,7 @@ class Stack(AttentionBlock):  # type: ignore[misc]
             return super().forward(hidden_states, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         batch, _, height, width = hidden_states.shape
         x = group_norm(self.norm, hidden_states).permute(0, 2, 3, 1).reshape(batch, height * width, -1)
-        flow: Flow = (self.proj_in(x), None)
+        flow: _Flow = (self.proj_in(x), None)
         for layer in self.transformer_blocks:
             flow = layer(flow, encoder_hidden_states=text_emb)
         x, pending = flow
@@ -118,8 +118,8 @@ class TransformerLayer(BasicTransformerBlock):  # type: ignore[misc]
     """Self-attention, attention to the text, and a gated unit, each added to the features."""
 
     def forward(
-        self, hidden_states: torch.Tensor | Flow, encoder_hidden_states: torch.Tensor, **kwargs: Any
-    ) -> torch.Tensor | Flow:
+        self, hidden_states: torch.Tensor | _Flow, encoder_hidden_states: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor | _Flow:
         """Go through the layer; a flow comes out where a flow went in."""
         if not isinstance(hidden_states, tuple):
             return super().forward(hidden_states, encoder_hidden_states, **kwargs)  # type: ignore[no-any-return]
@@ -146,7 +146,7 @@ class JoinedAttention(Attention):  # type: ignore[misc]
 
     def join(self) -> None:
         """Lay the weights side by side: what the projections' own weights become are views of that."""
-        weights = [cast(nn.Linear, base_of(each)).weight for each in self.joined()]
+        weights = [cast(nn.Linear, _base_of(each)).weight for each in self.joined()]
         whole = torch.cat([weight.data for weight in weights])
         for weight, part in zip(weights, torch.split(whole, [len(weight) for weight in weights]), strict=True):
             weight.data = part
@@ -154,7 +154,7 @@ class JoinedAttention(Attention):  # type: ignore[misc]
 
     def joined_weight(self) -> torch.Tensor:
         """Give the weights side by side (sum of widths, in), where they lie."""
-        first, *others = (cast(nn.Linear, base_of(each)).weight for each in self.joined())
+        first, *others = (cast(nn.Linear, _base_of(each)).weight for each in self.joined())
         rows = len(first) + sum(len(each) for each in others)
         return first.detach().as_strided((rows, first.shape[1]), first.stride())
 
@@ -216,9 +216,9 @@ def build_stack(heads: int, width: int, layers: int, context: int) -> nn.Module:
     """Build a stack as DiffSynth does, and put the classes here in place of its layers."""
     stack = Stack(heads, width // heads, width, layers, context)
     for index, theirs in enumerate(stack.transformer_blocks):
-        layer = rebuild(theirs, TransformerLayer)
-        layer.attn1 = rebuild(theirs.attn1, SelfAttention)
-        layer.attn2 = rebuild(theirs.attn2, CrossAttention)
+        layer = _rebuild(theirs, TransformerLayer)
+        layer.attn1 = _rebuild(theirs.attn1, SelfAttention)
+        layer.attn2 = _rebuild(theirs.attn2, CrossAttention)
         layer.act_fn = GatedUnit(width, 4 * width)
         layer.attn2.to_k = TextProjection(context, width, bias=False)
         layer.attn2.to_v = TextProjection(context, width, bias=False)
@@ -226,7 +226,7 @@ def build_stack(heads: int, width: int, layers: int, context: int) -> nn.Module:
     return stack
 
 
-def rebuild(module: nn.Module, kind: type[M]) -> M:
+def _rebuild(module: nn.Module, kind: type[M]) -> M:
     """Build a module of another class with the same settings, parameters and submodules, under the same names.
 
     kind: a class that is built of what ``module`` is built of, such as a subclass that only computes otherwise.
@@ -255,7 +255,7 @@ def lay_out(network: nn.Module) -> bool:
 def join_projections(module: nn.Module) -> None:
     """Compute all projections of a tensor as one, throughout a network or a part of it, where kernels are used."""
     for each in attentions(module):
-        if uses_kernels(cast(nn.Linear, base_of(each.to_k)).weight):
+        if uses_kernels(cast(nn.Linear, _base_of(each.to_k)).weight):
             each.join()
 
 
@@ -274,10 +274,10 @@ def to_diffsynth(network: nn.Module) -> None:
             gated.proj = child.proj
             setattr(network, name, gated)
         elif type(child) in DIFFSYNTHS:
-            setattr(network, name, rebuild(child, DIFFSYNTHS[type(child)]))
+            setattr(network, name, _rebuild(child, DIFFSYNTHS[type(child)]))
 
 
-def base_of(layer: nn.Module) -> nn.Module:
+def _base_of(layer: nn.Module) -> nn.Module:
     """Give a projection without the adapter that training may have put around it."""
     return cast(nn.Module, getattr(layer, "base_layer", layer))
 

@@ -9,20 +9,20 @@ from kolora.models.names import UNET_BLOCKS, unet_name
 
 
 @dataclass(frozen=True)
-class Spelling:
+class _Spelling:
     """What an ecosystem appends to a module's name for A and for B."""
 
     down: str
     up: str
 
 
-DIFFSYNTH = Spelling(".lora_A.default.weight", ".lora_B.default.weight")
-DIFFUSERS = Spelling(".lora_A.weight", ".lora_B.weight")
-KOHYA = Spelling(".lora_down.weight", ".lora_up.weight")
-OLDER_DIFFUSERS = Spelling(".lora.down.weight", ".lora.up.weight")
+DIFFSYNTH = _Spelling(".lora_A.default.weight", ".lora_B.default.weight")
+DIFFUSERS = _Spelling(".lora_A.weight", ".lora_B.weight")
+KOHYA = _Spelling(".lora_down.weight", ".lora_up.weight")
+OLDER_DIFFUSERS = _Spelling(".lora.down.weight", ".lora.up.weight")
 ALPHA = ".alpha"
 
-MOST_LAYERS = 10
+_MOST_LAYERS = 10
 """Transformer layers of SDXL's, and so Kolors', deepest stack."""
 _SIDES = ("q", "k", "v", "out")
 _INNER = (*(f"attn1.to_{side}" for side in _SIDES), *(f"attn2.to_{side}" for side in _SIDES), "act_fn.proj", "ff")
@@ -55,7 +55,7 @@ def _modules() -> Iterator[str]:
     for number, place in UNET_BLOCKS.items():
         if ".attentions." in place:
             yield from (f"blocks.{number}.{side}" for side in ("proj_in", "proj_out"))
-            for layer in range(MOST_LAYERS):
+            for layer in range(_MOST_LAYERS):
                 yield from (f"blocks.{number}.transformer_blocks.{layer}.{inner}" for inner in _INNER)
 
 

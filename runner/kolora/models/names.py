@@ -38,7 +38,7 @@ UNET_BLOCKS: dict[int, str] = dict(
     ]
 )
 
-VAE_ENCODER_BLOCKS: dict[int, str] = dict(
+_VAE_ENCODER_BLOCKS: dict[int, str] = dict(
     [
         *_resnets("encoder.down_blocks.0", 2, 0, 1),
         *_resnets("encoder.down_blocks.1", 2, 3, 1),
@@ -50,7 +50,7 @@ VAE_ENCODER_BLOCKS: dict[int, str] = dict(
     ]
 )
 
-VAE_DECODER_BLOCKS: dict[int, str] = dict(
+_VAE_DECODER_BLOCKS: dict[int, str] = dict(
     [
         *_resnets("decoder.mid_block", 2, 0, 2),
         *_stacks("decoder.mid_block", 1, 1, 1),
@@ -87,12 +87,12 @@ def unet_name(name: str) -> str:
 
 def vae_encoder_name(name: str) -> str:
     """Give diffusers' name of a weight of DiffSynth's VAE encoder."""
-    return _vae_name(name, VAE_ENCODER_BLOCKS, "encoder", "quant_conv.")
+    return _vae_name(name, _VAE_ENCODER_BLOCKS, "encoder", "quant_conv.")
 
 
 def vae_decoder_name(name: str) -> str:
     """Give diffusers' name of a weight of DiffSynth's VAE decoder."""
-    return _vae_name(name, VAE_DECODER_BLOCKS, "decoder", "post_quant_conv.")
+    return _vae_name(name, _VAE_DECODER_BLOCKS, "decoder", "post_quant_conv.")
 
 
 def _vae_name(name: str, blocks: dict[int, str], half: str, shared: str) -> str:

@@ -20,7 +20,7 @@ except ImportError:  # Triton comes with torch on Linux alone
 
 HALF = (torch.float16, torch.bfloat16)
 """What the attention kernels compute in."""
-CAPABILITY = (8, 0)
+_CAPABILITY = (8, 0)
 """Compute capability from which the kernels are used: the first with bfloat16."""
 TOLERANCE = 0.02
 """How far a kernel may be from torch in float32, as a share of the norm: a few roundings of bfloat16."""
@@ -40,7 +40,7 @@ def usable(dtype: torch.dtype, card: int) -> bool:
     """
     if triton_ops is None or dtype not in (*HALF, torch.float32):
         return False
-    if torch.cuda.get_device_capability(card) < CAPABILITY:
+    if torch.cuda.get_device_capability(card) < _CAPABILITY:
         return False
     place = torch.device("cuda", card)
     try:

@@ -19,7 +19,7 @@ from kolora.models.diffsynth_blocks import DownSampler, ResnetBlock, UpSampler
 TILE = 2**24
 """Values of a layer's input in one tile: 64 MiB in float32."""
 
-Prepare = Callable[[torch.Tensor], torch.Tensor]
+_Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 
 def decode_tiled(decoder: nn.Module, latents: torch.Tensor) -> torch.Tensor:
@@ -60,7 +60,7 @@ def _resnet(block: Any, x: torch.Tensor) -> torch.Tensor:
     return x.clone(memory_format=torch.contiguous_format) if narrows else x
 
 
-def _norm_and_activate(norm: nn.GroupNorm, x: torch.Tensor) -> Prepare:
+def _norm_and_activate(norm: nn.GroupNorm, x: torch.Tensor) -> _Prepare:
     """Give the norm by the statistics of all of ``x``, and the activation after it, as a function of a tile of it."""
     batch, channels = x.shape[:2]
     variance, mean = torch.var_mean(x.reshape(batch, norm.num_groups, -1), dim=-1, correction=0, keepdim=True)
@@ -74,7 +74,7 @@ def _convolve(
     conv: nn.Conv2d,
     x: torch.Tensor,
     *,
-    prepare: Prepare | None = None,
+    prepare: _Prepare | None = None,
     padding: tuple[int, int] = (1, 1),
     enlarged: int = 1,
     into: torch.Tensor | None = None,

@@ -45,7 +45,7 @@ from kolora.training.draws import global_stream
 
 NAME = "default"
 """peft's name of an adapter that is the only one."""
-MULTIPLE = 8
+_MULTIPLE = 8
 """Ranks of layers computed together are filled up to a multiple of this: matrix products on others are slower."""
 
 
@@ -251,7 +251,7 @@ class _Block:
         """Make the network's copy of A (L, R, in) and B (L, N * out, R), all zeros."""
         rank = self._layers * self._rank
         if self._layers > 1:
-            rank += -rank % MULTIPLE  # the filler: a last row of A and a last column of B
+            rank += -rank % _MULTIPLE  # the filler: a last row of A and a last column of B
         down = like.new_zeros((len(self.groups), rank, self._inside), dtype=dtype)
         return down, like.new_zeros((len(self.groups), self._layers * self._outside, rank), dtype=dtype)
 

@@ -7,9 +7,9 @@ import math
 import torch
 from PIL import Image, ImageOps
 
-RANDOM_CROPS = 4
+_RANDOM_CROPS = 4
 """Places a picture is cut at when crops are random: latents are cached, so they are drawn once, not every step."""
-STRETCH = 2.0
+_STRETCH = 2.0
 """The widest and the tallest bucket's sides are as 2 to 1."""
 STEP = 64
 """Sides of buckets are multiples of this many pixels."""
@@ -19,9 +19,9 @@ Size = tuple[int, int]
 
 def bucket_sizes(resolution: int) -> tuple[Size, ...]:
     """List the sizes (width, height) of about resolution x resolution pixels, never more, from tall to wide."""
-    widths = range(STEP, int(resolution * STRETCH) + 1, STEP)
+    widths = range(STEP, int(resolution * _STRETCH) + 1, STEP)
     sizes = [(width, resolution * resolution // width // STEP * STEP) for width in widths]
-    return tuple(size for size in sizes if size[1] and 1 / STRETCH <= size[0] / size[1] <= STRETCH)
+    return tuple(size for size in sizes if size[1] and 1 / _STRETCH <= size[0] / size[1] <= _STRETCH)
 
 
 def bucket_for(size: Size, *, resolution: int) -> Size:
@@ -39,6 +39,6 @@ def cut(picture: Image.Image, *, resolution: int, crop: str, flip: bool, chance:
     crop: "center", "random" (several places, of which training draws one a step) or "bucket". flip: each also mirrored.
     """
     size = bucket_for(picture.size, resolution=resolution) if crop == "bucket" else (resolution, resolution)
-    places = torch.rand(RANDOM_CROPS, generator=chance).tolist() if crop == "random" else [0.5]
+    places = torch.rand(_RANDOM_CROPS, generator=chance).tolist() if crop == "random" else [0.5]
     pieces = [ImageOps.fit(picture, size, Image.Resampling.LANCZOS, centering=(place, place)) for place in places]
     return pieces + [ImageOps.mirror(piece) for piece in pieces] if flip else pieces

@@ -39,11 +39,11 @@ log = logging.getLogger(__name__)
 
 SAVING_SHARE = 0.02
 """Share of the time that saving may take; a small LoRA is saved every second, a large one every few minutes."""
-LONGEST_UNSAVED = 120.0
+_LONGEST_UNSAVED = 120.0
 """Seconds after which the state is saved whatever it costs."""
 LOSSES_AT_ONCE = 8
 """Steps after which losses are read from a GPU, so that it need not wait for us after every one."""
-SKIPS = 5
+_SKIPS = 5
 """Steps without a number for a loss, which change nothing: so many, and over a tenth of all, end the run."""
 
 
@@ -226,7 +226,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
             return
         made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
         log.warning("the loss of step %d is no number: the step changed nothing", made)
-        if skipped >= min(SKIPS, self.config.steps) and 10 * skipped > made:
+        if skipped >= min(_SKIPS, self.config.steps) and 10 * skipped > made:
             raise StoryInvalid(
                 f"the loss was no number at {skipped} of {made} steps, at last at step {made}",
                 hint=f"lower lora.learning_rate, now {self.config.learning_rate:g}",
@@ -290,7 +290,7 @@ class _Keeper(Callback):  # type: ignore[misc]
         if self._curves is not None:
             self._curves.log(self._module.losses, since=self._start)
         unsaved = time.monotonic() - self._saved_at
-        if unsaved > min(self._cost / SAVING_SHARE, LONGEST_UNSAVED):
+        if unsaved > min(self._cost / SAVING_SHARE, _LONGEST_UNSAVED):
             self.save()
         try:
             self.sample()

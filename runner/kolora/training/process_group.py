@@ -20,10 +20,10 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from kolora.errors import DeviceUnusable, KoloraError
 
-HOST = "127.0.0.1"
+_HOST = "127.0.0.1"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """What asks a run to stop. Only the main process listens: it saves, then ends its workers, which hold no state."""
-PAUSE = 0.0005
+_PAUSE = 0.0005
 """Seconds between two looks at a device that is waited for."""
 
 
@@ -60,7 +60,7 @@ class ProcessGroup:
         self._store.set(f"{where}/{self.rank}", "here")
         while self.is_main and not self._store.check([f"{where}/{rank}" for rank in range(self.size)]):
             self.check()
-            time.sleep(PAUSE)
+            time.sleep(_PAUSE)
 
     def check_same(self, what: str, value: str) -> None:
         """See that every process has the same value. The main one raises DeviceUnusable when one has another."""
@@ -93,7 +93,7 @@ class ProcessGroup:
         event.record()
         while not event.query():
             self.check()
-            time.sleep(PAUSE)
+            time.sleep(_PAUSE)
 
     def check(self) -> None:
         """Raise DeviceUnusable when another process has ended."""
@@ -106,12 +106,12 @@ class ProcessGroup:
                 )
 
 
-WorkerMain = Callable[[ProcessGroup], object]
+_WorkerMain = Callable[[ProcessGroup], object]
 """What a worker does; a function that can be pickled."""
 
 
 @contextmanager
-def launch(size: int, work: WorkerMain, *, device: str) -> Iterator[ProcessGroup | None]:
+def launch(size: int, work: _WorkerMain, *, device: str) -> Iterator[ProcessGroup | None]:
     """Start the workers of a group of ``size`` processes, and end them after the block; one process needs no group.
 
     work: what the workers do. device: "cuda", one for each process, or "cpu". Raises
@@ -125,7 +125,7 @@ def launch(size: int, work: WorkerMain, *, device: str) -> Iterator[ProcessGroup
             f"lora.devices is {size}, and {torch.cuda.device_count()} GPUs are there",
             hint=f"set lora.devices to {torch.cuda.device_count()}",
         )
-    store = TCPStore(HOST, 0, size, is_master=True, wait_for_workers=False)
+    store = TCPStore(_HOST, 0, size, is_master=True, wait_for_workers=False)
     workers = [_start(rank, size, store.port, work, device) for rank in range(1, size)]
     group = ProcessGroup(0, size, device=device, store=store, workers=workers)
     try:
@@ -147,7 +147,7 @@ def launch(size: int, work: WorkerMain, *, device: str) -> Iterator[ProcessGroup
             distributed.destroy_process_group()
 
 
-def _start(rank: int, size: int, port: int, work: WorkerMain, device: str) -> Worker:
+def _start(rank: int, size: int, port: int, work: _WorkerMain, device: str) -> Worker:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run_worker, args=(rank, size, port, work, device, sender), daemon=True)
@@ -156,14 +156,14 @@ def _start(rank: int, size: int, port: int, work: WorkerMain, device: str) -> Wo
     return Worker(process, receiver)
 
 
-def _run_worker(rank: int, size: int, port: int, work: WorkerMain, device: str, sender: connection.Connection) -> None:
+def _run_worker(rank: int, size: int, port: int, work: _WorkerMain, device: str, sender: connection.Connection) -> None:
     """Be a worker: do its work, deaf to signals, and end when the main process ends."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     threading.Thread(target=_end_with_main, daemon=True).start()
     try:
         if device == "cuda":
             torch.cuda.set_device(rank)
-        group = ProcessGroup(rank, size, device=device, store=TCPStore(HOST, port, size, is_master=False))
+        group = ProcessGroup(rank, size, device=device, store=TCPStore(_HOST, port, size, is_master=False))
         group.open()
         work(group)
     except Exception as problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kolora.artifacts import write_manifest
+from kolora.runfolder.manifest import write_manifest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

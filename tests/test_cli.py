@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from kolora.cli.console import Lines
-from kolora.cli.stories import SHIPPED, kernel_folder
 from kolora.errors import KoloraError
 from kolora.hubs.store import RepoRequest, Store
+from kolora.places import kernel_folder
+from kolora.stories import SHIPPED
 
 from tests.commands import left
 from tests.stories import write_story

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 import triton
-from kolora.cli.stories import kernel_folder
 from kolora.models.kernels.elements import BLOCK, _gate
+from kolora.places import kernel_folder
 from triton.compiler import ASTSource
 
 OURS = r"""

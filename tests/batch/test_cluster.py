@@ -15,7 +15,7 @@ from kolora.batch.cluster import RETRIES, ClusterTask, connect, resources, run_o
 from kolora.batch.process import ProcessResult
 from kolora.cli import main
 from kolora.errors import DeviceUnusable, UsageError
-from kolora.execute import Halt
+from kolora.execution.signals import Halt
 
 from tests.stories import write_story
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from kolora.cli.emit import TARGETS
-from kolora.cli.stories import SHIPPED
+from kolora.stories import SHIPPED
 
 from tests.commands import left
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from kolora.batch.process import ProcessResult, run_process
-from kolora.execute import Halt
+from kolora.execution.signals import Halt
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kolora.artifacts import write_manifest
+from kolora.runfolder.manifest import write_manifest
 
 from tests.commands import left
 from tests.tampering import change_weight, forge, in_yaml, set_pixel

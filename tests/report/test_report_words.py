@@ -9,9 +9,7 @@ from typing import get_args
 import pytest
 from kolora.batch.summary import BATCH_WORDS
 from kolora.errors import KoloraError
-from kolora.lock import Numerics
-from kolora.plan import REASONS as PLANNED
-from kolora.plan import STAGES
+from kolora.planning import REASONS as PLANNED
 from kolora.report.data import SECTIONS, ReportData
 from kolora.report.diff import DIFF_WORDS
 from kolora.report.pages import TEMPLATES
@@ -20,7 +18,9 @@ from kolora.report.sections.data import KINDS, STATISTICS
 from kolora.report.sections.timings import REASONS, Step
 from kolora.report.sections.verdict import Rule, Verdict
 from kolora.report.words import COMMON, WORDS
+from kolora.runfolder.lock import Numerics
 from kolora.spec.operators import OPERATORS
+from kolora.stages import STAGES
 
 RUNNER = Path(__file__).parents[2] / "runner" / "kolora"
 ENGLISH, CHINESE = ({**WORDS[language], **DIFF_WORDS[language], **BATCH_WORDS[language]} for language in ("en", "zh"))

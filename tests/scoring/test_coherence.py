@@ -16,13 +16,13 @@ def test_every_scene_is_compared_with_every_other_and_not_with_itself() -> None:
     assert np.array(found["matrix"]) == pytest.approx(np.array([[100, 0, 60], [0, 100, 80], [60, 80, 100]]), abs=1e-3)
     assert found["scenes"] == pytest.approx([30, 40, 70], abs=1e-3)
     assert found["mean"] == pytest.approx(140 / 3, abs=1e-3)
-    assert (found["plain_mean"], found["training_mean"]) == (None, None)
+    assert (found["baseline_mean"], found["training_mean"]) == (None, None)
 
 
 def test_what_it_is_measured_by() -> None:
     scenes = torch.tensor([EAST, EAST])
-    found = measure_coherence(scenes, plain=torch.tensor([EAST, NORTH]), training=torch.tensor([EAST, BETWEEN]))
-    assert [found[key] for key in ("mean", "plain_mean", "training_mean")] == pytest.approx([100, 0, 60], abs=1e-3)
+    found = measure_coherence(scenes, baseline=torch.tensor([EAST, NORTH]), training=torch.tensor([EAST, BETWEEN]))
+    assert [found[key] for key in ("mean", "baseline_mean", "training_mean")] == pytest.approx([100, 0, 60], abs=1e-3)
 
 
 def test_the_mean_of_many_pairs_is_that_of_the_matrix() -> None:
@@ -41,8 +41,8 @@ def test_one_scene_has_no_coherence() -> None:
 
 def test_style_is_the_likeness_to_the_training_pictures() -> None:
     found = measure_style(
-        torch.tensor([EAST, BETWEEN]), training=torch.tensor([EAST, NORTH]), plain=torch.tensor([NORTH])
+        torch.tensor([EAST, BETWEEN]), training=torch.tensor([EAST, NORTH]), baseline=torch.tensor([NORTH])
     )
     assert found["scenes"] == pytest.approx([50, 70], abs=1e-3)
     assert found["mean"] == pytest.approx(60, abs=1e-3)
-    assert found["plain_mean"] == pytest.approx(50, abs=1e-3)
+    assert found["baseline_mean"] == pytest.approx(50, abs=1e-3)

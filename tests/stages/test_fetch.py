@@ -12,27 +12,29 @@ import pytest
 from kolora.errors import InputAbsent, Stopped, StoryInvalid
 from kolora.hubs.identity import identify_folder
 from kolora.spec.story import Dataset
-from kolora.stages import Job, fetch
+from kolora.stages import fetch
+from kolora.stages.contract import Job
 from PIL import Image
 from pydantic import TypeAdapter
 
 from tests.pictures import corners_of, make_pictures, truth
 
 
-def part(language: str = "zh", pictures: str = "", **dataset: Any) -> fetch.Part:
+def config_of(language: str = "zh", identity: str = "", **dataset: Any) -> fetch.Config:
     section = TypeAdapter(Dataset).validate_python(dataset)
-    return fetch.Part(dataset=section, language=language, pictures=pictures)  # type: ignore[arg-type]
+    return fetch.config_of(section, identity, language=language)  # type: ignore[arg-type]
 
 
-def folder_part(folder: Path, **dataset: Any) -> fetch.Part:
-    return part(pictures=identify_folder(folder)[0], source="folder", path=str(folder), **dataset)
+def folder_config(folder: Path, **dataset: Any) -> fetch.Config:
+    return config_of(identity=identify_folder(folder)[0], source="folder", path=str(folder), **dataset)
 
 
 def job(tmp_path: Path, tick: Callable[[int, int], None] = lambda done, total: None, **inputs: Path) -> Job:
     folder, state = tmp_path / "job", tmp_path / "state"
     folder.mkdir()
     state.mkdir()
-    return Job(folder=folder, state=state, inputs=inputs, log=tmp_path / "log", checkpoint=None, tick=tick)  # type: ignore[arg-type]
+    needed = {(stage, None): path for stage, path in inputs.items()}
+    return Job(folder=folder, state=state, inputs=needed, log=tmp_path / "log", checkpoint=None, tick=tick)  # type: ignore[arg-type]
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -46,7 +48,7 @@ def test_two_hundred_mixed_files_are_all_accounted_for(tmp_path: Path) -> None:
     (source / "000.txt").write_text("一座桥", encoding="utf-8")
     ticks: list[tuple[int, int]] = []
     this = job(tmp_path, lambda done, total: ticks.append((done, total)))
-    facts = fetch.run(folder_part(source, caption="水墨"), this)
+    facts = fetch.run(folder_config(source, caption="水墨"), this).model_dump()
     lines = lines_of(this.folder)
 
     assert [line["source"] for line in lines] == [one.name for one in made]
@@ -89,7 +91,7 @@ def test_a_picture_without_a_caption_is_dropped_where_others_have_one(tmp_path: 
         truth((40, 40)).save(source / f"{name}.png")
     (source / "a.txt").write_text("a bridge")
     this = job(tmp_path)
-    facts = fetch.run(folder_part(source), this)
+    facts = fetch.run(folder_config(source), this).model_dump()
     assert facts["reasons"] == {"no caption": 1}
     assert [line["verdict"] for line in lines_of(this.folder)] == ["kept", "dropped"]
 
@@ -100,25 +102,25 @@ def test_a_file_name_that_is_no_text_is_spelt_with_question_marks(tmp_path: Path
     truth((40, 40)).save(source / "a.png")
     (source / "a.png").rename(source / b"\xff.png".decode("utf-8", "surrogateescape"))
     this = job(tmp_path)
-    assert fetch.run(folder_part(source, caption="x"), this)["images"] == 1
+    assert fetch.run(folder_config(source, caption="x"), this).images == 1
     assert lines_of(this.folder)[0]["source"] == "\ufffd.png"
 
 
 def test_the_digest_covers_the_pictures_and_not_their_place(tmp_path: Path) -> None:
     source = tmp_path / "source"
     make_pictures(source, count=2)
-    before = folder_part(source, caption="x")
-    moved = folder_part(source.rename(tmp_path / "moved"), caption="x", min_images=9)
+    before = folder_config(source, caption="x")
+    moved = folder_config(source.rename(tmp_path / "moved"), caption="x", min_images=9)
     assert before.model_dump_json() == moved.model_dump_json()
-    assert "path" not in before.model_dump()["dataset"]
+    assert str(source) not in before.model_dump_json()
     (tmp_path / "moved" / "000.txt").write_text("another caption")
-    assert folder_part(tmp_path / "moved", caption="x").model_dump() != before.model_dump()
+    assert folder_config(tmp_path / "moved", caption="x").model_dump() != before.model_dump()
 
 
 def test_a_folder_that_changed_after_the_plan_is_not_taken(tmp_path: Path) -> None:
     source = tmp_path / "source"
     make_pictures(source, count=2)
-    planned = folder_part(source, caption="x")
+    planned = folder_config(source, caption="x")
     (source / "more.png").write_bytes(b"")
     with pytest.raises(InputAbsent, match="not those that the run was planned with"):
         fetch.run(planned, job(tmp_path))
@@ -126,7 +128,7 @@ def test_a_folder_that_changed_after_the_plan_is_not_taken(tmp_path: Path) -> No
 
 def test_a_hub_s_pictures_must_be_in_the_cache(tmp_path: Path) -> None:
     with pytest.raises(InputAbsent, match="some/set is not in the cache") as caught:
-        fetch.run(part(source="modelscope", id="some/set"), job(tmp_path))
+        fetch.run(config_of(source="modelscope", id="some/set"), job(tmp_path))
     assert "kolora fetch" in caught.value.hint
 
 
@@ -135,9 +137,9 @@ def test_a_hub_s_pictures_come_from_the_cache_and_their_place_does_not_count(tmp
     make_pictures(source, count=2)
     dataset = TypeAdapter(Dataset).validate_python({"source": "modelscope", "id": "some/set", "caption": "x"})
     digest = identify_folder(source)[0]
-    this = fetch.Part(dataset=dataset, language="zh", pictures=digest, folder=source)
-    assert this.model_dump() == fetch.Part(dataset=dataset, language="zh", pictures=digest).model_dump()
-    facts = fetch.run(this, job(tmp_path))
+    this = fetch.config_of(dataset, digest, folder=source)
+    assert this.model_dump() == fetch.config_of(dataset, digest).model_dump()
+    facts = fetch.run(this, job(tmp_path)).model_dump()
     assert (facts["source"], facts["images"] + facts["dropped"]) == ("modelscope", len(lines_of(tmp_path / "job")))
 
 
@@ -150,7 +152,7 @@ def test_a_run_that_is_asked_to_stop_stops_between_two_pictures(tmp_path: Path) 
     make_pictures(source, count=4)
     this = job(tmp_path, tick)
     with pytest.raises(Stopped):
-        fetch.run(folder_part(source, caption="x"), this)
+        fetch.run(folder_config(source, caption="x"), this)
     assert len(list((this.folder / "images").iterdir())) == 2
 
 
@@ -159,7 +161,7 @@ def test_pocket_draws_the_same_set_for_the_same_seed(tmp_path: Path) -> None:
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         (tmp_path / name).mkdir()
         this = job(tmp_path / name)
-        facts = fetch.run(part(source="pocket", style="ink", count=4, seed=seed), this)
+        facts = fetch.run(config_of(source="pocket", style="ink", count=4, seed=seed), this).model_dump()
         assert facts == {"source": "pocket", "images": 4, "dropped": 0, "reasons": {}}
         made.append(lines_of(this.folder))
         assert all("\u4e00" <= line["text"][0] <= "\u9fff" for line in made[-1])
@@ -172,4 +174,4 @@ def test_pocket_draws_the_same_set_for_the_same_seed(tmp_path: Path) -> None:
 
 def test_a_style_that_pocket_cannot_draw_names_those_it_can(tmp_path: Path) -> None:
     with pytest.raises(StoryInvalid, match=r"dataset\.style is 'oil'; pocket's world is drawn in .*ink"):
-        fetch.run(part(source="pocket", style="oil"), job(tmp_path))
+        fetch.run(config_of(source="pocket", style="oil"), job(tmp_path))

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 from kolora.errors import StoryInvalid
-from kolora.stages import Job, fetch
-from kolora.stages.filter import SHOWN, SHOWN_SIDE, Part, TooFewPictures, run
+from kolora.stages import fetch
+from kolora.stages.contract import Job
+from kolora.stages.filter import SHOWN, SHOWN_SIDE, Config, Sieve, TooFewPictures, run
 from PIL import Image
 
 from tests.pictures import make_pictures, truth
-from tests.stages.test_fetch import folder_part, job
+from tests.stages.test_fetch import folder_config, job
 
 NOTEBOOK = (
     {"image_shape_filter": {"min_width": 120, "min_height": 80, "any_or_all": "any"}},
@@ -29,8 +30,8 @@ NOTEBOOK = (
 """The filters of the notebook, for smaller pictures."""
 
 
-def part(*filters: Any, min_images: int = 1) -> Part:
-    return Part.model_validate({"dataset": {"min_images": min_images}, "filters": filters})
+def config_of(*filters: Any, min_images: int = 1) -> Config:
+    return Config.model_validate({"min_images": min_images, "filters": filters})
 
 
 def fetched(tmp_path: Path, sizes: list[tuple[int, int]], texts: list[str] | None = None) -> Path:
@@ -43,7 +44,7 @@ def fetched(tmp_path: Path, sizes: list[tuple[int, int]], texts: list[str] | Non
     (source / "zzz.jpg").write_text("<html>")
     (tmp_path / "fetch").mkdir()
     this = job(tmp_path / "fetch")
-    fetch.run(folder_part(source), this)
+    fetch.run(folder_config(source), this)
     return this.folder
 
 
@@ -61,12 +62,12 @@ def test_two_hundred_mixed_files_end_in_a_complete_ledger(tmp_path: Path, monkey
     made = make_pictures(source)
     (tmp_path / "fetch").mkdir()
     first = job(tmp_path / "fetch")
-    fetch.run(folder_part(source, caption="水墨画，\u2028小桥"), first)
+    fetch.run(folder_config(source, caption="水墨画，\u2028小桥"), first)
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
     monkeypatch.setenv("HOME", str(home))
     this = job(tmp_path, fetch=first.folder)
-    facts = run(part(*NOTEBOOK), this)
+    facts = run(config_of(*NOTEBOOK), this).model_dump(mode="json", by_alias=True)
     ledger = ledger_of(this)
 
     assert [line["source"] for line in ledger] == [one.name for one in made]
@@ -139,7 +140,7 @@ def test_what_is_kept_is_what_dj_process_keeps(tmp_path: Path) -> None:
     ]
     first = fetched(tmp_path, sizes, texts)
     this = job(tmp_path, fetch=first)
-    run(part(*operators), this)
+    run(config_of(*operators), this)
     ours = [line["source"] for line in ledger_of(this) if line["verdict"] == "kept"]
     assert 3 <= len(ours) <= 20
     assert ours == dj_process(tmp_path, texts, operators)
@@ -193,7 +194,7 @@ def test_without_filters_all_sound_pictures_are_laid_out_as_diffsynth_reads_them
     first = fetched(tmp_path, [(100, 60), (64, 64), (30, 90)], texts)
     monkeypatch.setattr(subprocess, "Popen", never)
     this = job(tmp_path, fetch=first)
-    facts = run(part(), this)
+    facts = run(config_of(), this).model_dump(mode="json", by_alias=True)
     assert facts == {"kept": 3, "dropped": 1, "funnel": [{"name": "fetch", "in": 4, "out": 3}]}
     with (this.folder / "train" / "metadata.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
@@ -220,7 +221,7 @@ def diffsynths_data_set() -> Any:
 def test_train_pictures_keep_their_colours_fine(tmp_path: Path) -> None:
     first = fetched(tmp_path, [(64, 64)])
     this = job(tmp_path, fetch=first)
-    run(part(), this)
+    run(config_of(), this)
     with Image.open(this.folder / "train" / "01.jpg") as image:
         assert {layer[1:3] for layer in image.layer} == {(1, 1)}  # type: ignore[attr-defined]
         assert image.quantization[0][0] <= 2  # type: ignore[attr-defined]
@@ -230,15 +231,15 @@ def test_too_few_pictures_say_which_filter_took_how_many_and_leave_the_ledger(tm
     first = fetched(tmp_path, [(40, 40), (50, 50), (200, 50), (60, 60)])
     this = job(tmp_path, fetch=first)
     with pytest.raises(TooFewPictures) as caught:
-        run(part({"image_shape_filter": {"min_width": 55}}, "image_aspect_ratio_filter", min_images=2), this)
+        run(config_of({"image_shape_filter": {"min_width": 55}}, "image_aspect_ratio_filter", min_images=2), this)
     assert isinstance(caught.value, StoryInvalid)
     assert caught.value.error == (
         "1 of 5 pictures are left, dataset.min_images asks for 2: "
         "fetch took 1, image_shape_filter took 2, image_aspect_ratio_filter took 1"
     )
     assert caught.value.hint == "loosen image_shape_filter, or lower dataset.min_images"
-    assert caught.value.facts["kept"] == 1
-    assert caught.value.facts["funnel"][1] == {"name": "image_shape_filter", "in": 4, "out": 2}
+    assert caught.value.facts.kept == 1
+    assert caught.value.facts.funnel[1] == Sieve(name="image_shape_filter", entered=4, left=2)
     assert [line["by"] for line in ledger_of(this)] == [
         "image_shape_filter",
         "image_shape_filter",

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kolora.artifacts import files_in
 from kolora.errors import Stopped
 from kolora.models.checkpoint import Checkpoint
+from kolora.runfolder.records import files_in
 from kolora.spec.story import Lora, Prior, SampleScene
-from kolora.stages import Job, Tick, condition, encode, prior, train
+from kolora.stages import cache_latents, encode_prior, encode_prompt, prior, train
+from kolora.stages.contract import Job, Key, Tick, step_name
+from kolora.training.config import TrainingConfig
 from PIL import Image
 
 SCENE = SampleScene(number=1, seed=5, width=64, height=64, steps=1, guidance_scale=3.0)
@@ -35,19 +37,19 @@ class Stages:
         for folder in (self.root / name, self.root / f"{name}.state"):
             shutil.rmtree(folder)
 
-    def run(self, stage: Any, part: Any, name: str, *inputs: str, tick: Tick = go_on) -> dict[str, Any]:
+    def run(self, stage: Any, config: Any, name: str, *needs: Key, tick: Tick = go_on) -> dict[str, Any]:
         shutil.rmtree(self.root / name, ignore_errors=True)
         (self.root / name).mkdir()
         (self.root / f"{name}.state").mkdir(exist_ok=True)
         job = Job(
             folder=self.root / name,
             state=self.root / f"{name}.state",
-            inputs={each: self.root / each for each in inputs},
+            inputs={key: self.root / step_name(*key) for key in needs},
             log=self.root / "logs" / f"{name}.log",
             checkpoint=lambda: self.checkpoint,
             tick=tick,
         )
-        facts: dict[str, Any] = stage.run(part, job)
+        facts: dict[str, Any] = stage.run(config, job).model_dump(mode="json")
         return facts
 
 
@@ -66,31 +68,38 @@ def stages(tiny_kolors: Checkpoint, tmp_path: Path) -> Stages:
 
 def encoded(stages: Stages, **changes: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {"resolution": 64, "crop": "center", "flip": False, "seed": None, "trigger": ""}
-    lora = encode.Preparation(**{**settings, "template": None, "caption_dropout": False, **changes})
-    return stages.run(encode, encode.Part(checkpoint="c", dtype="auto", lora=lora), "encode", "filter")
+    settings |= {"checkpoint": "c", "dtype": "auto", "template": None, "caption_dropout": False}
+    config = cache_latents.Config(**{**settings, **changes})
+    return stages.run(cache_latents, config, "cache_latents", ("filter", None))
 
 
 def trained(stages: Stages, *, tick: Tick = go_on) -> dict[str, Any]:
-    part = train.Part(checkpoint="c", dtype="auto", lora=LORA, samples=(SCENE,))
-    return stages.run(train, part, "train", "encode", "condition-01", tick=tick)
+    needs: list[Key] = [("cache_latents", None), ("encode_prompt", 1)]
+    return stages.run(train, config_of(LORA, samples=(SCENE,)), "train", *needs, tick=tick)
+
+
+def config_of(lora: Lora, **changes: Any) -> train.Config:
+    return train.Config(**TrainingConfig.of(lora).model_dump(), checkpoint="c", dtype="auto", **changes)
 
 
 def test_texts_are_told_with_their_tokens_and_none_is_cut_in_silence(
     stages: Stages, caplog: pytest.LogCaptureFixture
 ) -> None:
     facts = encoded(stages, trigger="水墨")
-    lines = [json.loads(line) for line in (stages.root / "encode" / "texts.jsonl").read_text("utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (stages.root / "cache_latents" / "texts.jsonl").read_text("utf-8").splitlines()
+    ]
     assert [line["text"][:5] for line in lines] == ["水墨，一只", "水墨, a", "水墨，一只"]
     assert lines[0]["tokens"] < 256 < lines[1]["tokens"] == facts["longest_tokens"]
     assert (facts["texts"], facts["images"], facts["truncated"], facts["token_limit"]) == (2, 3, 1, 256)
     assert facts["sizes"] == [{"width": 64, "height": 64, "images": 3}]
-    assert "its end is not read: 水墨, a cat" in caplog.text
+    assert "only the first 256 are read: 水墨, a cat" in caplog.text
 
 
 def test_training_leaves_the_lora_its_curve_and_samples_the_same_after_a_stop(stages: Stages) -> None:
     encoded(stages)
-    scene = condition.Part(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="")
-    stages.run(condition, scene, "condition-01")
+    scene = encode_prompt.Config(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="")
+    stages.run(encode_prompt, scene, "encode_prompt-01")
     facts = trained(stages)
     files = files_in(stages.root / "train")
     names = ["history.json", "lora.safetensors", "metrics.csv", "samples/0002-01.png", "samples/0004-01.png"]
@@ -115,16 +124,11 @@ def test_training_leaves_the_lora_its_curve_and_samples_the_same_after_a_stop(st
 
 def test_the_class_is_drawn_once_and_learnt_beside(stages: Stages) -> None:
     encoded(stages)
-    scene = condition.Part(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="丑")
-    stages.run(condition, scene, "condition-prior")
-    drawing = prior.Part(
-        checkpoint="c",
-        dtype="auto",
-        lora=prior.Prior(count=3, seed=7, resolution=64),
-        render=prior.Render(steps=2, guidance_scale=3.0, scheduler="ddim"),
-    )
+    scene = encode_prompt.Config(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="丑")
+    stages.run(encode_prior, scene, "encode_prior")
+    drawing = prior.Config(checkpoint="c", dtype="auto", count=3, seed=7, resolution=64, steps=2, guidance_scale=3.0)
     ticks: list[tuple[int, int]] = []
-    facts = stages.run(prior, drawing, "prior", "condition-prior", tick=lambda *told: ticks.append(told))
+    facts = stages.run(prior, drawing, "prior", ("encode_prior", None), tick=lambda *told: ticks.append(told))
     assert facts == {"pictures": 3, "side": 64}
     assert ticks == [(done, 6) for done in range(1, 7)]
     files = files_in(stages.root / "prior")
@@ -137,20 +141,16 @@ def test_the_class_is_drawn_once_and_learnt_beside(stages: Stages) -> None:
 
     stages.clear("prior")
     with pytest.raises(Stopped):
-        stages.run(prior, drawing, "prior", "condition-prior", tick=stop)
+        stages.run(prior, drawing, "prior", ("encode_prior", None), tick=stop)
     ticks.clear()
-    stages.run(prior, drawing, "prior", "condition-prior", tick=lambda *told: ticks.append(told))
+    stages.run(prior, drawing, "prior", ("encode_prior", None), tick=lambda *told: ticks.append(told))
     assert ticks == [(done, 6) for done in range(3, 7)]
     assert files_in(stages.root / "prior") == files
 
     loras = []
     for weight in (1.0, 0.25):
-        part = train.Part(
-            checkpoint="c",
-            dtype="auto",
-            lora=Lora(rank=2, steps=4, resolution=64, prior=Prior(prompt="一只猫", weight=weight)),
-        )
-        stages.run(train, part, "train", "encode", "prior")
+        lora = Lora(rank=2, steps=4, resolution=64, prior=Prior(prompt="一只猫", weight=weight))
+        stages.run(train, config_of(lora), "train", ("cache_latents", None), ("prior", None))
         loras.append((stages.root / "train" / "lora.safetensors").read_bytes())
         stages.clear("train")
     assert loras[0] != loras[1]

@@ -15,7 +15,7 @@ from typing import Any
 
 from kolora.batch.process import LOOK_SECONDS, ProcessResult, run_process
 from kolora.errors import DeviceUnusable, KoloraError, Stopped, UsageError
-from kolora.execute import GRACE_SECONDS, Halt
+from kolora.execution.signals import GRACE_SECONDS, Halt
 
 CPUS = 2
 """Cores of a story's task; where no node has as many, all that the largest has."""

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import kolora.version
 from kolora.errors import DeviceUnusable, KoloraError
-from kolora.execute import Halt
+from kolora.execution.signals import Halt
 
 LOOK_SECONDS = 0.1
 

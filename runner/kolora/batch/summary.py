@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kolora.artifacts import write_text, writing
 from kolora.batch.work import Task
+from kolora.files import write_text, writing
 from kolora.report.data import ReportData
 from kolora.report.pages import html_page
 from kolora.report.sections.environment import Service

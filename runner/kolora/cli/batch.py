@@ -18,15 +18,15 @@ from kolora.batch.cluster import ClusterTask, connect, run_on_cluster
 from kolora.batch.process import ProcessResult, run_process
 from kolora.batch.summary import Outcome, State, write_outcome, write_summary
 from kolora.batch.work import Task, find_tasks, share
-from kolora.cli.console import Teller, teller
-from kolora.cli.downloads import bring_one, is_offline
-from kolora.cli.stories import SHIPPED, LoadedStory, cache_folder, find_story
+from kolora.cli.console import RunConsole, console_for
 from kolora.errors import KoloraError, Stopped
-from kolora.execute import GRACE_SECONDS, Halt
+from kolora.execution.downloads import download_one, requests_of
+from kolora.execution.signals import GRACE_SECONDS, Halt
 from kolora.hubs.store import RepoRequest
-from kolora.inputs import repos_to_download
+from kolora.places import cache_folder, is_offline, out_root
 from kolora.report.sections.environment import Service
 from kolora.service import OWN, find_service, find_shard
+from kolora.stories import SHIPPED, LoadedStory, find_story
 
 PRECEDENCE = (75, 69, 71, 73, 70, 66, 78, 65, 2)
 """Which code stands for a batch that fails in several ways: first those that a later attempt may cure."""
@@ -67,11 +67,11 @@ def batch(
     On a batch service each task of an array takes its share. A story that fails does not stop the others; the exit
     code tells of it. What is done is kept, so the same command goes on where it stopped.
     """
-    root = out or Path(os.environ.get("KOLORA_OUT", "out"))
+    root = out or out_root()
     tasks, (index, count) = find_tasks(stories), find_shard(os.environ)
     loaded = {task: _load(task, overrides) for task in tasks}
     mine = share([(loaded[task].digest, task) for task in tasks], index=index, count=count)
-    tell, halt = teller(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
+    tell, halt = console_for(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
     tell.say(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
     )
@@ -98,7 +98,7 @@ def batch(
 class _Progress:
     """How the stories get on: on stdout, in one outcome file each, and on the summary page."""
 
-    def __init__(self, root: Path, tasks: Sequence[Task], tell: Teller) -> None:
+    def __init__(self, root: Path, tasks: Sequence[Task], tell: RunConsole) -> None:
         self.root = root
         self.results: dict[str, ProcessResult] = {}
         self._tasks = tasks
@@ -113,7 +113,7 @@ class _Progress:
         for each in loaded:
             problem = each.problem
             if problem is None and each.given is not None and absent:
-                missing = [request for request in _requests(each.given) if request in absent]
+                missing = [request for request in requests_of(each.given) if request in absent]
                 problem = absent[missing[0]] if missing else None
             if problem is None:
                 yield each
@@ -203,25 +203,21 @@ def _load(task: Task, overrides: Sequence[str]) -> _LoadedTask:
     return _LoadedTask(task, hashlib.sha256(given.source).hexdigest(), given, None)
 
 
-def _download(loaded: Iterable[_LoadedTask], tell: Teller, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
+def _download(loaded: Iterable[_LoadedTask], tell: RunConsole, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
     """Download what the stories use, each thing once; returns what could not be had and why."""
     requests: list[RepoRequest] = []
     for each in loaded:
         if each.given:
-            requests += _requests(each.given)
+            requests += requests_of(each.given)
     absent: dict[RepoRequest, KoloraError] = {}
     for request in dict.fromkeys(requests):
         try:
-            bring_one(request, tell, halt=halt)
+            download_one(request, on_event=tell.on_event, halt=halt)
         except Stopped:
             raise
         except KoloraError as problem:
             absent[request] = problem
     return absent
-
-
-def _requests(given: LoadedStory) -> tuple[RepoRequest, ...]:
-    return repos_to_download(given.story, base=given.base, cache=cache_folder())
 
 
 def _state(result: ProcessResult) -> State:

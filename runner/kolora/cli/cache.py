@@ -6,10 +6,10 @@ import time
 
 import click
 
-from kolora.artifacts import writing
-from kolora.cli.stories import cache_folder
 from kolora.errors import InputAbsent
+from kolora.files import writing
 from kolora.hubs.store import Store
+from kolora.places import cache_folder
 
 
 @click.group()

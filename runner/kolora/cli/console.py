@@ -26,8 +26,10 @@ from rich.progress import (
 )
 
 from kolora.errors import KoloraError
-from kolora.execute import Listener
-from kolora.plan import Decision, Step
+from kolora.events import Downloaded, Downloading, Event, Noticed, Planned, StepBegan, StepEnded, StepProgressed
+from kolora.hubs.hub import HUBS
+from kolora.planning import Decision
+from kolora.stages.contract import Step
 
 LAST_WORDS = Path("/dev/termination-log")
 """Where Kubernetes looks for the reason of a container's end."""
@@ -35,20 +37,20 @@ QUIET_SECONDS = 1.0
 """Least time between two progress lines of one step."""
 
 
-class Teller(Listener, Protocol):
-    """A listener that can also say things of its own."""
+class RunConsole(Protocol):
+    """Shows a run's events, and what commands say of their own."""
+
+    def on_event(self, event: Event) -> None:
+        """Show an event of the run."""
 
     def say(self, message: str, **fields: Any) -> None:
-        """Tell one thing that is no error."""
-
-    def downloading(self, name: str, done: int, total: int) -> None:
-        """Tell how many bytes of a download are here."""
+        """Say one thing that is no error."""
 
     def close(self) -> None:
         """Put the terminal back in order."""
 
 
-def teller(stream: TextIO) -> Teller:
+def console_for(stream: TextIO) -> RunConsole:
     """Choose by where the output goes."""
     return Terminal(Console(file=stream)) if stream.isatty() else Lines(stream)
 
@@ -67,11 +69,9 @@ def complain(problem: KoloraError) -> None:
 
 def plan_lines(decisions: Sequence[Decision]) -> Iterable[tuple[str, bool, str]]:
     """Put a plan in lines of name, whether it runs, and why; scenes that fare alike share one."""
-    for (_, runs, reason), group in groupby(
-        decisions, lambda each: (each.step.name.partition("-")[0], each.runs, each.reason)
-    ):
+    for (_, runs, reason), group in groupby(decisions, lambda each: (each.step.stage, each.runs, each.reason)):
         names = [each.step.name for each in group]
-        shown = names[0] if len(names) == 1 else f"{names[0]} to {names[-1].rpartition('-')[2]}"
+        shown = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         yield shown, runs, reason
 
 
@@ -80,7 +80,7 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._told = 0.0
+        self._last = 0.0
         self._downloads: dict[str, tuple[float, int]] = {}
 
     def say(self, message: str, **fields: Any) -> None:
@@ -94,35 +94,42 @@ class Lines:
             with Path(os.devnull).open("w") as nobody:
                 os.dup2(nobody.fileno(), self._stream.fileno())
 
-    def planned(self, decisions: Sequence[Decision]) -> None:
-        for name, runs, reason in plan_lines(decisions):
-            self.say(f"{name}: {'to run' if runs else 'kept'}: {reason}")
+    def on_event(self, event: Event) -> None:
+        match event:
+            case Planned(decisions):
+                for name, runs, reason in plan_lines(decisions):
+                    self.say(f"{name}: {'will run' if runs else 'kept'}: {reason}")
+            case StepBegan(step, reason):
+                self._last = time.monotonic()
+                self.say(f"{step.name} begins: {reason}", **_place(step))
+            case StepProgressed(step, done, total):
+                if self._is_due():
+                    self.say(f"{step.name}: {done} of {total}", **_place(step), done=done, total=total)
+            case StepEnded(step, seconds):
+                self.say(f"{step.name} is done", **_place(step), seconds=seconds)
+            case Noticed(message, step):
+                self.say(message, severity="WARNING", **({} if step is None else _place(step)))
+            case Downloading():
+                self._download(event)
+            case Downloaded():
+                self.say(_downloaded(event), revision=event.revision, bytes=event.bytes)
 
-    def began(self, step: Step, reason: str) -> None:
-        self._told = time.monotonic()
-        self.say(f"{step.name} begins: {reason}", **_place(step))
+    def _is_due(self) -> bool:
+        """Tell whether enough time has gone since the last line of progress."""
+        moment = time.monotonic()
+        if moment - self._last < QUIET_SECONDS:
+            return False
+        self._last = moment
+        return True
 
-    def progressed(self, step: Step, done: int, total: int) -> None:
-        if time.monotonic() - self._told >= QUIET_SECONDS:
-            self._told = time.monotonic()
-            self.say(f"{step.name}: {done} of {total}", **_place(step), done=done, total=total)
-
-    def noticed(self, step: Step, message: str) -> None:
-        self.say(message, severity="WARNING", **_place(step))
-
-    def ended(self, step: Step, seconds: float) -> None:
-        self.say(f"{step.name} is done", **_place(step), seconds=seconds)
-
-    def downloading(self, name: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if name not in self._downloads:
-            self._downloads[name] = (now, done)
-        began, before = self._downloads[name]
-        if now - self._told >= QUIET_SECONDS:
-            self._told = now
-            speed = (done - before) / max(now - began, 1e-3)
-            eta = round((total - done) / speed) if speed > 0 else None
-            self.say(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB", done=done, total=total, eta=eta)
+    def _download(self, event: Downloading) -> None:
+        moment = time.monotonic()
+        began, before = self._downloads.setdefault(event.repository, (moment, event.done))
+        if self._is_due():
+            speed = (event.done - before) / max(moment - began, 1e-3)
+            eta = round((event.total - event.done) / speed) if speed > 0 else None
+            amount = f"{event.done / 1e6:.1f} of {event.total / 1e6:.1f} MB"
+            self.say(f"{event.repository}: {amount}", done=event.done, total=event.total, eta=eta)
 
     def close(self) -> None:
         self._stream.flush()
@@ -154,33 +161,35 @@ class Terminal:
         self._names: dict[str, TaskID] = {}
 
     def say(self, message: str, **_fields: Any) -> None:
-        self._console.print(escape(message), highlight=False)
+        self._print(escape(message))
 
-    def planned(self, decisions: Sequence[Decision]) -> None:
-        for name, runs, reason in plan_lines(decisions):
-            mark = "[bold]run [/bold]" if runs else "[dim]keep[/dim]"
-            self._console.print(f"{mark} {escape(name):<22} [dim]{escape(reason)}[/dim]", highlight=False)
+    def on_event(self, event: Event) -> None:
+        match event:
+            case Planned(decisions):
+                for name, runs, reason in plan_lines(decisions):
+                    mark = "[bold]run [/bold]" if runs else "[dim]keep[/dim]"
+                    self._print(f"{mark} {escape(name):<28} [dim]{escape(reason)}[/dim]")
+            case StepBegan(step):
+                self._progress.start()
+                self._task = self._progress.add_task(step.name, total=None)
+            case StepProgressed(_, done, total):
+                if self._task is not None:
+                    self._progress.update(self._task, completed=done, total=total)
+            case StepEnded(step, seconds):
+                self.close()
+                self._print(f"[green]done[/green] {step.name:<28} [dim]{seconds or 0:.1f} s[/dim]")
+            case Noticed(message):
+                self.say(message)
+            case Downloading(repository, done, total):
+                self._downloads.start()
+                if repository not in self._names:
+                    self._names[repository] = self._downloads.add_task(repository, total=None)
+                self._downloads.update(self._names[repository], completed=done, total=total or None)
+            case Downloaded():
+                self.say(_downloaded(event))
 
-    def began(self, step: Step, reason: str) -> None:
-        self._progress.start()
-        self._task = self._progress.add_task(step.name, total=None)
-
-    def progressed(self, step: Step, done: int, total: int) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
-
-    def noticed(self, step: Step, message: str) -> None:
-        self.say(message)
-
-    def ended(self, step: Step, seconds: float) -> None:
-        self.close()
-        self._console.print(f"[green]done[/green] {step.name:<22} [dim]{seconds:.1f} s[/dim]", highlight=False)
-
-    def downloading(self, name: str, done: int, total: int) -> None:
-        self._downloads.start()
-        if name not in self._names:
-            self._names[name] = self._downloads.add_task(name, total=None)
-        self._downloads.update(self._names[name], completed=done, total=total or None)
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False)
 
     def close(self) -> None:
         self._downloads.stop()
@@ -191,5 +200,11 @@ class Terminal:
 
 
 def _place(step: Step) -> dict[str, Any]:
-    scene = step.name.rpartition("-")[2]
-    return {"stage": step.stage} | ({"scene": int(scene)} if scene.isdigit() else {})
+    return {"stage": step.stage} | ({} if step.scene is None else {"scene": step.scene})
+
+
+def _downloaded(event: Downloaded) -> str:
+    return (
+        f"{event.repository} is in the cache: {event.files} files at {event.revision}, "
+        f"{event.bytes / 1e6:.1f} MB downloaded from {HUBS[event.hub].title}"
+    )

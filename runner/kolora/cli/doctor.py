@@ -10,10 +10,10 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from kolora.cli.stories import cache_folder
 from kolora.device import cpu_name, gpu_count
-from kolora.execute import PACKAGES
+from kolora.execution.provenance import PACKAGES
 from kolora.hubs.catalogue import KOLORS, POCKET, find_in_cache
+from kolora.places import cache_folder
 
 SMALL_SHM = 512 * 2**20
 COMPILERS = ("gcc", "clang")

@@ -8,12 +8,12 @@ from types import ModuleType
 
 import click
 
-from kolora.artifacts import write_text, writing
 from kolora.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
 from kolora.batch.jobs.job import Job
 from kolora.batch.work import find_tasks
-from kolora.cli.stories import SHIPPED, LoadedStory, find_story
+from kolora.files import write_text, writing
 from kolora.inputs import paths_of
+from kolora.stories import SHIPPED, LoadedStory, find_story
 
 TARGETS: dict[str, ModuleType] = {
     "kubernetes": kubernetes,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from kolora.artifacts import writing
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.export.tools import TOOLS, export_for
+from kolora.files import writing
 
 TEAM = click.option("--team", help="Team that submits it [the story's].")
 

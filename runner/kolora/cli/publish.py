@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
-from kolora.artifacts import writing
-from kolora.cli.downloads import is_offline
 from kolora.cli.export import TEAM
-from kolora.cli.stories import cache_folder
 from kolora.errors import UsageError
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
+from kolora.files import writing
 from kolora.hubs.hub import HUBS
+from kolora.places import cache_folder, is_offline
 from kolora.spec.story import HUB_ID
 
 

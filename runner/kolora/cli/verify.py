@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from kolora.cli.console import teller
-from kolora.cli.stories import cache_folder
+from kolora.cli.console import console_for
 from kolora.device import find_device
 from kolora.errors import VerifyDifferent
+from kolora.execution.signals import Halt
+from kolora.places import cache_folder, out_root
 from kolora.verify.verify import Folders, verify
 
 SHOWN = 5
@@ -44,25 +44,27 @@ def verify_command(
 
     SUBMISSION is a run folder, or a submission's folder or zip; it is read, never trusted.
     """
-    root = out or Path(os.environ.get("KOLORA_OUT") or "out") / f"verify-{submission.resolve().stem}"
-    tell = teller(sys.stderr if as_json else sys.stdout)
+    root = out or out_root() / f"verify-{submission.resolve().stem}"
+    console, halt = console_for(sys.stderr if as_json else sys.stdout), Halt()
     try:
-        facts = verify(
-            submission,
-            out=root,
-            cache=cache_folder(),
-            device=find_device(device),
-            listener=tell,
-            folders=Folders(checkpoint, dataset, aesthetics, clip),
-            retrain=retrain,
-        )
+        with halt.listening():
+            facts = verify(
+                submission,
+                out=root,
+                cache=cache_folder(),
+                device=find_device(device),
+                on_event=console.on_event,
+                halt=halt,
+                folders=Folders(checkpoint, dataset, aesthetics, clip),
+                retrain=retrain,
+            )
     finally:
-        tell.close()
+        console.close()
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=1))
     again = facts["retrained"]
     trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
-    tell.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
+    console.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
     if facts["verdict"] == "different":
         reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
         for scene in facts["scenes"]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kolora.artifacts import MANIFEST, sha256_of
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.files import sha256_of
+from kolora.runfolder.layout import MANIFEST
 from kolora.spec import ResolvedScene, Story
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import yaml
 
-from kolora.artifacts import MANIFEST, write_manifest, write_text
 from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
+from kolora.files import write_text
 from kolora.report import ReportData
 from kolora.rules import Entry, Violation, check_rules
+from kolora.runfolder.layout import MANIFEST
+from kolora.runfolder.manifest import write_manifest
 from kolora.spec import load_story
 
 REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")

@@ -6,8 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-from kolora.artifacts import write_text
 from kolora.export.finished import FinishedRun
+from kolora.files import write_text
 from kolora.rendering.comfyui import graph_of
 
 TOOLS = ("diffusers", "kohya", "diffsynth", "comfyui")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from kolora.artifacts import write_text, writing
+from kolora.files import write_text, writing
 from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import html_page

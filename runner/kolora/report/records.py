@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kolora.report.values import Language, ReportModel, Scalar
 
@@ -240,7 +240,7 @@ class LikenessRead(Read):
     """Of the scenes among each other, or of the scenes and the training pictures."""
 
     mean: float | None = None
-    plain_mean: float | None = None
+    plain_mean: float | None = Field(default=None, validation_alias=AliasChoices("baseline_mean", "plain_mean"))
     training_mean: float | None = None
     scenes: tuple[float | None, ...] = ()
     matrix: tuple[tuple[float | None, ...], ...] = ()

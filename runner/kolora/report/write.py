@@ -5,8 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from kolora.artifacts import write_text, writing
 from kolora.errors import KoloraError
+from kolora.files import write_text, writing
 from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import render_html, render_markdown

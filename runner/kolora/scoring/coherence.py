@@ -8,11 +8,11 @@ import torch
 
 
 def measure_coherence(
-    scenes: torch.Tensor, *, plain: torch.Tensor | None = None, training: torch.Tensor | None = None
+    scenes: torch.Tensor, *, baseline: torch.Tensor | None = None, training: torch.Tensor | None = None
 ) -> dict[str, Any]:
     """Compare every scene with every other: the matrix, each scene's mean with the others, and the mean of all pairs.
 
-    scenes, plain, training: embeddings (N, D) of length 1; all likeness is 100 x cosine. The same mean of the scenes
+    scenes, baseline, training: embeddings (N, D) of length 1; all likeness is 100 x cosine. The same mean of the scenes
     drawn without the LoRA and of the training pictures says what to measure it by. A mean of no pair is None.
     """
     matrix = 100 * scenes @ scenes.T
@@ -20,18 +20,20 @@ def measure_coherence(
         "matrix": [_rounded(row) for row in matrix.tolist()],
         "scenes": _with_others(matrix),
         "mean": _of_pairs(scenes),
-        "plain_mean": None if plain is None else _of_pairs(plain),
+        "baseline_mean": None if baseline is None else _of_pairs(baseline),
         "training_mean": None if training is None else _of_pairs(training),
     }
 
 
-def measure_style(scenes: torch.Tensor, *, training: torch.Tensor, plain: torch.Tensor | None = None) -> dict[str, Any]:
+def measure_style(
+    scenes: torch.Tensor, *, training: torch.Tensor, baseline: torch.Tensor | None = None
+) -> dict[str, Any]:
     """Compare every scene with the training pictures: 100 x cosine, mean over them, and the mean of the scenes."""
     each = (100 * scenes @ training.T).mean(dim=1).tolist()
     return {
         "scenes": each,
         "mean": sum(each) / len(each),
-        "plain_mean": None if plain is None else float((100 * plain @ training.T).mean()),
+        "baseline_mean": None if baseline is None else float((100 * baseline @ training.T).mean()),
     }
 
 

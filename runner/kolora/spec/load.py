@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,11 +14,12 @@ from pydantic_core import ErrorDetails
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.spec.document import MOST_BYTES, Document, UnreadableError, decode, read, spell
 from kolora.spec.faults import FAULTS, Fault, Problem, Step, StoryProblems
-from kolora.spec.migrate import rename_keys
+from kolora.spec.migrate import rename_keys, with_former_defaults
 from kolora.spec.overrides import apply_overrides
 from kolora.spec.schema import Schema, choices, descend, phrase
 from kolora.spec.story import SCHEMA_VERSION, Story
 from kolora.spec.words import describe, join_choices, nearest, printable
+from kolora.version import __version__
 
 FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
 LONGEST_EXPONENT = 12
@@ -42,11 +44,13 @@ def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
     return load_story(raw, name=path.name, overrides=overrides)
 
 
-def load_story(source: str | bytes, *, name: str = "story", overrides: Iterable[str] = ()) -> Story:
+def load_story(
+    source: str | bytes, *, name: str = "story", overrides: Iterable[str] = (), version: str = __version__
+) -> Story:
     """Return the story in ``source``, ``overrides`` (each ``path=value``) written over it.
 
-    ``name`` is what messages call the file. Raises StoryProblems with every problem of file and overrides, and
-    SchemaTooNew when the story is written for a later kolora.
+    ``name`` is what messages call the file. ``version`` is the kolora by whose defaults the story is meant. Raises
+    StoryProblems with every problem of file and overrides, and SchemaTooNew when the story is for a later kolora.
     """
     try:
         document, problems = read(decode(source) if isinstance(source, bytes) else source)
@@ -56,6 +60,8 @@ def load_story(source: str | bytes, *, name: str = "story", overrides: Iterable[
     problems += doubled
     document, refused = apply_overrides(document, overrides)
     _check_version(document, name)
+    if isinstance(document.data, dict):
+        document = dataclasses.replace(document, data=with_former_defaults(document.data, version=version))
     story, found = _validate(document)
     seen = {problem.path for problem in problems}
     problems += refused + [problem for problem in found if problem.path not in seen]

@@ -53,13 +53,19 @@ def current_path(path: Path) -> Path:
 
 
 def migrate_dump(story: Mapping[str, Any], *, version: str) -> dict[str, Any]:
-    """Return a story as an older kolora dumped it, every default spelled out, by the names of today.
+    """Return a story as an older kolora wrote it into a lock, by the names and defaults of today.
 
-    version: of the package that wrote it. What that version did not know is added with the value that it then had
-    unsaid, where that is no longer the default.
+    version: of the package that wrote it.
     """
     document, _ = rename_keys(Document(dict(story)))
-    data: dict[str, Any] = document.data
+    return with_former_defaults(document.data, version=version)
+
+
+def with_former_defaults(data: dict[str, Any], *, version: str) -> dict[str, Any]:
+    """Return a story's values with those spelled out that an older kolora meant when they were not given.
+
+    version: of the package that the story was written for. Only defaults that have changed since are spelled out.
+    """
     for last, defaults in FORMER_DEFAULTS.items():
         if _numbers(version) <= _numbers(last):
             for path, value in defaults.items():

@@ -538,6 +538,11 @@ class SampleScene(Frozen):
     guidance_scale: float
     """How hard the prompt pulls."""
 
+    @classmethod
+    def of(cls, scene: ResolvedScene) -> SampleScene:
+        """Take from a scene what its sample pictures need."""
+        return cls(**scene.model_dump(include=set(cls.model_fields)))
+
 
 class ResolvedGrid(Frozen):
     """The grid with every value filled in."""

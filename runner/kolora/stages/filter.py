@@ -5,41 +5,86 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, Field
 
 from kolora.datasets.juicer.client import run_filters
 from kolora.datasets.metadata import write_metadata
 from kolora.errors import StoryInvalid
-from kolora.spec import Filter
-from kolora.stages import Facts, Job
+from kolora.inputs import Inputs
+from kolora.spec import Filter, Story
+from kolora.spec.story import Frozen
+from kolora.stages.contract import Job, StageFacts, Step
+from kolora.stages.fetch import ImageLine, read_lines
 
 VERSION = 2
 SHOWN = 24
 """Pictures dropped by one operator that are kept small, to be looked at; the ledger names them all."""
 SHOWN_SIDE = 192
+"""Pixels of their longer side."""
 
-Line = dict[str, Any]
-
-
-class Fewest(BaseModel):
-    """What the filter sees of the data set's section."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    min_images: int
+Verdict = Literal["kept", "dropped"]
+Scalar = str | bool | int | float | None
+Verdicts = Sequence[Mapping[str, Mapping[str, Any]]]
+"""Of every operator, by a picture's id: what Data-Juicer measured, and whether it kept the picture."""
 
 
-class Part(BaseModel):
+class Config(Frozen):
     """The operators in order, and the fewest pictures they must leave."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    min_images: int
+    filters: tuple[Filter, ...] = ()
 
-    dataset: Fewest
-    filters: tuple[Filter, ...]
+
+class Sieve(StageFacts):
+    """One filter: how many pictures went in and how many came out."""
+
+    name: str
+    entered: int = Field(validation_alias=AliasChoices("in", "entered"), serialization_alias="in")
+    left: int = Field(validation_alias=AliasChoices("out", "left"), serialization_alias="out")
+
+
+class Facts(StageFacts):
+    """How many pictures are left, and which filter took how many."""
+
+    kept: int
+    dropped: int
+    funnel: tuple[Sieve, ...] = ()
+
+
+class Measurement(StageFacts):
+    """What one operator found about a picture, by the names of its statistics, beside what the story asks for."""
+
+    name: str
+    values: dict[str, Scalar] = Field(default_factory=dict)
+    thresholds: dict[str, Scalar] = Field(default_factory=dict)
+    verdict: Verdict
+
+
+class LedgerLine(StageFacts):
+    """One line of ``ledger.jsonl``: how a source file fared, and the first that dropped it.
+
+    train, thumbnail: paths of its picture in this stage's folder, where it is trained on or shown.
+    """
+
+    id: str = ""
+    source: str
+    text: str = ""
+    verdict: Verdict
+    by: str | None = None
+    kind: str | None = None
+    reason: str | None = None
+    train: str | None = None
+    thumbnail: str | None = None
+    operators: tuple[Measurement, ...] = ()
+
+    @property
+    def against(self) -> Measurement | None:
+        """The first operator that dropped the picture."""
+        return next((each for each in self.operators if each.verdict == "dropped"), None)
 
 
 class TooFewPictures(StoryInvalid):
@@ -50,40 +95,41 @@ class TooFewPictures(StoryInvalid):
         self.facts = facts
 
 
-def run(part: Part, job: Job) -> Facts:
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step where a LoRA is trained."""
+    if story.training_set is not None:
+        config = Config(min_images=story.training_set.min_images, filters=story.filters)
+        yield Step("filter", config, needs=(("fetch", None),))
+
+
+def run(config: Config, job: Job) -> Facts:
     """Write `ledger.jsonl`, one line for every source file, and the kept pictures as `train/NN.jpg` with metadata.csv.
 
-    The first that each operator dropped are in `dropped/`, small. Takes the step `fetch`. Raises TooFewPictures, the
-    ledger written.
+    The first that each operator dropped are in `dropped/`, small. Raises TooFewPictures, the ledger written.
     """
-    fetched = job.inputs["fetch"]
-    with (fetched / "images.jsonl").open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    ledger = _judged(lines, part.filters, _verdicts(lines, part.filters, job))
-    images = {line["id"]: fetched / line["image"] for line in lines if line["image"]}
+    fetched = job.input("fetch")
+    lines = read_lines(fetched)
+    ledger = _numbered(_judged(lines, config.filters, _verdicts(lines, config.filters, job)))
+    images = {line.id: fetched / line.image for line in lines if line.image}
     _write_ledger(ledger, job.folder)
-    _show_dropped([(images[line["id"]], line["thumbnail"]) for line in ledger if line["thumbnail"]], job.folder)
-    kept = [line for line in ledger if line["verdict"] == "kept"]
-    facts = {"kept": len(kept), "dropped": len(ledger) - len(kept), "funnel": _funnel(ledger, part.filters)}
-    if len(kept) < part.dataset.min_images:
-        raise _too_few(facts, part.dataset.min_images)
-    _lay_out([(images[line["id"]], line["train"], line["text"]) for line in kept], job)
+    _show_dropped([(images[line.id], line.thumbnail) for line in ledger if line.thumbnail], job.folder)
+    kept = [line for line in ledger if line.verdict == "kept"]
+    facts = Facts(kept=len(kept), dropped=len(ledger) - len(kept), funnel=_funnel(ledger, config.filters))
+    if len(kept) < config.min_images:
+        raise _too_few(facts, config.min_images)
+    _write_training_set([(images[line.id], line.train, line.text) for line in kept if line.train], job)
     return facts
 
 
-def _verdicts(lines: Sequence[Line], filters: Sequence[Filter], job: Job) -> list[dict[str, Line]]:
+def _verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], job: Job) -> Verdicts:
     """Ask Data-Juicer, unless there is nothing to ask."""
     if not filters:
         return []
+    fetched = job.input("fetch")
     rows = [
-        {
-            "id": line["id"],
-            "text": line["text"],
-            "image": str((job.inputs["fetch"] / line["image"]).resolve()),
-            "bytes": line["bytes"],
-        }
+        {"id": line.id, "text": line.text, "image": str((fetched / line.image).resolve()), "bytes": line.bytes}
         for line in lines
-        if line["image"]
+        if line.image
     ]
     scratch = job.folder / "tmp"
     scratch.mkdir()
@@ -99,99 +145,93 @@ def _verdicts(lines: Sequence[Line], filters: Sequence[Filter], job: Job) -> lis
         shutil.rmtree(scratch)
 
 
-def _judged(lines: Sequence[Line], filters: Sequence[Filter], verdicts: Sequence[Mapping[str, Line]]) -> list[Line]:
+def _judged(lines: Sequence[ImageLine], filters: Sequence[Filter], verdicts: Verdicts) -> list[LedgerLine]:
     """Join what fetch and every operator found about each source file; the first to drop it gives the reason."""
-    ledger: list[Line] = []
+    ledger = []
     for line in lines:
-        entry: Line = {"id": line["id"], "source": line["source"], "text": line["text"]}
-        if line["verdict"] == "dropped":
-            ledger.append(
-                entry
-                | {"verdict": "dropped", "by": "fetch", "kind": line["kind"], "reason": line["reason"]}
-                | {"train": None, "thumbnail": None, "operators": []}
-            )
-            continue
-        operators = [_operator(item, found[line["id"]]) for item, found in zip(filters, verdicts, strict=True)]
-        against = next((operator for operator in operators if operator["verdict"] == "dropped"), None)
-        ledger.append(
-            entry
-            | {
-                "verdict": "dropped" if against else "kept",
-                "by": against and against["name"],
-                "kind": None,
-                "reason": against and _reason(against),
-                "train": None,
-                "thumbnail": None,
-                "operators": operators,
-            }
-        )
-    kept = [entry for entry in ledger if entry["verdict"] == "kept"]
-    digits = max(2, len(str(len(kept))))
-    for number, entry in enumerate(kept, start=1):
-        entry["train"] = f"train/{number:0{digits}}.jpg"
-    shown: Counter[str] = Counter()
-    for entry in ledger:
-        if entry["verdict"] == "dropped" and entry["operators"] and shown[entry["by"]] < SHOWN:
-            shown[entry["by"]] += 1
-            entry["thumbnail"] = f"dropped/{entry['id']}.jpg"
+        entry = LedgerLine(id=line.id, source=line.source, text=line.text, verdict=line.verdict)
+        if line.verdict == "dropped":
+            change: dict[str, Any] = {"by": "fetch", "kind": line.kind, "reason": line.reason}
+        else:
+            measured = tuple(_measured(item, found[line.id]) for item, found in zip(filters, verdicts, strict=True))
+            change = {"operators": measured}
+            against = entry.model_copy(update=change).against
+            if against is not None:
+                change |= {"verdict": "dropped", "by": against.name, "reason": _reason(against)}
+        ledger.append(entry.model_copy(update=change))
     return ledger
 
 
-def _operator(item: Filter, found: Line) -> Line:
+def _numbered(ledger: Sequence[LedgerLine]) -> list[LedgerLine]:
+    """Name the pictures that are trained on, in order, and those dropped ones that are shown small."""
+    digits = max(2, len(str(sum(line.verdict == "kept" for line in ledger))))
+    kept = 0
+    shown: Counter[str | None] = Counter()
+    numbered = []
+    for line in ledger:
+        if line.verdict == "kept":
+            kept += 1
+            line = line.model_copy(update={"train": f"train/{kept:0{digits}}.jpg"})
+        elif line.operators and shown[line.by] < SHOWN:
+            shown[line.by] += 1
+            line = line.model_copy(update={"thumbnail": f"dropped/{line.id}.jpg"})
+        numbered.append(line)
+    return numbered
+
+
+def _measured(item: Filter, found: Mapping[str, Any]) -> Measurement:
     # Data-Juicer measures a list of pictures a row; ours have one.
     values = {name: found["stats"][name] for name in item.operator.stats}
-    return {
-        "name": item.name,
-        "values": {name: value[0] if isinstance(value, list) else value for name, value in values.items()},
-        "thresholds": item.thresholds,
-        "verdict": "kept" if found["kept"] else "dropped",
-    }
+    return Measurement(
+        name=item.name,
+        values={name: value[0] if isinstance(value, list) else value for name, value in values.items()},
+        thresholds=item.thresholds,
+        verdict="kept" if found["kept"] else "dropped",
+    )
 
 
-def _reason(operator: Line) -> str:
-    found = ", ".join(f"{name} {_spoken(value)}" for name, value in operator["values"].items())
-    bounds = ", ".join(f"{name} {value}" for name, value in operator["thresholds"].items() if value is not None)
+def _reason(operator: Measurement) -> str:
+    found = ", ".join(f"{name} {_shown(value)}" for name, value in operator.values.items())
+    bounds = ", ".join(f"{name} {value}" for name, value in operator.thresholds.items() if value is not None)
     return f"{found}; {bounds}" if bounds else found
 
 
-def _spoken(value: object) -> str:
+def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _funnel(ledger: Sequence[Line], filters: Sequence[Filter]) -> list[Line]:
+def _funnel(ledger: Sequence[LedgerLine], filters: Sequence[Filter]) -> tuple[Sieve, ...]:
     """Count the pictures before and after fetch and every operator, in order."""
     left = len(ledger)
     funnel = []
-    gone = [sum(line["by"] == "fetch" for line in ledger)]
-    firsts = [_first_drop(line) for line in ledger]
-    gone += [firsts.count(place) for place in range(len(filters))]
-    for name, taken in zip(["fetch", *(item.name for item in filters)], gone, strict=True):
-        funnel.append({"name": name, "in": left, "out": left - taken})
-        left -= taken
-    return funnel
+    places = [_first_drop(line) for line in ledger]
+    taken = [sum(line.by == "fetch" for line in ledger), *(places.count(place) for place in range(len(filters)))]
+    for name, count in zip(["fetch", *(item.name for item in filters)], taken, strict=True):
+        funnel.append(Sieve(name=name, entered=left, left=left - count))
+        left -= count
+    return tuple(funnel)
 
 
-def _first_drop(line: Line) -> int | None:
+def _first_drop(line: LedgerLine) -> int | None:
     """Return which operator took a picture; by place, as a story may name one operator twice."""
-    return next((place for place, one in enumerate(line["operators"]) if one["verdict"] == "dropped"), None)
+    return next((place for place, one in enumerate(line.operators) if one.verdict == "dropped"), None)
 
 
 def _too_few(facts: Facts, needed: int) -> TooFewPictures:
-    taken = [(step["in"] - step["out"], step["name"]) for step in facts["funnel"]]
+    taken = [(sieve.entered - sieve.left, sieve.name) for sieve in facts.funnel]
     told = ", ".join(f"{name} took {count}" for count, name in taken if count) or "there were no more"
     most, name = max(taken)
     cure = "add pictures or mend those that the ledger names" if name == "fetch" else f"loosen {name}"
     return TooFewPictures(
-        f"{facts['kept']} of {facts['kept'] + facts['dropped']} pictures are left, dataset.min_images asks for "
-        f"{needed}: {told}",
+        f"{facts.kept} of {facts.kept + facts.dropped} pictures are left, dataset.min_images asks for {needed}: {told}",
         hint=f"{cure}, or lower dataset.min_images" if most else "add pictures, or lower dataset.min_images",
         facts=facts,
     )
 
 
-def _write_ledger(ledger: Sequence[Line], folder: Path) -> None:
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ledger)
-    (folder / "ledger.jsonl").write_text(text, encoding="utf-8", newline="\n")
+def _write_ledger(ledger: Sequence[LedgerLine], folder: Path) -> None:
+    lines = [json.dumps(line.model_dump(), ensure_ascii=False) for line in ledger]
+    (folder / "ledger.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def _show_dropped(dropped: Sequence[tuple[Path, str]], folder: Path) -> None:
@@ -204,16 +244,21 @@ def _show_dropped(dropped: Sequence[tuple[Path, str]], folder: Path) -> None:
             picture.save(folder / thumbnail, quality=80)
 
 
-def _lay_out(kept: Sequence[tuple[Path, str, str]], job: Job) -> None:
+def _write_training_set(kept: Sequence[tuple[Path, str, str]], job: Job) -> None:
     """Write the kept pictures as DiffSynth's own training script reads them."""
     from PIL import Image
 
-    train = job.folder / "train"
-    train.mkdir()
-    for done, (image, name, _) in enumerate(kept):
+    (job.folder / "train").mkdir()
+    for done, (image, train, _) in enumerate(kept):
         job.tick(done, len(kept))
         with Image.open(image) as picture:
             # 4:4:4, so that thin coloured lines stay as they are.
-            picture.save(job.folder / name, quality=95, subsampling=0)
-    write_metadata(train, [(Path(name).name, text) for _, name, text in kept])
+            picture.save(job.folder / train, quality=95, subsampling=0)
+    write_metadata(job.folder / "train", [(Path(train).name, text) for _, train, text in kept])
     job.tick(len(kept), len(kept))
+
+
+def read_ledger(folder: Path) -> list[LedgerLine]:
+    """Read the ledger that this stage wrote into its folder."""
+    with (folder / "ledger.jsonl").open(encoding="utf-8") as file:
+        return [LedgerLine.model_validate_json(line) for line in file]

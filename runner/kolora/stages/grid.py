@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from kolora.spec.story import Frozen, ResolvedGrid
-from kolora.stages import Facts, Job
+from collections.abc import Iterator
+
+from kolora.inputs import Inputs
+from kolora.spec import Story
+from kolora.spec.story import Frozen
+from kolora.stages.contract import Job, StageFacts, Step
 
 VERSION = 1
 
 
-class Part(Frozen):
-    """What the grid may see."""
+class Config(Frozen):
+    """All that decides how the pictures are pasted together; sizes in pixels."""
 
-    grid: ResolvedGrid
+    columns: int
+    rows: int
+    width: int
+    height: int
+    gap: int
+    background: str
 
 
-def run(part: Part, job: Job) -> Facts:
+class Facts(StageFacts):
+    """The grid's size in pixels and in pictures."""
+
+    width: int
+    height: int
+    columns: int
+    rows: int
+
+
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step, from every rendered scene."""
+    needs = tuple(("render", scene.number) for scene in story.resolved_scenes())
+    yield Step("grid", Config(**story.resolved_grid().model_dump()), needs=needs)
+
+
+def run(config: Config, job: Job) -> Facts:
     """Paste the scenes, in the story's order, row by row."""
     from kolora.rendering.pictures import paste_grid, png_bytes
 
-    grid = part.grid
-    pictures = [folder / "image.png" for folder in job.inputs.values()]
     pasted = paste_grid(
-        pictures,
-        columns=grid.columns,
-        width=grid.width,
-        height=grid.height,
-        gap=grid.gap,
-        background=grid.background,
+        [folder / "image.png" for folder in job.inputs_of("render")],
+        columns=config.columns,
+        width=config.width,
+        height=config.height,
+        gap=config.gap,
+        background=config.background,
     )
     (job.folder / "grid.png").write_bytes(png_bytes(pasted, {}))
     job.tick(1, 1)
-    return {"width": grid.width, "height": grid.height, "columns": grid.columns, "rows": grid.rows}
+    return Facts(width=config.width, height=config.height, columns=config.columns, rows=config.rows)

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from kolora.inputs import Inputs
+from kolora.spec import Story
 from kolora.spec.story import Frozen
-from kolora.stages import Facts, Job
+from kolora.stages.contract import Job, StageFacts, Step
+from kolora.stages.encode_prompt import FILE
 
 VERSION = 2
 
 
-class Prior(Frozen):
-    """The part of ``lora`` that the pictures depend on."""
-
-    count: int
-    seed: int
-    resolution: int
-
-
-class Render(Frozen):
-    """The part of ``render`` that they depend on."""
-
-    steps: int
-    guidance_scale: float
-    scheduler: str
-
-
-class Part(Frozen):
-    """What drawing them may see; the prompts come as embeds."""
+class Config(Frozen):
+    """All that decides the pictures, but for the prompt, which comes encoded. resolution: their side, in pixels."""
 
     checkpoint: str
     dtype: str
-    lora: Prior
-    render: Render
+    count: int
+    seed: int
+    resolution: int
+    steps: int
+    guidance_scale: float
 
 
-def run(part: Part, job: Job) -> Facts:
+class Facts(StageFacts):
+    """How many pictures were drawn, and their side in pixels."""
+
+    pictures: int
+    side: int
+
+
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step where the story trains with a prior."""
+    prior = story.lora.prior
+    if story.training_set is None or prior is None:
+        return
+    config = Config(
+        checkpoint=inputs.checkpoint,
+        dtype=story.model.dtype,
+        count=prior.count,
+        seed=story.lora.seed,
+        resolution=story.lora.resolution,
+        steps=story.render.steps,
+        guidance_scale=story.render.guidance_scale,
+    )
+    yield Step("prior", config, needs=(("encode_prior", None),))
+
+
+def run(config: Config, job: Job) -> Facts:
     """Draw the pictures, and keep them as a training set of one caption; PNG files show them."""
     import torch
 
@@ -44,17 +60,16 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.training.examples import Bucket, Examples, write_examples
 
     checkpoint = job.checkpoint()
-    (condition,) = job.inputs.values()
-    embeds = read_prompt_embeds(condition / "prompt_embeds.safetensors", device=checkpoint.device)
+    embeds = read_prompt_embeds(job.input("encode_prior") / FILE, device=checkpoint.device)
     latents = draw_prior(
         checkpoint.predictor(),
         checkpoint.schedule(),
         embeds,
-        count=part.lora.count,
-        seed=part.lora.seed,
-        side=part.lora.resolution,
-        steps=part.render.steps,
-        guidance_scale=part.render.guidance_scale,
+        count=config.count,
+        seed=config.seed,
+        side=config.resolution,
+        steps=config.steps,
+        guidance_scale=config.guidance_scale,
         state=job.state,
         tick=job.tick,
     )
@@ -63,8 +78,8 @@ def run(part: Part, job: Job) -> Facts:
     folder.mkdir()
     for number, each in enumerate(latents, 1):
         picture = to_picture(checkpoint.decode(each[None]))
-        (folder / f"{number:04d}.png").write_bytes(png_bytes(picture, {"kolora.checkpoint": part.checkpoint}))
+        (folder / f"{number:04d}.png").write_bytes(png_bytes(picture, {"kolora.checkpoint": config.checkpoint}))
     prompt = embeds.rows(slice(1))
     bucket = Bucket(latents[:, None], torch.zeros(len(latents), dtype=torch.long))
     write_examples(job.folder / "examples.safetensors", Examples(prompt, (bucket,)))
-    return {"pictures": len(latents), "side": part.lora.resolution}
+    return Facts(pictures=len(latents), side=config.resolution)

@@ -1,19 +1,23 @@
-"""Render: one scene, from its prompt embeddings and the LoRA, or without one to compare."""
+"""Render: one scene, from its prompt embeddings and the LoRA, becomes a picture that says how it was made."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
-from kolora.inputs import LoraFile
+from kolora.inputs import Inputs, LoraFile
+from kolora.spec import ResolvedScene, Story
 from kolora.spec.story import Frozen
-from kolora.stages import Facts, Job
-from kolora.stages.convert import lora_file, lora_name
+from kolora.stages.contract import Job, Key, StageFacts, Step
+from kolora.stages.encode_prompt import FILE
+from kolora.stages.export_lora import lora_file, lora_name
 
-VERSION = 4
+VERSION = 5
+"""5: the digest of the checkpoint covers what is loaded of it, and the picture's text chunks say that digest."""
 
 
-class Part(Frozen):
-    """What rendering may see: neither the scene's place in the story nor its title, which change no pixel."""
+class Config(Frozen):
+    """All that decides the pixels of a scene. Its title and place in the story are not here: they change no pixel."""
 
     checkpoint: str
     dtype: str
@@ -29,10 +33,41 @@ class Part(Frozen):
     lora: LoraFile | None = None
 
 
-def run(part: Part, job: Job) -> Facts:
-    """Denoise and decode the scene; the PNG says in its text chunks what it shows and how it was made.
+class Facts(StageFacts):
+    """What a picture shows and how it was made; ``lora`` is the name of the LoRA's file, without its ending."""
 
-    It says so to kolora's own reader, and to ComfyUI (``prompt``) and A1111 (``parameters``) in their words.
+    checkpoint: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    lora_scale: float
+    scheduler: str
+    lora: str | None = None
+
+
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step a scene, from its prompt embeddings and, where one is trained, the LoRA."""
+    trained: tuple[Key, ...] = (("train", None),) if story.training_set is not None else ()
+    for scene in story.resolved_scenes():
+        config = config_of(scene, checkpoint=inputs.checkpoint, dtype=story.model.dtype, lora=inputs.lora)
+        needs = (("encode_prompt", scene.number), *trained)
+        yield Step("render", config, scene=scene.number, needs=needs)
+
+
+def config_of(scene: ResolvedScene, *, checkpoint: str, dtype: str, lora: LoraFile | None) -> Config:
+    """Return the config of a scene."""
+    values = scene.model_dump(exclude={"number", "title"})
+    return Config(checkpoint=checkpoint, dtype=dtype, lora=lora, **values)
+
+
+def run(config: Config, job: Job) -> Facts:
+    """Denoise and decode the scene, write ``image.png``.
+
+    Its text chunks tell kolora's own reader, ComfyUI (``prompt``) and A1111 (``parameters``) how it was made.
     """
     from kolora.models.pixels import to_picture
     from kolora.models.prompt_embeds import read_prompt_embeds
@@ -42,23 +77,26 @@ def run(part: Part, job: Job) -> Facts:
     from kolora.rendering.pictures import png_bytes
 
     checkpoint = job.checkpoint()
-    (condition,) = (folder for name, folder in job.inputs.items() if name.startswith("condition"))
-    lora = lora_file(part.lora, job)
+    (encoded,) = job.inputs_of("encode_prompt")
+    lora = lora_file(config.lora, job)
     latents = denoise(
-        checkpoint.predictor(lora=lora, strength=part.lora_scale),
+        checkpoint.predictor(lora=lora, strength=config.lora_scale),
         checkpoint.schedule(),
-        read_prompt_embeds(condition / "prompt_embeds.safetensors", device=checkpoint.device),
-        seed=part.seed,
-        height=part.height,
-        width=part.width,
-        steps=part.steps,
-        guidance_scale=part.guidance_scale,
+        read_prompt_embeds(encoded / FILE, device=checkpoint.device),
+        seed=config.seed,
+        height=config.height,
+        width=config.width,
+        steps=config.steps,
+        guidance_scale=config.guidance_scale,
         tick=job.tick,
     )
-    name = lora_name(part.lora, lora) if lora else None
-    facts = part.model_dump(mode="json", exclude={"dtype", "lora"}) | {"lora": name}
-    texts = {f"kolora.{key}": str(value) for key, value in facts.items() if value is not None}
-    graph = graph_of({1: part}, lora=name and f"{name}.safetensors")
-    plain = {"prompt": json.dumps(graph), "parameters": parameters_of(part, lora=name, checkpoint=part.checkpoint)}
-    (job.folder / "image.png").write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=plain))
+    name = lora_name(config.lora, lora) if lora else None
+    facts = Facts(**config.model_dump(exclude={"dtype", "lora"}), lora=name)
+    texts = {f"kolora.{key}": str(value) for key, value in facts.model_dump(exclude_none=True).items()}
+    graph = graph_of({1: config}, lora=name and f"{name}.safetensors")
+    others = {
+        "prompt": json.dumps(graph),
+        "parameters": parameters_of(config, lora=name, checkpoint=config.checkpoint),
+    }
+    (job.folder / "image.png").write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=others))
     return facts

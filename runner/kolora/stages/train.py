@@ -1,60 +1,115 @@
-"""Train: the LoRA, from the encoded training set."""
+"""Train: the LoRA, from the cached latents of the training set."""
 
 from __future__ import annotations
 
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kolora.spec.story import Frozen, Lora, SampleScene
-from kolora.stages import Facts, Job
+from kolora.inputs import Inputs
+from kolora.spec import Story
+from kolora.spec.story import SampleScene
+from kolora.stages.contract import Job, Key, StageFacts, Step
+from kolora.stages.encode_prompt import FILE
+from kolora.training.config import TrainingConfig
 
 VERSION = 4
 """3: the same LoRA, and steps that changed nothing have no loss in the history."""
 
 
-class Part(Frozen):
-    """What training may see."""
+class Config(TrainingConfig):
+    """All that decides the LoRA besides the training set.
+
+    samples: scenes that are drawn now and then, each with its prompt embeddings as an input.
+    """
 
     checkpoint: str
     dtype: str
-    lora: Lora
     samples: tuple[SampleScene, ...] = ()
-    """Scenes that are drawn now and then, each with its embeds as an input."""
 
 
-def run(part: Part, job: Job) -> Facts:
+class SampleFacts(StageFacts):
+    """A picture drawn while training; file: inside this stage's folder."""
+
+    step: int
+    scene: int | None = None
+    file: str
+
+
+class Facts(StageFacts):
+    """How the LoRA was trained; losses are means of the first and the last tenth of the steps.
+
+    skipped: steps whose loss was no number, which changed nothing. resumed_at: the step it went on from, 0 where it
+    was not interrupted.
+    """
+
+    steps: int
+    rank: int | None = None
+    alpha: float | None = None
+    parameters: int | None = None
+    loss_first: float | None = None
+    loss_last: float | None = None
+    skipped: int = 0
+    samples_per_second: float | None = None
+    resumed_at: int | None = None
+    samples: tuple[SampleFacts, ...] = ()
+
+
+class History(StageFacts):
+    """``history.json``: one value a step; a loss that was no number is null."""
+
+    step: tuple[int, ...]
+    loss: tuple[float | None, ...]
+    learning_rate: tuple[float | None, ...] = ()
+
+
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step where a LoRA is trained; it reads the prompt embeddings of the scenes that it draws now and then."""
+    if story.training_set is None:
+        return
+    lora = story.lora
+    sampled = story.resolved_scenes()[: lora.sample_scenes] if lora.sample_every else ()
+    config = Config(
+        **TrainingConfig.of(lora).model_dump(),
+        checkpoint=inputs.checkpoint,
+        dtype=story.model.dtype,
+        samples=tuple(SampleScene.of(scene) for scene in sampled),
+    )
+    prior: tuple[Key, ...] = (("prior", None),) if lora.prior else ()
+    encoded: list[Key] = [("encode_prompt", scene.number) for scene in sampled]
+    yield Step("train", config, needs=(("cache_latents", None), *prior, *encoded))
+
+
+def run(config: Config, job: Job) -> Facts:
     """Train from the last saved state, or from nothing; write the LoRA, the loss of every step, and samples."""
     from kolora.models.lora import lora_bytes
     from kolora.models.prompt_embeds import read_prompt_embeds
     from kolora.rendering.samples import Sampler
-    from kolora.training.config import TrainingConfig
     from kolora.training.curves import Curves
     from kolora.training.loop import train
-    from kolora.training.optimiser import learning_rate
     from kolora.training.process_group import launch
     from kolora.training.task import TrainingTask
 
     checkpoint = job.checkpoint()
     checkpoint.release()
-    config = TrainingConfig.of(part.lora)
     option = checkpoint.memory.option("train")
+    priors = job.inputs_of("prior")
     task = TrainingTask(
         checkpoint=checkpoint.folder,
         device=checkpoint.device,
-        dtype=part.dtype,
+        dtype=config.dtype,
         config=config,
-        examples=job.inputs["encode"] / "examples.safetensors",
-        prior=job.inputs["prior"] / "examples.safetensors" if part.lora.prior else None,
+        examples=job.input("cache_latents") / "examples.safetensors",
+        prior=priors[0] / "examples.safetensors" if priors else None,
         state=job.state,
         memory=checkpoint.memory,
     )
-    conditions = [job.inputs[f"condition-{scene.number:02d}"] / "prompt_embeds.safetensors" for scene in part.samples]
-    embeds = [read_prompt_embeds(path, device=checkpoint.device) for path in conditions]
-    scenes = list(zip(part.samples, embeds, strict=True))
-    with launch(part.lora.devices, task.run_worker, device=checkpoint.device) as group:
+    embeds = [read_prompt_embeds(folder / FILE, device=checkpoint.device) for folder in job.inputs_of("encode_prompt")]
+    scenes = list(zip(config.samples, embeds, strict=True))
+    drawn = job.state / "samples"
+    with launch(config.devices, task.run_worker, device=checkpoint.device) as group:
         trained = train(
             checkpoint.training_unet(),
             checkpoint.schedule(),
@@ -62,59 +117,65 @@ def run(part: Part, job: Job) -> Facts:
             config,
             state=job.state,
             tick=job.tick,
-            sample=Sampler(
-                checkpoint.schedule(), checkpoint.decode, scenes, job.state / "samples", recorded=not option.offload
-            ),
+            sample=Sampler(checkpoint.schedule(), checkpoint.decode, scenes, drawn, recorded=not option.offload),
             curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
             group=group,
             option=option,
             device=checkpoint.device,
         )
     checkpoint.release()
-    lora = part.lora
-    metadata = {
-        "kolora.checkpoint": part.checkpoint,
-        "kolora.rank": str(lora.rank),
-        "kolora.alpha": f"{lora.alpha:g}",
-        "kolora.alpha_folded": "true",
-        "kolora.steps": str(lora.steps),
-        "kolora.seed": str(lora.seed),
-    }
-    (job.folder / "lora.safetensors").write_bytes(lora_bytes(trained.weights, metadata=metadata))
-    history = {
-        "step": list(range(1, lora.steps + 1)),
-        "loss": [loss if math.isfinite(loss) else None for loss in trained.losses],
-        "learning_rate": [learning_rate(config, step) for step in range(lora.steps)],
-    }
-    (job.folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
-    samples = _kept(job.state / "samples", job.folder / "samples")
-    tenth = max(1, lora.steps // 10)
-    shown = (lora.steps - trained.resumed_at) * lora.batch_size * lora.devices
+    (job.folder / "lora.safetensors").write_bytes(lora_bytes(trained.weights, metadata=_metadata(config)))
+    _write_history(config, trained.losses, job.folder)
+    tenth = max(1, config.steps // 10)
+    pictures = (config.steps - trained.resumed_at) * config.batch_size * config.devices
+    return Facts(
+        steps=config.steps,
+        rank=config.rank,
+        alpha=config.alpha,
+        parameters=trained.parameters,
+        loss_first=_mean(trained.losses[:tenth]),
+        loss_last=_mean(trained.losses[-tenth:]),
+        skipped=sum(not math.isfinite(loss) for loss in trained.losses),
+        samples_per_second=pictures / trained.seconds if pictures else None,
+        resumed_at=trained.resumed_at,
+        samples=_copy_samples(drawn, job.folder / "samples"),
+    )
+
+
+def _metadata(config: Config) -> dict[str, str]:
+    """Say in the LoRA's header what it was trained on and how."""
     return {
-        "steps": lora.steps,
-        "rank": lora.rank,
-        "alpha": lora.alpha,
-        "parameters": trained.parameters,
-        "loss_first": _mean(trained.losses[:tenth]),
-        "loss_last": _mean(trained.losses[-tenth:]),
-        "skipped": sum(not math.isfinite(loss) for loss in trained.losses),
-        "samples_per_second": shown / trained.seconds if shown else None,
-        "resumed_at": trained.resumed_at,
-        "samples": samples,
+        "kolora.checkpoint": config.checkpoint,
+        "kolora.rank": str(config.rank),
+        "kolora.alpha": f"{config.alpha:g}",
+        "kolora.alpha_folded": "true",
+        "kolora.steps": str(config.steps),
+        "kolora.seed": str(config.seed),
     }
 
 
-def _kept(drawn: Path, folder: Path) -> list[Facts]:
+def _write_history(config: Config, losses: Sequence[float], folder: Path) -> None:
+    from kolora.training.optimiser import learning_rate
+
+    history = History(
+        step=tuple(range(1, config.steps + 1)),
+        loss=tuple(loss if math.isfinite(loss) else None for loss in losses),
+        learning_rate=tuple(learning_rate(config, step) for step in range(config.steps)),
+    )
+    (folder / "history.json").write_text(json.dumps(history.model_dump()), encoding="utf-8")
+
+
+def _copy_samples(drawn: Path, folder: Path) -> tuple[SampleFacts, ...]:
     """Copy the sample pictures, ``0050-01.png`` of step 50 and scene 1, to where they stay; returns a fact on each."""
     if not drawn.is_dir():
-        return []
+        return ()
     facts = []
     folder.mkdir()
     for path in sorted(drawn.glob("*.png")):
         step, scene = map(int, path.stem.split("-"))
         shutil.copyfile(path, folder / path.name)
-        facts.append({"step": step, "scene": scene, "file": f"samples/{path.name}"})
-    return facts
+        facts.append(SampleFacts(step=step, scene=scene, file=f"samples/{path.name}"))
+    return tuple(facts)
 
 
 def _mean(losses: Sequence[float]) -> float | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from kolora.lock import Lock
+from kolora.runfolder.lock import Lock
 from kolora.spec import ResolvedScene, Story
+from kolora.spec.canonical import canonical
+from kolora.spec.flat import flatten
 from kolora.verify.pack import Pack
 from kolora.verify.words import Finding, shown
 
@@ -47,7 +48,7 @@ def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
 
 def story_against_lock(story: Story, lock: Lock) -> Iterator[Finding]:
     """Name every key in which the story is not the one that the lock was made of."""
-    written, locked = _flat(story.model_dump(mode="json")), _flat(lock.story)
+    written, locked = flatten(canonical(story)), flatten(lock.story)
     for key in sorted(written.keys() | locked.keys()):
         if written.get(key) != locked.get(key):
             yield Finding("story", (key, shown(written.get(key)), shown(locked.get(key))))
@@ -85,13 +86,3 @@ def _manifest(pack: Pack) -> Iterator[tuple[str, str]]:
         for line in text.splitlines():
             digest, _, name = line.partition("  ")
             yield name, digest
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = [(f"{path}.{key}" if path else str(key), each) for key, each in value.items()]
-    elif isinstance(value, list):
-        items = [(f"{path}[{number}]", each) for number, each in enumerate(value, 1)]
-    else:
-        return {path: value}
-    return {key: leaf for name, each in items for key, leaf in _flat(each, name).items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from kolora.artifacts import write_text
+from kolora.files import write_text
 from kolora.report.pages import html_page
 from kolora.report.pictures import Preview
 from kolora.spec import Story

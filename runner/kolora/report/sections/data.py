@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from kolora.artifacts import PUBLISHED
 from kolora.report.formats import number
 from kolora.report.reader import RunReader
 from kolora.report.records import FetchRead, FilterRead, LedgerLineRead
 from kolora.report.values import Language, ReportModel, Scalar, Words
+from kolora.runfolder.layout import PUBLISHED
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kolora.artifacts import PUBLISHED
 from kolora.report.reader import RunReader
 from kolora.report.records import GridRead
 from kolora.report.section import no_scope as scope
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.layout import PUBLISHED
 
 __all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "Grid", "gather", "scope"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kolora.artifacts import DIGEST_SHOWN
 from kolora.report.reader import RunReader
 from kolora.report.section import no_scope as scope
 from kolora.report.sections.scenes import rendered_scenes
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.store import DIGEST_SHOWN
 
 __all__ = ["IS_LISTED", "NAME", "WORDS", "Checkpoint", "Failure", "Fields", "gather", "read_checkpoint", "scope"]
 

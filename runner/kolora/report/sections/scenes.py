@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from kolora.artifacts import picture_path
 from kolora.report.formats import number as number_words
 from kolora.report.reader import RunReader
 from kolora.report.records import LikenessRead, SceneRead, ScoreRead
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.layout import picture_path
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -83,7 +83,8 @@ def rendered_scenes(reader: RunReader) -> dict[int, SceneRead]:
 
 def read_image(reader: RunReader, step: str) -> str | None:
     """Return the path of a rendering step's picture, only where it is the recorded one."""
-    return reader.path(step, "image.png", picture_path(step))
+    stage, _, number = step.rpartition("-")
+    return reader.path(step, "image.png", picture_path(stage, int(number)))
 
 
 def difference(settings: Settings, common: Settings) -> Settings:
@@ -138,7 +139,7 @@ def _by_number(likeness: LikenessRead | None) -> dict[int, float | None]:
 
 
 def _scene(reader: RunReader, number: int, facts: SceneRead, common: Settings, scores: _Scores) -> Scene:
-    step, baseline = f"render-{number:02d}", f"plain-{number:02d}"
+    step, baseline = f"render-{number:02d}", f"baseline-{number:02d}"
     is_done = step in reader.records and reader.facts(step, SceneRead) is not None
     settings = Settings(**facts.model_dump(include=set(Settings.model_fields)))
     return Scene(

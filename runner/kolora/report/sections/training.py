@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kolora.artifacts import PUBLISHED
 from kolora.report.curve import Curve, draw_curve
 from kolora.report.reader import RunReader
 from kolora.report.records import HistoryRead, SampleRead, TrainRead
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.layout import PUBLISHED
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData

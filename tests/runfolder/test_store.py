@@ -4,8 +4,12 @@ import errno
 import subprocess
 
 import pytest
-from kolora.artifacts import Record, RunFolder, as_unwritable, files_in, read_record, write_text
 from kolora.errors import OutputUnwritable
+from kolora.files import as_unwritable, write_text
+from kolora.runfolder.records import RECORD_FORMAT, StepRecord, files_in, read_record
+from kolora.runfolder.store import RunFolder
+from kolora.spec.story import Frozen
+from kolora.stages.contract import Step
 
 
 @pytest.fixture
@@ -15,20 +19,23 @@ def folder(tmp_path):
         yield folder
 
 
-def record_of(folder, step, digest="d" * 64, stage=None, **files):
+def record_of(folder, step, digest="d" * 64, **files):
     """Do a step by hand: begin it, write its files, finish it."""
     partial, _ = folder.begin(step, digest)
     for name, text in files.items():
         path = partial / name.replace("__", "/").replace("_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    record = Record(
+    stage, _, scene = step.partition("-")
+    record = StepRecord(
+        format=RECORD_FORMAT,
         kolora="0",
         step=step,
-        stage=stage or step.split("-")[0],
+        stage=stage,
+        scene=int(scene) if scene else None,
         version=1,
         digest=digest,
-        part={},
+        config={},
         inputs={},
         facts={},
         files=files_in(partial),
@@ -77,9 +84,9 @@ def test_publishing_replaces_and_removes(folder):
     folder.publish(second)
     assert [path.read_text() for path in (folder.root / "data" / "train").iterdir()] == ["c"]
     folder.publish(record_of(folder, "render-07", image_png="p"))
-    folder.publish(record_of(folder, "plain-07", stage="render", image_png="q"))
+    folder.publish(record_of(folder, "baseline-07", image_png="q"))
     assert (folder.root / "images" / "07.png").read_text() == "p"
-    assert (folder.root / "images" / "plain" / "07.png").read_text() == "q"
+    assert (folder.root / "images" / "baseline" / "07.png").read_text() == "q"
     assert folder.last_record("filter") == second
 
 
@@ -96,7 +103,7 @@ def test_what_a_failed_filter_found_is_shown(folder):
     (partial / "dropped").mkdir()
     (partial / "dropped" / "0002.jpg").write_text("new")
     (partial / "ledger.jsonl").write_text("new")
-    folder.salvage("filter", "2" * 64)
+    folder.publish_partial("filter", "filter", "2" * 64)
     assert [path.name for path in (folder.root / "data" / "dropped").iterdir()] == ["0002.jpg"]
     assert (folder.root / "data" / "ledger.jsonl").read_text() == "new"
 
@@ -107,7 +114,7 @@ def test_tidying_removes_what_belongs_to_no_step(folder):
     gone = record_of(folder, "render-02", "3" * 64, image_png="gone")
     for record in (old, new, gone):
         folder.publish(record)
-    folder.tidy({"render-01": new.digest})
+    folder.tidy([Step("render", Frozen(), scene=1, digest=new.digest)])
     assert [path.name for path in folder.work.iterdir()] == [folder.folder("render-01", new.digest).name]
     assert [path.name for path in folder.root.glob("images/*")] == ["01.png"]
     assert [path.name for path in folder.records.iterdir()] == ["render-01.json"]

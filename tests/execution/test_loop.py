@@ -11,11 +11,13 @@ import sys
 import pytest
 import torch
 import yaml
-from kolora.artifacts import RunFolder
 from kolora.cli import main
 from kolora.errors import Stopped
-from kolora.execute import Halt, image_digest
+from kolora.events import StepProgressed
+from kolora.execution.provenance import image_digest
+from kolora.execution.signals import Halt
 from kolora.memory.story import plan_story
+from kolora.runfolder.store import RunFolder
 from kolora.training import loop
 from PIL import Image
 from safetensors import safe_open
@@ -64,7 +66,15 @@ def again(done, tmp_path):
 def test_a_run_leaves_what_the_contract_promises(done):
     out = done / "out"
     for name in (
-        *("report.html", "report.md", "report.json", "grid.png", "images/01.png", "images/plain/02.png", "story.yaml"),
+        *(
+            "report.html",
+            "report.md",
+            "report.json",
+            "grid.png",
+            "images/01.png",
+            "images/baseline/02.png",
+            "story.yaml",
+        ),
         *("lora/kohya.safetensors", "lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors"),
         *("lora/history.json", "data/ledger.jsonl", "data/train/01.jpg", "story.lock.yaml"),
         *("data/train/metadata.csv", "records/run.json", "records/train.json", "status.json"),
@@ -99,17 +109,17 @@ def test_a_changed_prompt_renders_that_scene_alone(again, tiny_checkpoint):
     before = results(again / "out")
     story = write_story(again, tiny_checkpoint, scenes__1__prompt="一只黑色小猫在星空下睡着了")
     assert run(story, "-o", again / "out") == 0
-    assert ran(again / "out") == {"condition-02", "render-02", "plain-02", "grid", "score"}
-    assert "prompt changed from 一只白色小猫" in actions(again / "out")["condition-02"][1]
+    assert ran(again / "out") == {"encode_prompt-02", "render-02", "baseline-02", "grid", "score"}
+    assert "prompt changed: 一只白色小猫" in actions(again / "out")["encode_prompt-02"][1]
     after = results(again / "out")
-    pictures = {"grid.png", "images/02.png", "images/plain/02.png"}
+    pictures = {"grid.png", "images/02.png", "images/baseline/02.png"}
     assert {name for name in after if after[name] != before[name]} == pictures | {"story.lock.yaml"}
 
 
 def test_a_changed_rank_retrains_and_does_not_filter_again(again):
     assert run(again / "story.yaml", "-o", again / "out", "--set", "lora.rank=4") == 0
-    assert ran(again / "out") == {"train", "convert", "render-01", "render-02", "grid", "score"}
-    assert actions(again / "out")["train"][1] == "lora.rank changed from 2 to 4"
+    assert ran(again / "out") == {"train", "export_lora", "render-01", "render-02", "grid", "score"}
+    assert actions(again / "out")["train"][1] == "lora.rank changed: 2 -> 4"
 
 
 def test_a_changed_title_changes_only_the_report(again, tiny_checkpoint):
@@ -133,7 +143,7 @@ def test_scenes_depend_neither_on_order_nor_on_presence(again, tiny_checkpoint):
     alone = results(again / "out")
     assert alone["images/01.png"] == before["images/02.png"]
     assert "images/02.png" not in alone
-    assert [path.name for path in (again / "out/images/plain").iterdir()] == ["01.png"]
+    assert [path.name for path in (again / "out/images/baseline").iterdir()] == ["01.png"]
 
 
 def test_force_and_fresh_run_again_to_the_same_bytes(again):
@@ -161,7 +171,7 @@ def test_a_lost_file_is_made_again(again):
     (again / "out" / "manifest.sha256").unlink()
     assert run(again / "story.yaml", "-o", again / "out") == 0
     assert ran(again / "out") == {"render-02"}
-    assert actions(again / "out")["render-02"][1] == "its files are gone or damaged"
+    assert actions(again / "out")["render-02"][1] == "files of its result are missing or damaged"
     assert results(again / "out") == before
 
 
@@ -184,7 +194,7 @@ def test_a_given_lora_of_any_kind_draws_the_same_pictures_without_training(tiny_
     story = write_story(tmp_path, tiny_checkpoint, dataset=None, render__lora="given.safetensors")
     assert run(story, "-o", tmp_path / "out") == 0
     stages = {step.partition("-")[0] for step in ran(tmp_path / "out")}
-    assert stages == {"condition", "convert", "render", "plain", "grid", "score"}
+    assert stages == {"encode_prompt", "export_lora", "render", "baseline", "grid", "score"}
     for picture in ("images/01.png", "images/02.png", "grid.png"):
         assert pixels(tmp_path / "out" / picture) == pixels(done / "out" / picture)
     lock = yaml.safe_load((tmp_path / "out" / "story.lock.yaml").read_text(encoding="utf-8"))
@@ -222,12 +232,11 @@ def test_a_picture_tells_comfyui_and_a1111_how_it_was_made(done):
 
 
 def test_the_loras_files_say_what_they_are(done):
-    lock = yaml.safe_load((done / "out" / "story.lock.yaml").read_text(encoding="utf-8"))
     for path in (done / "out" / "lora").glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             told = file.metadata()
-        assert told["kolora.spec"] == lock["steps"]["train"]
-        assert (told["kolora.rank"], told["modelspec.title"]) == ("2", "一只小猫")
+        assert told["kolora.rank"] == "2"
+        assert "小猫" not in str(told)
         assert (told["modelspec.sai_model_spec"], told["modelspec.architecture"]) == ("1.0.0", "kolors/lora")
         assert told["modelspec.resolution"] == "64x64"
 
@@ -252,7 +261,7 @@ def test_an_absent_checkpoint_part_is_66(tiny_checkpoint, tmp_path, capsys):
     assert run(story, "-o", tmp_path / "out") == 66
     assert "vae" in capsys.readouterr().err
     error = json.loads((tmp_path / "out" / "records" / "run.json").read_text())["error"]
-    assert error["step"] == "condition-01", "told at once, not when the part is needed"
+    assert error["step"] == "encode_prompt-01", "told at once, not when the part is needed"
 
 
 def test_a_story_may_not_leave_its_folder(tiny_checkpoint, tmp_path, capsys):
@@ -261,20 +270,20 @@ def test_a_story_may_not_leave_its_folder(tiny_checkpoint, tmp_path, capsys):
     assert "dataset.path" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["fetch", "encode", "train", "render-02"])
+@pytest.mark.parametrize("stage", ["fetch", "cache_latents", "train", "render-02"])
 def test_a_signal_saves_and_leaves_75_and_the_next_run_goes_on(tiny_checkpoint, tmp_path, monkeypatch, done, stage):
     """A stop is asked for at the second tick of a stage, by a real signal to this very process."""
     story = write_story(tmp_path, tiny_checkpoint)
     begun = []
 
-    def progressed(self, step, number, total):
-        if step.name == stage:
-            begun.append(number)
+    def on_event(self, event):
+        if isinstance(event, StepProgressed) and event.step.name == stage:
+            begun.append(event.done)
             if len(begun) == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kolora.cli.console.Lines.progressed", progressed)
+        patch.setattr("kolora.cli.console.Lines.on_event", on_event)
         assert run(story, "-o", tmp_path / "out") == 75
     states = {step: action for step, (action, _) in actions(tmp_path / "out").items()}
     assert states[stage] == "pending"
@@ -314,7 +323,7 @@ def test_handlers_are_put_back_and_a_flag_is_all_they_set():
 
 
 def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
-    monkeypatch.setattr("kolora.execute.PACKAGES", ("pillow", "no-such-package"))
+    monkeypatch.setattr("kolora.execution.provenance.PACKAGES", ("pillow", "no-such-package"))
     assert run(again / "story.yaml", "-o", again / "out", "--force", "grid") == 0
     report = json.loads((again / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["status"] == "complete"
@@ -325,7 +334,9 @@ def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
 @pytest.fixture
 def small_gpu(monkeypatch):
     """Stand for a GPU whose memory does not hold a training step, but for so many passes as are said."""
-    monkeypatch.setattr("kolora.execute._memory_plan", lambda found, _: plan_story(found.story, None, there=None))
+    monkeypatch.setattr(
+        "kolora.execution.loop._memory_plan", lambda found, _: plan_story(found.story, None, there=None)
+    )
     ready_step = loop.ready_step
 
     def holds(rows):

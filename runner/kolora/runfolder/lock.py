@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kolora.artifacts import Record, picture_path
 from kolora.datasets.metadata import read_metadata
 from kolora.device import device_class
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.hubs.store import Pins
 from kolora.inputs import ResolvedInputs
+from kolora.runfolder.layout import GRID, IMAGE, picture_path
+from kolora.runfolder.migrate import migrate_lock
+from kolora.runfolder.records import StepRecord
+from kolora.spec import Story
+from kolora.spec.canonical import canonical
+from kolora.spec.migrate import migrate_dump
+from kolora.stages.contract import stage_of
+from kolora.stages.filter import read_ledger
 from kolora.version import __version__
 
-LOCK_VERSION = 1
+LOCK_VERSION = 2
+"""2: the story in canonical form, a checkpoint by the files that are loaded of it, and today's names of steps."""
 HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
 MOST_BYTES = 32 * 2**20
 DEEPEST = 20
@@ -43,10 +50,14 @@ class Origin(_Frozen):
 
 
 class Folder(_Frozen):
-    """A folder of input files: one digest of all, and every file's own; origin is None for what is not of a hub."""
+    """A folder of input files: one digest of all, and every file's own; origin is None for what is not of a hub.
+
+    told: the digest that pictures of a lock 1 tell, where it is another: it covered files that are not loaded too.
+    """
 
     name: str = ""
     sha256: Sha256
+    told: Sha256 | None = Field(default=None, exclude=True)
     origin: Origin | None = None
     files: dict[str, Sha256 | Literal[""]] = {}
 
@@ -85,10 +96,10 @@ class Numerics(_Frozen):
 class Lock(_Frozen):
     """What a story came to.
 
-    story: as given, every default spelled out. overrides: the run's own ``--set``. lora: digest of one given.
+    story: as given, in canonical form. overrides: the run's own ``--set``. lora: digest of one given.
     """
 
-    lock: Literal[1]
+    lock: Literal[2]
     kolora: str
     name: str
     overrides: tuple[str, ...] = ()
@@ -105,7 +116,7 @@ class Lock(_Frozen):
 
     def numerics_of(self, stage: str) -> Numerics | None:
         """Return the arithmetic of a stage's first step."""
-        return next((each for each in self.numerics if any(name.startswith(stage) for name in each.steps)), None)
+        return next((each for each in self.numerics if stage in map(stage_of, each.steps)), None)
 
     @property
     def pins(self) -> Pins:
@@ -131,22 +142,22 @@ class LockDrifted(InputAbsent):
 
 def lock_of(
     found: ResolvedInputs,
-    records: Mapping[str, Record],
+    records: Mapping[str, StepRecord],
     *,
-    sifted: Path | None,
+    filtered: Path | None,
     overrides: Sequence[str],
     packages: Mapping[str, str],
     image: str | None,
 ) -> Lock:
-    """Resolve a finished run. records: by step. sifted: the folder of the filter's results; None where none ran."""
+    """Resolve a finished run. records: by step. filtered: the folder of the filter's results; None where none ran."""
     sources, files = found.inputs, found.files
     scorers = {"aesthetics": sources.aesthetics, "clip": sources.clip}
     return Lock(
-        lock=1,
+        lock=2,
         kolora=__version__,
         name=found.story.name,
         overrides=tuple(overrides),
-        story=found.given.model_dump(mode="json"),
+        story=canonical(found.given),
         checkpoint=Folder(
             name=found.checkpoint_name,
             sha256=sources.checkpoint,
@@ -159,7 +170,7 @@ def lock_of(
             identity=sources.dataset or None,
             origin=_origin(found, sources.pictures),
             files=dict(files.get("dataset", {})),
-            kept={} if sifted is None else _kept(sifted, records["filter"]),
+            kept={} if filtered is None else _kept(filtered, records["filter"]),
         ),
         lora=None if sources.lora is None else sources.lora.digest,
         scorers={
@@ -199,11 +210,22 @@ def read_lock(source: bytes, *, name: str) -> Lock:
             hint="use a newer kolora",
         )
     try:
-        return Lock.model_validate(values)
+        return _with_canonical_story(Lock.model_validate(migrate_lock(values) if version == 1 else values))
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise InputAbsent(f"{name} is no lock of this kolora: {where}: {first['msg']}", hint=renew) from problem
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        raise InputAbsent(f"{name} is no lock of this kolora: it is not formed like one", hint=renew) from problem
+
+
+def _with_canonical_story(lock: Lock) -> Lock:
+    """Write the lock's story as today's canonical form; one that is no story, as in a forged lock, stays as it is."""
+    try:
+        story = Story.model_validate(migrate_dump(lock.story, version=lock.kolora))
+    except ValidationError:
+        return lock
+    return lock.model_copy(update={"story": canonical(story)})
 
 
 def drift_of(
@@ -272,39 +294,42 @@ def _plain(source: bytes) -> Any:
     return yaml.load(text, Loader=yaml.CSafeLoader)
 
 
-def _kept(sifted: Path, record: Record) -> dict[str, Row]:
-    with (sifted / "ledger.jsonl").open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    texts = {row.file_name: row.text for row in read_metadata(sifted / "train")}
-    return {
-        name: Row(source=line["source"], sha256=record.files[f"train/{name}"].sha256, text=texts[name])
-        for line in lines
-        if line["train"]
-        for name in (Path(line["train"]).name,)
-    }
+def _kept(filtered: Path, record: StepRecord) -> dict[str, Row]:
+    texts = {row.file_name: row.text for row in read_metadata(filtered / "train")}
+    kept = {}
+    for line in read_ledger(filtered):
+        if line.train:
+            name = Path(line.train).name
+            kept[name] = Row(source=line.source, sha256=record.files[f"train/{name}"].sha256, text=texts[name])
+    return kept
 
 
-def _numerics(records: Mapping[str, Record]) -> tuple[Numerics, ...]:
+def _numerics(records: Mapping[str, StepRecord]) -> tuple[Numerics, ...]:
     """Say each arithmetic once, with the steps that it was in force for; steps that compute nothing have none."""
-    spelled = [(json.dumps(each.numerics, sort_keys=True), each) for each in records.values() if _computes(each)]
-    grouped = groupby(sorted(spelled, key=lambda pair: pair[0]), key=lambda pair: pair[0])
-    groups = [[record for _, record in group] for _, group in grouped]
-    return tuple(Numerics(steps=tuple(each.step for each in group), **group[0].numerics) for group in groups)
+    groups: dict[str, list[StepRecord]] = {}
+    for record in records.values():
+        if _computes(record):
+            groups.setdefault(json.dumps(record.numerics, sort_keys=True), []).append(record)
+    numerics = []
+    for _, group in sorted(groups.items()):
+        values = {"steps": tuple(record.step for record in group), **group[0].numerics}
+        numerics.append(Numerics.model_validate(values))
+    return tuple(numerics)
 
 
-def _computes(record: Record) -> bool:
+def _computes(record: StepRecord) -> bool:
     return record.numerics.get("torch") is not None and record.stage not in ("fetch", "filter", "grid")
 
 
-def _results(records: Mapping[str, Record]) -> dict[str, str]:
+def _results(records: Mapping[str, StepRecord]) -> dict[str, str]:
     pictures = {
-        picture_path(name): record.files["image.png"].sha256
-        for name, record in records.items()
-        if record.stage == "render"
+        picture_path("render", record.scene): record.files[IMAGE].sha256
+        for record in records.values()
+        if record.stage == "render" and record.scene is not None
     }
-    grid = {"grid.png": records["grid"].files["grid.png"].sha256} if "grid" in records else {}
-    converted = records["convert"].files if "convert" in records else {}
-    lora = {f"lora/{name}": file.sha256 for name, file in converted.items()}
+    grid = {GRID: records["grid"].files["grid.png"].sha256} if "grid" in records else {}
+    exported = records["export_lora"].files if "export_lora" in records else {}
+    lora = {f"lora/{name}": file.sha256 for name, file in exported.items()}
     return {**lora, **pictures, **grid}
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kolora.errors import UsageError
 from kolora.inputs import Inputs, LoraFile, Scorer
-from kolora.plan import STAGES, decide, plan_steps
+from kolora.planning import check_names, cut_after, decide, plan_steps
 from kolora.spec import load_story
+from kolora.spec.canonical import canonical
+from kolora.stages import STAGES
+from kolora.stages.contract import step_name
 
 from tests.stories import STORY
 
@@ -27,41 +31,40 @@ def touched(before, after):
 
 
 RENDERS = {"render-01", "render-02", "grid", "score"}
-PLAIN = {"plain-01", "plain-02"}
-TRAINS = {"train", "convert", *RENDERS}
-ENCODES = {"encode", *TRAINS}
+BASELINE = {"baseline-01", "baseline-02"}
+TRAINS = {"train", "export_lora", *RENDERS}
+ENCODES = {"cache_latents", *TRAINS}
 
 
 def test_every_stage_has_its_steps_each_after_what_it_needs():
     steps = steps_of(lora__prior="{prompt: 一只猫}")
     assert list(dict.fromkeys(step.stage for step in steps)) == list(STAGES)
     for index, step in enumerate(steps):
-        assert set(step.inputs) <= {earlier.name for earlier in steps[:index]}
+        assert set(step.needs) <= {earlier.key for earlier in steps[:index]}
 
 
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"title": "x"}, {"convert"}),
-        ({"team": "x"}, {"convert"}),
-        ({"name": "y", "report__title": "z", "scenes__1__title": "w"}, set()),
+        ({"title": "x", "team": "x", "name": "y", "report__title": "z", "scenes__1__title": "w"}, set()),
+        ({"lora__steps": 6, "render__seed": 0, "grid__gap": 0, "lora__lr_scheduler": "constant"}, set()),
         ({"dataset__min_images": 2}, {"filter", *ENCODES}),
         ({"dataset__count": 6}, {"fetch", "filter", *ENCODES}),
         ({"filters": "[]"}, {"filter", *ENCODES}),
         ({"lora__resolution": 128}, ENCODES),
         ({"lora__seed": 1}, TRAINS),
         ({"lora__crop": "random", "lora__seed": 0}, ENCODES),
-        ({"scenes__2__prompt": "x"}, {"condition-02", "render-02", "plain-02", "grid", "score"}),
-        ({"scenes__2__seed": 9}, {"render-02", "plain-02", "grid", "score"}),
+        ({"scenes__2__prompt": "x"}, {"encode_prompt-02", "render-02", "baseline-02", "grid", "score"}),
+        ({"scenes__2__seed": 9}, {"render-02", "baseline-02", "grid", "score"}),
         ({"lora__preset": "style"}, set()),
         ({"lora__caption_dropout": 0.1, "lora__trigger": "x"}, ENCODES),
         ({"lora__sample_every": 3}, TRAINS),
-        ({"render__negative_prompt": "x"}, {"condition-01", "condition-02", *PLAIN, *RENDERS}),
+        ({"render__negative_prompt": "x"}, {"encode_prompt-01", "encode_prompt-02", *BASELINE, *RENDERS}),
         ({"render__lora_scale": 0.5}, RENDERS),
         ({"report__compare": "false"}, {"score"}),
         ({"grid__gap": 4}, {"grid"}),
         ({"scores__threshold": 5}, {"score"}),
-        ({"model__dtype": "bfloat16"}, {"condition-01", "condition-02", *PLAIN, *ENCODES}),
+        ({"model__dtype": "bfloat16"}, {"encode_prompt-01", "encode_prompt-02", *BASELINE, *ENCODES}),
     ],
 )
 def test_a_change_touches_just_what_depends_on_it(changes, steps):
@@ -71,10 +74,10 @@ def test_a_change_touches_just_what_depends_on_it(changes, steps):
 def test_a_story_with_its_own_lora_plans_no_training():
     given = Inputs(checkpoint="c" * 64, lora=LoraFile(digest="a" * 64, path=Path("a")))
     steps = steps_of(given, render__lora="a", dataset="null")
-    assert {step.stage for step in steps} == {"condition", "convert", "render", "grid", "score"}
+    assert {step.stage for step in steps} == {"encode_prompt", "export_lora", "render", "baseline", "grid", "score"}
     other = Inputs(checkpoint="c" * 64, lora=LoraFile(digest="b" * 64, path=Path("a")))
     changed = touched(steps, steps_of(other, render__lora="a", dataset="null"))
-    assert changed == {"convert", *RENDERS}
+    assert changed == {"export_lora", *RENDERS}
     assert touched(steps, steps_of(given, render__lora="elsewhere", lora__steps=9)) == set()
 
 
@@ -84,7 +87,7 @@ def test_outside_things_count_by_content_and_not_by_place(tmp_path):
     moved = Inputs(checkpoint="c" * 64, dataset="d", clip=Scorer(digest="a" * 64, folder=tmp_path / "elsewhere"))
     assert touched(before, steps_of(moved)) == set()
     other = Inputs(checkpoint="e" * 64, dataset="d", clip=scorer)
-    assert touched(before, steps_of(other)) == {"condition-01", "condition-02", *PLAIN, *ENCODES}
+    assert touched(before, steps_of(other)) == {"encode_prompt-01", "encode_prompt-02", *BASELINE, *ENCODES}
 
 
 @dataclass
@@ -93,7 +96,7 @@ class Known:
 
     digest: str
     version: int
-    part: dict
+    config: dict
     inputs: dict = field(default_factory=dict)
 
 
@@ -101,7 +104,10 @@ def known(steps):
     digests = {step.name: step.digest for step in steps}
     return {
         step.name: Known(
-            step.digest, step.version, step.part.model_dump(mode="json"), {name: digests[name] for name in step.inputs}
+            step.digest,
+            STAGES[step.stage].VERSION,
+            canonical(step.config),
+            {step_name(*key): digests[step_name(*key)] for key in step.needs},
         )
         for step in steps
     }
@@ -114,13 +120,13 @@ def reasons(before, after, **options):
 
 def test_a_reason_names_the_key_and_both_values():
     before = steps_of()
-    assert reasons(before, steps_of(lora__rank=16))["train"] == "lora.rank changed from 2 to 16"
+    assert reasons(before, steps_of(lora__rank=16))["train"] == "lora.rank changed: 2 -> 16"
     assert reasons(before, steps_of(lora__rank=16))["render-01"] == "train changed"
-    told = reasons(before, steps_of(scenes__1__prompt="p" * 99))["condition-01"]
-    assert told == f"prompt changed from 一只白色小猫坐在窗前 to {'p' * 40}…"
+    told = reasons(before, steps_of(scenes__1__prompt="p" * 99))["encode_prompt-01"]
+    assert told == f"prompt changed: 一只白色小猫坐在窗前 -> {'p' * 40}…"
     filters = reasons(before, steps_of(filters="[{image_shape_filter: {min_width: 32}}]"))["filter"]
-    assert filters == "filters[0].image_shape_filter.min_width changed from 64 to 32"
-    changed = reasons(before, steps_of(Inputs(checkpoint="e" * 64, dataset="world 1")))["encode"]
+    assert filters == "filters.1.image_shape_filter.min_width changed: 64 -> 32"
+    changed = reasons(before, steps_of(Inputs(checkpoint="e" * 64, dataset="world 1")))["cache_latents"]
     assert changed == "checkpoint changed"
 
 
@@ -128,35 +134,34 @@ def test_many_changes_are_counted():
     before = steps_of()
     changes = {"lora__rank": 4, "lora__alpha": 3, "lora__steps": 9, "lora__dropout": 0.5, "lora__weight_decay": 0.5}
     assert reasons(before, steps_of(**changes))["train"] == (
-        "lora.alpha changed from 2.0 to 3.0, lora.dropout changed from 0.0 to 0.5, lora.rank changed from 2 to 4 "
-        "and 2 more"
+        "lora.alpha changed: 2.0 -> 3.0, lora.dropout changed: 0.0 -> 0.5, lora.rank changed: 2 -> 4 and 2 more"
     )
 
 
 def test_scenes_without_the_lora_need_no_training_and_are_not_drawn_twice():
     steps = {step.name: step for step in steps_of(scenes__2__lora_scale=0)}
-    assert steps["plain-01"].inputs == ("condition-01",)
-    assert steps["plain-01"].part.model_dump() == steps["render-01"].part.model_dump() | {"lora_scale": 0.0}
-    assert "plain-02" not in steps
-    assert "plain-01" in steps["score"].inputs
-    assert not [name for name in (step.name for step in steps_of(report__compare="false")) if "plain" in name]
+    assert steps["baseline-01"].needs == (("encode_prompt", 1),)
+    assert steps["baseline-01"].config == steps["render-01"].config.model_copy(update={"lora_scale": 0.0})
+    assert "baseline-02" not in steps
+    assert ("baseline", 1) in steps["score"].needs
+    assert not [name for name in (step.name for step in steps_of(report__compare="false")) if "baseline" in name]
 
 
 def test_other_reasons():
     steps = steps_of()
     everything = decide(steps, finished=(), known={})
-    assert {each.reason for each in everything} == {"not done yet"}
+    assert {each.reason for each in everything} == {"no result from an earlier run"}
     lost = decide(steps, finished={step.digest for step in steps[1:]}, known=known(steps))
-    assert [each.reason for each in lost if each.runs] == ["its files are gone or damaged"]
+    assert [each.reason for each in lost if each.runs] == ["files of its result are missing or damaged"]
     older = known(steps)
     older["fetch"].version, older["fetch"].digest = 0, "old"
     anew = decide(steps[:1], finished=(), known=older)
-    assert anew[0].reason == "this kolora does the fetch stage anew (version 0 is now 2)"
+    assert anew[0].reason == "stage version changed: 0 -> 2"
     forced = decide(steps, finished={step.digest for step in steps}, known=known(steps), forced=["render"])
-    assert [each.step.name for each in forced if each.runs] == ["render-01", "render-02", "plain-01", "plain-02"]
+    assert [each.step.name for each in forced if each.runs] == ["render-01", "render-02"]
     resumed = decide(steps, finished=(), known={}, resumable=["train"])
     assert {each.reason for each in resumed if each.step.name == "train"} == {
-        "was interrupted, goes on where it was saved"
+        "was interrupted, continues where it was saved"
     }
 
 
@@ -164,9 +169,9 @@ def test_training_depends_on_the_scenes_it_draws_samples_of_alone():
     settings = {"lora__sample_every": 3, "lora__sample_scenes": 1}
     before = steps_of(**settings)
     assert touched(before, steps_of(**settings, scenes__2__prompt="x")) == {
-        "condition-02",
+        "encode_prompt-02",
         "render-02",
-        "plain-02",
+        "baseline-02",
         "grid",
         "score",
     }
@@ -176,12 +181,41 @@ def test_training_depends_on_the_scenes_it_draws_samples_of_alone():
 
 def test_pictures_of_the_class_are_drawn_before_training_and_only_where_asked():
     before = steps_of(lora__prior="{prompt: 一只猫, count: 3}")
-    assert {step.name for step in before} - {step.name for step in steps_of()} == {"condition-prior", "prior"}
+    assert {step.name for step in before} - {step.name for step in steps_of()} == {"encode_prior", "prior"}
     drawn = {"prior", *TRAINS}
     for changes, steps in (
-        ({"prompt": "一只狗"}, {"condition-prior", *drawn}),
+        ({"prompt": "一只狗"}, {"encode_prior", *drawn}),
         ({"count": 4}, drawn),
         ({"weight": 0.5}, drawn - {"prior"}),
     ):
         prior = {"prompt": "一只猫", "count": 3} | changes
         assert touched(before, steps_of(lora__prior=yaml.safe_dump(prior, default_flow_style=True).strip())) == steps
+
+
+def test_results_of_an_older_kolora_have_a_sentence_of_their_own():
+    steps = steps_of()
+    decided = decide(steps, finished=(), known={}, former="0.1.0")
+    assert {each.reason for each in decided} == {"results of kolora 0.1.0 are not kept by this version"}
+
+
+@pytest.mark.parametrize("name", ["train", "render-02", "baseline-01", "render", "encode_prompt-02"])
+def test_every_name_that_a_plan_prints_can_be_forced_and_stopped_after(name):
+    steps = steps_of()
+    check_names(steps, forced=[name], until=name)
+    cut = cut_after(decide(steps, finished=(), known={}), name)
+    assert cut[-1].step.name.startswith(name)
+    assert len(cut) < len(steps)
+
+
+@pytest.mark.parametrize("name", ["grid-03", "plain-01", "prior", "render-03", ""])
+def test_a_name_that_no_plan_prints_is_refused(name):
+    with pytest.raises(UsageError, match="unknown step"):
+        check_names(steps_of(), forced=[name])
+    with pytest.raises(UsageError, match="unknown step"):
+        check_names(steps_of(), until=name)
+
+
+def test_a_misspelt_step_has_a_near_one():
+    with pytest.raises(UsageError) as raised:
+        check_names(steps_of(), forced=["encode_promt-01"])
+    assert raised.value.hint == "did you mean encode_prompt-01?"

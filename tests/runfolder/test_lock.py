@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from kolora.cli.locks import Held
 from kolora.errors import InputAbsent, SchemaTooNew
+from kolora.execution.locks import HeldLock
 from kolora.hubs.store import RepoRequest
-from kolora.lock import DEEPEST, read_lock
+from kolora.runfolder.lock import DEEPEST, read_lock
 
 from tests.commands import left
 from tests.hubs.loopback import LoopbackHub
@@ -60,10 +60,10 @@ def change(folder: Path, **values: Any) -> None:
 
 def test_a_lock_resolves_everything_that_could_change_a_result(done: Path) -> None:
     lock = lock_in(done / "out")
-    assert lock["lock"] == 1
+    assert lock["lock"] == 2
     assert lock["overrides"] == ["lora.steps=2"]
     assert lock["story"]["lora"]["steps"] == 2
-    assert lock["story"]["render"]["negative_prompt"]
+    assert "negative_prompt" not in lock["story"]["render"], "defaults are not written: what they are may change"
     assert {"unet/config.json", "vae/config.json"} <= set(lock["checkpoint"]["files"])
     assert "clip/model.safetensors" not in lock["checkpoint"]["files"], "a scorer of its own"
     assert all(len(each) == 64 for each in lock["checkpoint"]["files"].values())
@@ -74,7 +74,7 @@ def test_a_lock_resolves_everything_that_could_change_a_result(done: Path) -> No
     assert {"config.json", "model.safetensors"} <= set(lock["scorers"]["clip"]["files"])
     assert lock["packages"]["torch"]
     steps = [step for numerics in lock["numerics"] for step in numerics["steps"]]
-    assert {"condition-01", "encode", "train", "render-01", "score"} <= set(steps)
+    assert {"encode_prompt-01", "cache_latents", "train", "render-01", "score"} <= set(steps)
     assert "filter" not in steps
     assert {each["dtype"] for each in lock["numerics"]} == {"float32"}
     assert all(each["device_class"] for each in lock["numerics"])
@@ -168,8 +168,8 @@ def test_a_strangers_lock_is_plain_values_or_refused(source: bytes, told: str) -
 
 
 def test_a_lock_of_a_later_kolora_is_said_to_be_one() -> None:
-    with pytest.raises(SchemaTooNew, match="lock: 2"):
-        read_lock(b"lock: 2\n", name="story.lock.yaml")
+    with pytest.raises(SchemaTooNew, match="lock: 3"):
+        read_lock(b"lock: 3\n", name="story.lock.yaml")
 
 
 def test_a_lock_pins_the_revision_and_the_pictures_of_a_hub(
@@ -208,14 +208,14 @@ def test_pins_fill_in_a_revision_and_replace_none() -> None:
 
 
 def test_a_run_computes_with_the_locks_threads(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held(read_lock((done / "story.lock.yaml").read_bytes(), name="story.lock.yaml"))
+    held = HeldLock(read_lock((done / "story.lock.yaml").read_bytes(), name="story.lock.yaml"))
     monkeypatch.delenv("OMP_NUM_THREADS")
-    held.take_numerics(device="cuda")
+    held.limit_threads(device="cuda")
     assert "OMP_NUM_THREADS" not in os.environ
-    held.take_numerics(device="cpu")
+    held.limit_threads(device="cpu")
     code = "import torch; print(torch.get_num_threads())"
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout.strip() == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    held.take_numerics(device="cpu")
+    held.limit_threads(device="cpu")
     assert os.environ["OMP_NUM_THREADS"] == "2"

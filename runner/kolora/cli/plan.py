@@ -1,0 +1,87 @@
+"""kolora validate, plan and fetch: what is known of a story before it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from kolora.cli.console import console_for, plan_lines
+from kolora.cli.memory import MEMORY, memory_lines
+from kolora.cli.options import OUT, SET, STORY
+from kolora.device import find_device
+from kolora.errors import UsageError
+from kolora.execution.downloads import download_for, requests_of
+from kolora.execution.locks import find_lock
+from kolora.execution.loop import decisions_of
+from kolora.execution.signals import Halt
+from kolora.hubs.hub import HUBS
+from kolora.hubs.store import RepoRequest
+from kolora.places import cache_folder, is_offline, out_folder
+from kolora.runfolder.store import RunFolder
+from kolora.stories import LoadedStory, find_story, inputs_of
+from kolora.tokens import TOKEN_LIMIT, count_tokens
+
+
+@click.command()
+@STORY
+@SET
+def validate(story: str, overrides: tuple[str, ...]) -> None:
+    """Tell every problem of STORY at once, with line and column."""
+    loaded = find_story(story, overrides).story
+    click.echo(f"{story} is a valid story: {loaded.title or loaded.name}, {len(loaded.scenes)} scenes")
+
+
+@click.command()
+@STORY
+@OUT
+@SET
+@MEMORY
+def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float | None) -> None:
+    """Show what a run of STORY would do, and why."""
+    loaded = find_story(story, overrides)
+    root = out_folder(loaded.story.name, out)
+    held = find_lock(loaded, out=root)
+    found = inputs_of(loaded, out=root, strict=False, pins=held.pins)
+    for name, runs, reason in plan_lines(decisions_of(found, RunFolder(root))):
+        click.echo(f"{'run ' if runs else 'keep'} {name:<28} {reason}")
+    _show_tokens(loaded)
+    for request in requests_of(loaded, pins=held.pins):
+        click.echo(f"to download: {request.id} from {HUBS[request.hub].title}, {_size(request)}")
+    for line in memory_lines(loaded.story, found, memory=memory):
+        click.echo(f"memory: {line}")
+    for each in held.drift(found, device=find_device()) if not found.absent else ():
+        click.echo(f"drifted from {held.name}: {each.what}")
+    for problem in found.absent:
+        click.echo(f"absent: {problem.error}\n  hint: {problem.hint}")
+
+
+@click.command()
+@STORY
+@SET
+def fetch(story: str, overrides: tuple[str, ...]) -> None:
+    """Fill the cache with what STORY needs, and look whether it has moved on the hubs; then --offline works."""
+    if is_offline(False):
+        raise UsageError("KOLORA_OFFLINE is set, and kolora fetch asks the hubs", hint="KOLORA_OFFLINE=0 kolora fetch")
+    loaded = find_story(story, overrides)
+    held = find_lock(loaded, out=out_folder(loaded.story.name, None))
+    console, halt = console_for(sys.stdout), Halt()
+    try:
+        with halt.listening():
+            download_for(loaded, on_event=console.on_event, halt=halt, refresh=True, pins=held.pins)
+    finally:
+        console.close()
+    click.echo(f"the cache {cache_folder()} has all that {loaded.story.name} needs")
+
+
+def _show_tokens(loaded: LoadedStory) -> None:
+    counts = [count_tokens(scene.prompt) for scene in loaded.story.scenes]
+    click.echo(f"tokens of {TOKEN_LIMIT} a prompt: {', '.join(map(str, counts))}")
+    for number, count in enumerate(counts, 1):
+        if count > TOKEN_LIMIT:
+            click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are not read")
+
+
+def _size(request: RepoRequest) -> str:
+    return "only the hub knows how much" if request.about is None else f"about {request.about / 1e9:.1f} GB"

@@ -1,0 +1,308 @@
+"""The loop of a run: what is done is kept and said why, the rest runs, is recorded and published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kolora.device import gpu_memory
+from kolora.errors import DeviceUnusable, KoloraError
+from kolora.events import Noticed, OnEvent, Planned, StepBegan, StepEnded, StepProgressed
+from kolora.execution.memory import first_line, is_out_of_memory, out_of_memory, run_frugally
+from kolora.execution.progress import Progress
+from kolora.execution.provenance import image_digest, now, numerics, packages, peaks, reset_peaks
+from kolora.execution.signals import Halt
+from kolora.files import as_unwritable, write_text
+from kolora.hubs.catalogue import KOLORS, find_in_cache
+from kolora.inputs import ResolvedInputs
+from kolora.memory.plan import AMPLE, MemoryPlan
+from kolora.memory.story import plan_story
+from kolora.planning import Decision, cut_after, decide, plan_steps
+from kolora.runfolder import layout
+from kolora.runfolder.lock import lock_of, lock_text
+from kolora.runfolder.records import RECORD_FORMAT, CheckpointName, StepRecord, files_in
+from kolora.runfolder.store import RunFolder
+from kolora.spec import Story
+from kolora.spec.canonical import canonical
+from kolora.stages import STAGES
+from kolora.stages.contract import Job, Key, Step, Tick, step_name
+from kolora.version import __version__
+
+if TYPE_CHECKING:
+    from kolora.models.checkpoint import Checkpoint
+
+LARGE_CHECKPOINT = 4 * 2**30
+"""Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""
+
+
+def decisions_of(
+    found: ResolvedInputs, folder: RunFolder, *, forced: Sequence[str] = (), until: str | None = None
+) -> tuple[Decision, ...]:
+    """Plan a story against what its run folder already holds."""
+    steps = plan_steps(found.story, found.inputs)
+    known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
+    decisions = decide(
+        steps,
+        finished={step.digest for step in steps if folder.finished(step.name, step.digest)},
+        known=known,
+        resumable={step.name for step in steps if folder.saved_state(step.name, step.digest)},
+        forced=forced,
+        former=folder.former_version(),
+    )
+    return cut_after(decisions, until)
+
+
+def check_before_download(story: Story, *, cache: Path, device: str, until: str | None) -> None:
+    """Refuse to download Kolors to a machine that could not run it; raises DeviceUnusable."""
+    is_absent = story.model.checkpoint == "kolors" and find_in_cache(KOLORS, cache=cache) is None
+    if is_absent and device == "cpu" and until != "fetch":
+        raise _no_gpu("Kolors")
+
+
+def execute(
+    found: ResolvedInputs,
+    *,
+    source: str,
+    folder: RunFolder,
+    device: str,
+    on_event: OnEvent,
+    halt: Halt,
+    command: Sequence[str] = (),
+    until: str | None = None,
+    fresh: bool = False,
+    forced: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> bool:
+    """Bring a run folder to what the story says; returns whether anything had to be done.
+
+    source: the story file's text, kept as given. command: the command line, for the report. device: "cuda" or "cpu".
+    overrides: what ``--set`` changed of the source, for the lock. until: last step or stage to run. fresh: forget all
+    earlier results. forced: steps or stages to run in any case. Whatever happens, ``records/run.json`` then says how
+    far the run came; the report is made from it. Raises KoloraError's subclasses.
+    """
+    progress = Progress(folder.root)
+    with folder.held():
+        if fresh:
+            shutil.rmtree(folder.work)
+            folder.work.mkdir()
+        progress.decisions = decisions = decisions_of(found, folder, forced=forced, until=until)
+        on_event(Planned(decisions))
+        if folder.is_sealed() and not any(decision.runs for decision in decisions) and _tells(folder, found):
+            return False
+        folder.open_up()
+        failure: KoloraError | None = None
+        try:
+            write_text(folder.root / layout.STORY, source)
+            _check_device(found, device, decisions)
+            _Loop(found, folder, device, on_event, halt, progress).run()
+            if until is None:
+                folder.tidy([decision.step for decision in decisions])
+                _write_lock(found, folder, decisions, overrides)
+        except KoloraError as problem:
+            failure = problem
+            raise
+        except Exception as problem:
+            failure = _translated(problem, folder.root)
+            if failure is None:
+                failure = KoloraError(f"{type(problem).__name__}: {problem}", hint="kolora run --debug tells more")
+                raise
+            raise failure from problem
+        finally:
+            progress.finish(
+                found.given,
+                failure,
+                checkpoint=CheckpointName(name=found.checkpoint_name, digest=found.inputs.checkpoint),
+                is_partial=until is not None,
+                device=device,
+                command=command,
+            )
+    return True
+
+
+def record_failure(
+    story: Story, folder: RunFolder, failure: KoloraError, *, source: str, command: Sequence[str] = ()
+) -> bool:
+    """Record that a run ended before it began, for want of a download or an input, so that it too can be reported.
+
+    Leaves a complete folder alone, as what it says is still true; returns whether there is something to report.
+    """
+    with folder.held():
+        if folder.is_sealed():
+            return False
+        write_text(folder.root / layout.STORY, source)
+        Progress(folder.root).finish(
+            story,
+            failure,
+            checkpoint=CheckpointName(name=Path(story.model.checkpoint).name),
+            is_partial=False,
+            device="cpu",
+            command=command,
+        )
+    return True
+
+
+class _Loop:
+    """One run's steps, in order, with the checkpoint that they share."""
+
+    def __init__(
+        self,
+        found: ResolvedInputs,
+        folder: RunFolder,
+        device: str,
+        on_event: OnEvent,
+        halt: Halt,
+        progress: Progress,
+    ) -> None:
+        self._found = found
+        self._folder = folder
+        self._device = device
+        self._on_event = on_event
+        self._halt = halt
+        self._progress = progress
+        self._opened: Checkpoint | None = None
+        self._digests: dict[Key, str] = {each.step.key: each.step.digest for each in progress.decisions}
+
+    def run(self) -> None:
+        """Keep what is done, do the rest."""
+        for decision in self._progress.decisions:
+            if decision.runs:
+                self._do(decision)
+            else:
+                self._keep(decision.step)
+
+    def _keep(self, step: Step) -> None:
+        record = self._folder.finished(step.name, step.digest)
+        assert record is not None
+        self._folder.publish(record)
+        self._progress.kept(step, record.seconds)
+
+    def _do(self, decision: Decision) -> None:
+        step = decision.step
+        self._halt.check()
+        self._progress.began(step)
+        self._on_event(StepBegan(step, decision.reason))
+
+        def tick(done: int, total: int) -> None:
+            self._progress.beat(step, done, total)
+            self._on_event(StepProgressed(step, done, total))
+            self._halt.check()
+
+        record = run_frugally(
+            lambda: self._finish(step, tick),
+            step,
+            lambda: self._opened,
+            lambda message: self._on_event(Noticed(message, step)),
+        )
+        self._folder.publish(record)
+        self._progress.ended(step, record.seconds)
+        self._on_event(StepEnded(step, record.seconds))
+
+    def _finish(self, step: Step, tick: Tick) -> StepRecord:
+        """Run a step in an empty folder, and make that the finished one with its record."""
+        partial, state = self._folder.begin(step.name, step.digest)
+        started, clock = now(), time.monotonic()
+        reset_peaks()
+        digests = {step_name(*key): self._digests[key] for key in step.needs}
+        job = Job(
+            folder=partial,
+            state=state,
+            inputs={key: self._folder.folder(step_name(*key), self._digests[key]) for key in step.needs},
+            log=self._folder.logs / f"{step.name}.log",
+            checkpoint=self._checkpoint,
+            tick=tick,
+        )
+        try:
+            facts = STAGES[step.stage].run(step.config, job)
+        except KoloraError:
+            if step.stage == "filter":
+                self._folder.publish_partial(step.name, step.stage, step.digest)
+            raise
+        record = StepRecord(
+            format=RECORD_FORMAT,
+            kolora=__version__,
+            step=step.name,
+            stage=step.stage,
+            scene=step.scene,
+            version=STAGES[step.stage].VERSION,
+            digest=step.digest,
+            config=canonical(step.config),
+            inputs=digests,
+            facts=facts.model_dump(mode="json", by_alias=True),
+            files=files_in(partial),
+            started=started,
+            seconds=round(time.monotonic() - clock, 3),
+            peak_memory_bytes=peaks(),
+            numerics=numerics(self._device, self._opened, step.stage),
+        )
+        self._folder.finish(record)
+        return record
+
+    def _checkpoint(self) -> Checkpoint:
+        """Open the checkpoint on first use; this is what loads torch."""
+        if self._opened is None:
+            from kolora.models.checkpoint import Checkpoint
+
+            memory = _memory_plan(self._found, self._device)
+            dtype = self._found.story.model.dtype
+            self._opened = Checkpoint(self._found.checkpoint, device=self._device, dtype=dtype, memory=memory)
+        return self._opened
+
+
+def _memory_plan(found: ResolvedInputs, device: str) -> MemoryPlan:
+    """Plan for the GPU there is; a CPU's memory is the user's own business."""
+    return plan_story(found.story, found.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
+
+
+def _tells(folder: RunFolder, found: ResolvedInputs) -> bool:
+    """Tell whether the last run's report is of this very story, titles and all."""
+    try:
+        run = json.loads((folder.root / layout.RUN_RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(run.get("story") == found.given.model_dump(mode="json") and run.get("status") == "complete")
+
+
+def _check_device(found: ResolvedInputs, device: str, decisions: Sequence[Decision]) -> None:
+    """Refuse to train or render a full-size checkpoint on a CPU: it would take days and the machine's memory."""
+    if device != "cpu" or not any(decision.runs and decision.step.stage != "fetch" for decision in decisions):
+        return
+    size = sum(path.stat().st_size for path in (found.checkpoint / "unet").glob("*") if path.is_file())
+    if size > LARGE_CHECKPOINT:
+        raise _no_gpu(found.checkpoint_name)
+
+
+def _no_gpu(checkpoint: str) -> DeviceUnusable:
+    return DeviceUnusable(
+        f"{checkpoint} needs an NVIDIA GPU, and there is none here",
+        hint="docker run --gpus all ..., or try kolora quickstart.yaml, which needs no GPU",
+    )
+
+
+def _translated(problem: Exception, root: Path) -> KoloraError | None:
+    """Return what an exception of a library means for the user; None for our own bugs."""
+    if isinstance(problem, OSError):
+        return as_unwritable(problem, root)
+    if isinstance(problem, MemoryError) or is_out_of_memory(problem):
+        return out_of_memory(first_line(problem), None)
+    return None
+
+
+def _write_lock(
+    found: ResolvedInputs, folder: RunFolder, decisions: Sequence[Decision], overrides: Sequence[str]
+) -> None:
+    """Write what the story's wishes came to: identities of its inputs, kept pictures, versions, results."""
+    records = {record.step: record for each in decisions if (record := folder.last_record(each.step.name))}
+    filtered = records.get("filter")
+    lock = lock_of(
+        found,
+        records,
+        filtered=None if filtered is None else folder.folder("filter", filtered.digest),
+        overrides=overrides,
+        packages=packages(),
+        image=image_digest(),
+    )
+    write_text(folder.root / layout.LOCK, lock_text(lock))

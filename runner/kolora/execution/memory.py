@@ -1,0 +1,75 @@
+"""Memory that does not do: a step tried once more in a more frugal way, and the error that names the key to change."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from kolora.errors import DeviceUnusable
+from kolora.stages.contract import Step
+
+if TYPE_CHECKING:
+    from kolora.models.checkpoint import Checkpoint
+
+Result = TypeVar("Result")
+
+LARGE = {
+    "train": "lora.resolution or lora.rank",
+    "cache_latents": "lora.resolution",
+    "render": "render.width and height",
+    "baseline": "render.width and height",
+}
+"""Keys that a stage's memory grows with, besides those that the memory plan has already split."""
+LARGE_ANYWHERE = "lora.resolution or render.width and height"
+
+
+def run_frugally(
+    work: Callable[[], Result],
+    step: Step,
+    checkpoint: Callable[[], Checkpoint | None],
+    notice: Callable[[str], None],
+) -> Result:
+    """Run a step; if the GPU's memory does not hold it, once more in the next more frugal way, where there is one.
+
+    checkpoint: gives the one that is open, if any. notice: is told of the second try. Raises DeviceUnusable.
+    """
+    try:
+        return work()
+    except Exception as problem:
+        if not is_out_of_memory(problem) or checkpoint() is None:
+            raise
+        first = first_line(problem)
+    # Only here, where the exception no longer holds what the failed attempt had made.
+    opened = checkpoint()
+    assert opened is not None
+    if not opened.step_down(step.stage):
+        raise out_of_memory(first, step)
+    options = "; ".join(f"{name}: {option}" for name, option in opened.memory.options_of(step.stage).items())
+    notice(f"{step.name} is out of memory, and is tried once more: {options}")
+    try:
+        return work()
+    except Exception as problem:
+        if not is_out_of_memory(problem):
+            raise
+        raise out_of_memory(first_line(problem), step) from problem
+
+
+def is_out_of_memory(problem: Exception) -> bool:
+    """Tell whether a problem is that the GPU's memory is full."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(problem, torch.cuda.OutOfMemoryError)
+
+
+def first_line(problem: Exception) -> str:
+    """Return what a library says of it, without the rest of its advice."""
+    return str(problem).splitlines()[0] if str(problem) else "no more can be had"
+
+
+def out_of_memory(message: str, step: Step | None) -> DeviceUnusable:
+    """Return the error that names the key to change; step: the one at work, where that is known."""
+    keys = LARGE.get(step.stage, LARGE_ANYWHERE) if step else LARGE_ANYWHERE
+    return DeviceUnusable(
+        f"{step.name if step else 'the run'} is out of memory: {message}",
+        hint=f"lower {keys}; raise model.memory, if it is set; or free the GPU of other work",
+    )

@@ -1,0 +1,77 @@
+"""Every name in a run folder, once.
+
+work/STEP-DIGEST/        a finished step: its files, and record.json, written last
+work/STEP-DIGEST.partial/, .state/   a step at work, and what it has saved to resume from
+records/, logs/          one file a step, and records/run.json about the run
+images/ images/baseline/ grid.png lora/ data/ report.* story.yaml story.lock.yaml status.json manifest.sha256
+export/                  what left it for other tools; no part of its promise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+WORK = "work"
+RECORDS = "records"
+LOGS = "logs"
+EXPORT = "export"
+RUN_RECORD = f"{RECORDS}/run.json"
+STEP_RECORD = "record.json"
+"""The record inside a finished step's folder."""
+STORY = "story.yaml"
+LOCK = "story.lock.yaml"
+STATUS = "status.json"
+MANIFEST = "manifest.sha256"
+HELD = ".lock"
+"""The file that a run holds locked while it works."""
+
+REPORT = "report.json"
+REPORT_PAGE = "report.html"
+REPORT_CARD = "report.md"
+GRID = "grid.png"
+TRAINING_SET = "data/train"
+DROPPED = "data/dropped"
+LEDGER = "data/ledger.jsonl"
+HISTORY = "lora/history.json"
+METRICS = "lora/metrics.csv"
+SAMPLES = "lora/samples"
+IMAGES = "images"
+BASELINE = "images/baseline"
+LORAS: Mapping[str, str] = {
+    "diffsynth": "lora/diffsynth.safetensors",
+    "diffusers": "lora/pytorch_lora_weights.safetensors",
+    "kohya": "lora/kohya.safetensors",
+}
+"""The LoRA under each ecosystem's conventions; diffusers looks for this very name in a folder."""
+IMAGE = "image.png"
+"""A rendered scene inside its step's folder."""
+
+PUBLISHED: Mapping[str, Mapping[str, str]] = {
+    "filter": {"train": TRAINING_SET, "dropped": DROPPED, "ledger.jsonl": LEDGER},
+    "train": {"history.json": HISTORY, "metrics.csv": METRICS, "samples": SAMPLES},
+    "export_lora": {path.rpartition("/")[2]: path for path in LORAS.values()},
+    "grid": {"grid.png": GRID},
+}
+"""Which files of a stage's one step are published under which name."""
+PICTURES: Mapping[str, str] = {"render": IMAGES, "baseline": BASELINE}
+"""Where the pictures of stages with a step a scene are published: with the LoRA, and without it to compare."""
+
+NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, HELD, STATUS, MANIFEST)
+"""What is nobody's result, by its first name."""
+
+
+def record_path(step: str) -> str:
+    """Name the published record of a step."""
+    return f"{RECORDS}/{step}.json"
+
+
+def picture_path(stage: str, scene: int) -> str:
+    """Name the published picture of a scene: ``images/03.png``, ``images/baseline/03.png``."""
+    return f"{PICTURES[stage]}/{scene:02d}.png"
+
+
+def published_paths(stage: str, scene: int | None) -> Mapping[str, str]:
+    """Map the files of a finished step to their published names."""
+    if stage in PICTURES and scene is not None:
+        return {IMAGE: picture_path(stage, scene)}
+    return PUBLISHED.get(stage, {})

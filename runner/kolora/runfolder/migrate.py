@@ -1,0 +1,78 @@
+"""Records and locks of kolora 0.1 in today's form: other names of stages, and configs that were called parts.
+
+Their digests stay as they were: they name nothing that this version computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kolora.hubs.catalogue import loaded_files, loaded_scorer_files
+from kolora.hubs.identity import identity_of_files
+from kolora.runfolder.records import RECORD_FORMAT
+
+STAGES_OF_0_1 = {"condition": "encode_prompt", "encode": "cache_latents", "convert": "export_lora", "plain": "baseline"}
+"""What stages were called; pictures without the LoRA were steps of ``render`` then."""
+
+
+def migrate_step_name(name: str) -> str:
+    """Return a step's name by today's stages: ``plain-03`` is ``baseline-03``."""
+    stage, dash, rest = name.partition("-")
+    return STAGES_OF_0_1.get(stage, stage) + dash + rest
+
+
+def migrate_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step's record in today's form; one that has it already is returned as it is."""
+    if record.get("format", 1) >= RECORD_FORMAT or "step" not in record:
+        return dict(record)
+    inputs = record.get("inputs") or {}
+    return _named(record) | {
+        "config": record.get("part") or {},
+        "inputs": {migrate_step_name(name): digest for name, digest in inputs.items()},
+    }
+
+
+def migrate_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``records/run.json`` in today's form; one that has it already is returned as it is."""
+    if run.get("format", 1) >= RECORD_FORMAT:
+        return dict(run)
+    error = run.get("error")
+    if isinstance(error, Mapping) and isinstance(error.get("step"), str):
+        error = dict(error) | {"step": migrate_step_name(error["step"])}
+    steps = run.get("steps") or []
+    return dict(run) | {"error": error, "steps": [_named(step) if "step" in step else step for step in steps]}
+
+
+def _named(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a step today's names, and the number of its scene."""
+    name = migrate_step_name(str(step["step"]))
+    stage, _, rest = name.partition("-")
+    return dict(step) | {"step": name, "stage": stage, "scene": int(rest) if rest.isdecimal() else None}
+
+
+def migrate_lock(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a lock 1 in the form of a lock 2; ``story`` stays as it was written.
+
+    Checkpoint and scorers become what is loaded of them, by the digests of their files; ``told`` keeps the digest that
+    pictures of that time tell. A digest that its own files do not give is left: it will be found not to hold.
+    """
+    scorers = lock.get("scorers") or {}
+    numerics = lock.get("numerics") or ()
+    steps = lock.get("steps") or {}
+    return dict(lock) | {
+        "lock": 2,
+        "checkpoint": _loaded(lock.get("checkpoint"), loaded_files),
+        "scorers": {kind: _loaded(scorer, loaded_scorer_files) for kind, scorer in scorers.items()},
+        "numerics": [dict(each) | {"steps": [migrate_step_name(name) for name in each["steps"]]} for each in numerics],
+        "steps": {migrate_step_name(name): digest for name, digest in steps.items()},
+    }
+
+
+def _loaded(folder: Any, choose: Callable[[Iterable[str]], list[str]]) -> Any:
+    """Reduce a folder of input files to those that are loaded."""
+    files = folder.get("files") if isinstance(folder, Mapping) else None
+    if not files or identity_of_files(files) != folder["sha256"]:
+        return folder
+    loaded = {path: files[path] for path in choose(files)}
+    return dict(folder) | {"files": loaded, "sha256": identity_of_files(loaded), "told": folder["sha256"]}

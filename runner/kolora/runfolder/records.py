@@ -1,0 +1,164 @@
+"""What a run writes down: one record a finished step, and ``records/run.json`` about the whole.
+
+The writer and every reader share these types. Records of kolora 0.1 are read by ``runfolder.migrate``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from kolora.files import sha256_of
+
+RECORD_FORMAT = 2
+"""1, or none: of kolora 0.1, whose step digests covered defaults too."""
+
+Status = Literal["complete", "failed", "stopped", "partial"]
+Action = Literal["kept", "ran", "failed", "pending"]
+
+
+class Recorded(BaseModel):
+    """A part of a record; keys that this version does not know are left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StepFile(Recorded):
+    """One file of a finished step."""
+
+    sha256: str
+    bytes: int = 0
+
+
+class StepRecord(Recorded):
+    """What is known of a finished step; ``config`` (in canonical form) and ``inputs`` are what its digest covers.
+
+    facts: what the stage found, in the form of its ``Facts``. numerics: the arithmetic in force.
+    """
+
+    format: int = 1
+    kolora: str
+    step: str
+    stage: str
+    scene: int | None = None
+    version: int
+    digest: str
+    config: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    facts: dict[str, Any]
+    files: dict[str, StepFile] = {}
+    started: str = ""
+    seconds: float | None = None
+    peak_memory_bytes: dict[str, int | None] = {}
+    numerics: dict[str, str | bool | int | float | None] = {}
+
+
+class CheckpointName(Recorded):
+    """The checkpoint of a run: what reports call it, and its identity where it was found."""
+
+    name: str
+    digest: str | None = None
+
+
+class RunFailure(Recorded):
+    """Why a run ended early, in the words of the error; facts: of the stage that failed, where it has some."""
+
+    code: int | None = None
+    error: str
+    hint: str = ""
+    step: str | None = None
+    facts: dict[str, Any] | None = None
+
+
+class StepLine(Recorded):
+    """How one step of a run fared, and why; ``why`` is the reason as key and values."""
+
+    step: str
+    stage: str
+    scene: int | None = None
+    digest: str | None = None
+    action: Action
+    reason: str = ""
+    why: tuple[tuple[str, ...], ...] = ()
+    seconds: float | None = None
+
+
+class Service(Recorded):
+    """The batch service that ran it: its id of the run, which attempt it was (from 1), the shard and of how many."""
+
+    name: str | None = None
+    run: str | None = None
+    attempt: int | None = None
+    index: int | None = None
+    count: int | None = None
+
+
+class Machine(Recorded):
+    """The machine and the packages of a run."""
+
+    python: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    gpu: str | None = None
+    gpus: int | None = None
+    service: Service | None = None
+    image: str | None = None
+    packages: dict[str, str] = {}
+
+
+class PlannedScene(Recorded):
+    """A scene of the story with every value filled in."""
+
+    number: int
+    title: str = ""
+    prompt: str
+    negative_prompt: str | None = None
+    seed: int | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    lora_scale: float | None = None
+    scheduler: str | None = None
+
+
+class RunRecord(Recorded):
+    """``records/run.json``: what was asked for and how far the run came. story: with every default spelled out."""
+
+    format: int = 1
+    kolora: str | None = None
+    name: str
+    title: str = ""
+    language: Literal["zh", "en"] = "en"
+    status: Status
+    started: str | None = None
+    seconds: float | None = None
+    checkpoint: CheckpointName | None = None
+    command: tuple[str, ...] = ()
+    story: dict[str, JsonValue] = Field(default_factory=dict)
+    scenes: tuple[PlannedScene, ...] = ()
+    error: RunFailure | None = None
+    steps: tuple[StepLine, ...] = ()
+    environment: Machine = Machine()
+
+
+def read_record(path: Path) -> StepRecord | None:
+    """Read a step's record; an absent or torn one, or one of kolora 0.1, is None."""
+    try:
+        record = StepRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return record if record.format == RECORD_FORMAT else None
+
+
+def files_in(folder: Path) -> dict[str, StepFile]:
+    """List a folder's files with their sha256."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            files[name] = StepFile(sha256=sha256_of(path), bytes=path.stat().st_size)
+    return files

@@ -1,0 +1,219 @@
+"""The one order of things: lock, inputs, plan, run, report, seal. Command line, batch, verify and library call it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from kolora.device import find_device
+from kolora.environment import go_offline, set_environment
+from kolora.errors import KoloraError
+from kolora.events import OnEvent, ignore
+from kolora.execution.downloads import download_for
+from kolora.execution.locks import HeldLock, find_lock
+from kolora.execution.loop import check_before_download, decisions_of, execute, record_failure
+from kolora.execution.signals import Halt
+from kolora.files import writing
+from kolora.inputs import ResolvedInputs
+from kolora.places import cache_folder, is_offline, out_folder
+from kolora.planning import Decision, check_names, plan_steps
+from kolora.report import ReportData, read_report_data, write_report
+from kolora.runfolder import layout
+from kolora.runfolder.store import RunFolder
+from kolora.spec import Story
+from kolora.stories import LoadedStory, check_paths_of, find_story, from_values, inputs_of, load_text
+
+Device = Literal["cuda", "cpu"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How the scenes were judged: aesthetics of 1 to 10, clip 100 x cosine; None where that was switched off.
+
+    valid: whether the mean aesthetic score reaches the story's threshold.
+    """
+
+    aesthetics: tuple[float | None, ...]
+    clip: tuple[float | None, ...]
+    aesthetics_mean: float | None
+    clip_mean: float | None
+    valid: bool | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that a run has finished; worked: whether anything had to be done for it."""
+
+    folder: Path
+    worked: bool = True
+
+    @cached_property
+    def data(self) -> ReportData:
+        """All that the report says."""
+        return read_report_data(self.folder)
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The scenes' pictures, in the order of the story."""
+        return tuple(self.folder / scene.image for scene in self.data.scenes if scene.image)
+
+    @property
+    def scores(self) -> Scores:
+        """How the scenes were judged."""
+        verdict = self.data.verdict
+        return Scores(
+            aesthetics=tuple(scene.aesthetics for scene in self.data.scenes),
+            clip=tuple(scene.clip for scene in self.data.scenes),
+            aesthetics_mean=verdict.aesthetics_mean,
+            clip_mean=verdict.clip_mean,
+            valid={"valid": True, "invalid": False}.get(verdict.state),
+        )
+
+    @property
+    def report(self) -> Path:
+        """The report as a page."""
+        return self.folder / layout.REPORT_PAGE
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the folder is sealed: every step done, the report written and read back."""
+        return RunFolder(self.folder).is_sealed()
+
+
+def load_story(source: str | Path, *, overrides: Sequence[str] = ()) -> LoadedStory:
+    """Load a story: a file, the name of a shipped one, or its text (which has more than one line).
+
+    overrides: each ``key=value``, written over the story. Raises InputAbsent where there is none, StoryInvalid with
+    every problem at once, SchemaTooNew.
+    """
+    if isinstance(source, str) and "\n" in source:
+        return load_text(source, overrides)
+    return find_story(str(source), overrides)
+
+
+def plan(story: LoadedStory | Story, *, out: Path | str | None = None) -> tuple[Decision, ...]:
+    """Plan a story against what its run folder holds: each step, whether it would run, and why.
+
+    What is absent counts as absent and raises nothing: ``run`` would.
+    """
+    loaded = _loaded(story)
+    root = _root(loaded, out)
+    found = inputs_of(loaded, out=root, strict=False, pins=find_lock(loaded, out=root).pins)
+    return decisions_of(found, RunFolder(root))
+
+
+def run(
+    story: LoadedStory | Story,
+    *,
+    out: Path | str | None = None,
+    device: Device | None = None,
+    on_event: OnEvent = ignore,
+    until: str | None = None,
+    fresh: bool = False,
+    forced: Sequence[str] = (),
+    offline: bool = False,
+    lock: Path | None = None,
+    ignore_lock: bool = False,
+    accept_environment: bool = False,
+    handle_signals: bool = False,
+    command: Sequence[str] = (),
+) -> Run:
+    """Do everything that a story says, keep what is done already, and return the finished run.
+
+    out: the run folder. on_event: is called with every event. until: last step or stage to run; the folder is then not
+    sealed. fresh: forget earlier results. forced: steps or stages that run in any case. lock: the file to hold to,
+    else one beside the story. accept_environment: go on where only packages, device or image are not the lock's.
+    handle_signals: stop on SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 with what is done saved (main thread only). command:
+    for the report. Prints nothing. Raises KoloraError's subclasses; a run that failed has a report too.
+    """
+    set_environment()
+    loaded = _loaded(story)
+    root = _root(loaded, out)
+    held = find_lock(loaded, out=root, chosen=lock, ignored=ignore_lock)
+    folder = RunFolder(root)
+    where = find_device(device)
+    halt = Halt()
+    with halt.listening() if handle_signals else contextlib.nullcontext():
+        try:
+            found = _resolve(loaded, root, held, where, on_event, halt, until=until, offline=is_offline(offline))
+        except KoloraError as problem:
+            with _second_to(problem):
+                if record_failure(loaded.story, folder, problem, source=loaded.text, command=command):
+                    write_report(root)
+            raise
+        held.refuse_drift(found, device=where, accept_environment=accept_environment)
+        held.limit_threads(device=where)
+        check_names(plan_steps(found.story, found.inputs), forced=forced, until=until)
+        try:
+            worked = execute(
+                found,
+                source=loaded.text,
+                folder=folder,
+                device=where,
+                on_event=on_event,
+                halt=halt,
+                command=command,
+                until=until,
+                fresh=fresh,
+                forced=forced,
+                overrides=loaded.overrides,
+            )
+        except Exception as problem:
+            if (root / layout.RUN_RECORD).is_file():
+                with _second_to(problem):
+                    write_report(root)
+            raise
+    if worked:
+        write_reports(root, seal=until is None)
+    return Run(root, worked)
+
+
+def write_reports(root: Path, *, seal: bool) -> tuple[Path, ...]:
+    """Render the reports of a run folder from its records; seal: promise that the folder is complete."""
+    with writing(root):
+        paths = write_report(root)
+        if seal:
+            RunFolder(root).seal()
+    return paths
+
+
+def _resolve(
+    loaded: LoadedStory,
+    root: Path,
+    held: HeldLock,
+    device: str,
+    on_event: OnEvent,
+    halt: Halt,
+    *,
+    until: str | None,
+    offline: bool,
+) -> ResolvedInputs:
+    """Find what a story stands on, downloading what is not here, unless the machine could not use it."""
+    if offline:
+        go_offline()
+    check_paths_of(loaded, out=root)
+    check_before_download(loaded.story, cache=cache_folder(), device=device, until=until)
+    if not offline:
+        download_for(loaded, on_event=on_event, halt=halt, pins=held.pins)
+    return inputs_of(loaded, out=root, pins=held.pins)
+
+
+def _loaded(story: LoadedStory | Story) -> LoadedStory:
+    return from_values(story) if isinstance(story, Story) else story
+
+
+def _root(loaded: LoadedStory, out: Path | str | None) -> Path:
+    return out_folder(loaded.story.name, None if out is None else Path(out))
+
+
+@contextlib.contextmanager
+def _second_to(problem: Exception) -> Iterator[None]:
+    """Report a run that failed; if that fails too, the first problem is the one to raise, with a note of the second."""
+    try:
+        yield
+    except Exception as second:
+        problem.add_note(f"the report could not be written either: {second}")

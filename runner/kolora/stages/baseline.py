@@ -1,0 +1,23 @@
+"""Baseline: the scenes from the same seeds without the LoRA, to compare with what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kolora.inputs import Inputs
+from kolora.spec import Story
+from kolora.stages.contract import Step
+from kolora.stages.render import VERSION, Config, Facts, config_of, run
+
+__all__ = ["VERSION", "Config", "Facts", "run", "steps"]
+
+
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step for each scene that is drawn with a LoRA; they need no training, so they outlive every change of it."""
+    if not story.report.compare:
+        return
+    for scene in story.resolved_scenes():
+        if scene.lora_scale:
+            bare = scene.model_copy(update={"lora_scale": 0.0})
+            config = config_of(bare, checkpoint=inputs.checkpoint, dtype=story.model.dtype, lora=None)
+            yield Step("baseline", config, scene=scene.number, needs=(("encode_prompt", scene.number),))

@@ -1,0 +1,105 @@
+"""Export LoRA: the story's LoRA, trained here or given, in the files that other tools load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kolora.inputs import Inputs, LoraFile
+from kolora.spec import Story
+from kolora.spec.story import Frozen
+from kolora.stages.contract import Job, StageFacts, Step
+
+if TYPE_CHECKING:
+    from kolora.models.lora import Ecosystem
+
+VERSION = 2
+"""2: neither the story's title nor its team is in the files, so that two equal stories have one LoRA."""
+
+FILES: dict[Ecosystem, str] = {
+    "diffsynth": "diffsynth.safetensors",
+    "diffusers": "pytorch_lora_weights.safetensors",
+    "kohya": "kohya.safetensors",
+}
+"""Each ecosystem's file; diffusers looks for this very name in a folder, ComfyUI and A1111 read kohya's."""
+
+IMPLEMENTATIONS = {"diffsynth": "DiffSynth-Studio", "diffusers": "diffusers", "kohya": "sd-scripts"}
+
+
+class Config(Frozen):
+    """All that decides the files' bytes besides the weights; resolution: of the training pictures, in pixels."""
+
+    checkpoint: str
+    lora: LoraFile | None = None
+    resolution: int | None = None
+
+
+class Facts(StageFacts):
+    """The LoRA's size, and whether it was given and not trained here."""
+
+    modules: int
+    rank: int
+    given: bool
+
+
+def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
+    """One step, from the training where there is one."""
+    is_trained = story.training_set is not None
+    resolution = story.lora.resolution if is_trained else None
+    config = Config(checkpoint=inputs.checkpoint, lora=inputs.lora, resolution=resolution)
+    yield Step("export_lora", config, needs=(("train", None),) if is_trained else ())
+
+
+def lora_file(given: LoraFile | None, job: Job) -> Path | None:
+    """Find the LoRA a step is to use: the one given, else the one trained, if any."""
+    if given is not None:
+        return given.path
+    trained = job.inputs_of("train")
+    return trained[0] / "lora.safetensors" if trained else None
+
+
+def lora_name(given: LoraFile | None, path: Path) -> str:
+    """Name a LoRA for tools that keep many in one folder, by its content."""
+    from kolora.models.lora import HASH, read_metadata
+
+    return f"kolora-{given.digest[:8] if given else read_metadata(path)[HASH].removeprefix('0x')[:8]}"
+
+
+def run(config: Config, job: Job) -> Facts:
+    """Write the LoRA by each ecosystem's conventions, with what it is in the header."""
+    from kolora.models.lora import lora_bytes, read_lora, read_metadata
+
+    path = lora_file(config.lora, job)
+    assert path is not None
+    weights = read_lora(path)
+    rank = max(down.shape[0] for down, _ in weights.pairs.values())
+    described = _description(config, read_metadata(path))
+    for done, (ecosystem, name) in enumerate(FILES.items(), 1):
+        metadata = described | {"modelspec.implementation": IMPLEMENTATIONS[ecosystem]}
+        if ecosystem == "kohya":
+            metadata |= {
+                "ss_network_module": "networks.lora",
+                "ss_network_dim": str(rank),
+                "ss_network_alpha": str(rank),
+            }
+        (job.folder / name).write_bytes(lora_bytes(weights, metadata=metadata, ecosystem=ecosystem))
+        job.tick(done, len(FILES))
+    return Facts(modules=len(weights.pairs), rank=rank, given=config.lora is not None)
+
+
+def _description(config: Config, trained: dict[str, str]) -> dict[str, str]:
+    """Say in a file's header what it is (modelspec 1.0.0) and how it was trained; trained: header of the LoRA."""
+    if config.lora is not None:
+        origin = {"kolora.lora": config.lora.digest}
+    else:
+        origin = {key: value for key, value in trained.items() if key.startswith("kolora.")}
+    size = {"modelspec.resolution": f"{config.resolution}x{config.resolution}"} if config.resolution else {}
+    return {
+        **origin,
+        "kolora.checkpoint": config.checkpoint,
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "kolors/lora",
+        "modelspec.prediction_type": "epsilon",
+        **size,
+    }

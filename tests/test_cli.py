@@ -31,9 +31,9 @@ def outside(tmp_path, monkeypatch):
     [
         (["run"], 2, "Missing argument 'STORY'", "kolora --help"),
         (["run", "quickstart", "--speed"], 2, "No such option", "kolora --help"),
-        (["quickstart", "--force", "rendre"], 2, "--force rendre is no step of this story", "give a stage"),
-        (["report", "."], 66, ". is no run folder", "kolora report"),
-        (["rport", "out"], 2, "'rport' is no command of kolora", "kolora report"),
+        (["quickstart", "--force", "rendre"], 2, "unknown step 'rendre' in --force", "did you mean render?"),
+        (["report", "."], 66, ". is not a run folder", "kolora report"),
+        (["rport", "out"], 2, "unknown command 'rport'", "kolora report"),
         (["nothing"], 66, "there is no story 'nothing' here", "kolora new"),
         (["nothing.yaml"], 66, "there is no story 'nothing.yaml' here", "kolora new"),
         (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
@@ -191,7 +191,7 @@ def test_kernels_are_kept_in_the_cache_unless_the_user_says_otherwise(outside, c
 def test_kernels_go_with_the_process_where_the_cache_cannot_be_written(outside):
     (outside / "file").touch()
     code = (
-        "from kolora.cli.stories import kernel_folder; folder = kernel_folder(); (folder / 'kernel.so').touch()\n"
+        "from kolora.places import kernel_folder; folder = kernel_folder(); (folder / 'kernel.so').touch()\n"
         "print(folder, oct(folder.stat().st_mode))"
     )
     environment = {**os.environ, "KOLORA_CACHE": str(outside / "file"), "TMPDIR": str(outside)}

@@ -44,22 +44,26 @@ NESTED = "nests comprehensions"
 @pytest.mark.parametrize(
     ("path", "text", "found"),
     [
-        ("spec/a.py", "from kolora.plan import Step", "kolora.spec.a:1 imports kolora.plan: upwards or sideways"),
+        (
+            "spec/a.py",
+            "from kolora.planning import Step",
+            "kolora.spec.a:1 imports kolora.planning: upwards or sideways",
+        ),
         ("spec/a.py", "import kolora.stages.train", "kolora.spec.a:1 imports kolora.stages.train: upwards"),
         ("models/a.py", "from kolora.training import draws", "kolora.models.a:1 imports kolora.training: upwards"),
         ("rendering/a.py", "import kolora.scoring.judges", "upwards or sideways"),
-        ("report/a.py", "from kolora.execute import run_story", "upwards or sideways"),
+        ("report/a.py", "from kolora.session import run", "upwards or sideways"),
         ("spec/a.py", "import kolora", "kolora.spec.a:1 imports kolora: upwards, name the module that defines it"),
         ("spec/a.py", "from kolora import errors", "kolora.spec.a:1 imports kolora: upwards"),
         ("training/a.py", "import diffsynth", "DiffSynth stays behind kolora.models"),
-        ("plan.py", "import click", "only kolora.cli talks to the command line"),
+        ("planning.py", "import click", "only kolora.cli talks to the command line"),
         (
-            "plan.py",
+            "planning.py",
             "def f():\n    import json",
-            "kolora.plan:2 imports json inside a function: DEFERRED",
+            "kolora.planning:2 imports json inside a function: DEFERRED",
         ),
         ("stages/grid.py", "def f():\n    import torch", "kolora.stages.grid:2 imports torch inside a function"),
-        ("plan.py", "import torch.nn", "kolora.plan loads torch.nn at its start, by kolora.plan:1"),
+        ("planning.py", "import torch.nn", "kolora.planning loads torch.nn at its start, by kolora.planning:1"),
         ("stages/a.py", "from kolora.models import b", "kolora.stages.a loads numpy at its start, by kolora.models.b"),
         (
             "stages/a.py",
@@ -84,7 +88,7 @@ def test_a_planted_fault_is_found(tmp_path, path, text, found):
         "models/__init__.py": "import torch",
         "models/b.py": "import numpy",
         "models/c.py": "class Thrice: ...",
-        "plan.py": "",
+        "planning.py": "",
         path: text,
     }
     assert any(found in fault for fault in faults(_written(tmp_path, modules)))
@@ -92,7 +96,7 @@ def test_a_planted_fault_is_found(tmp_path, path, text, found):
 
 def test_what_is_allowed_is_not_a_fault(tmp_path):
     modules = {
-        "__init__.py": "from kolora.plan import plan",
+        "__init__.py": "from kolora.planning import plan",
         "errors.py": "",
         "models/checkpoint.py": "import torch, diffsynth\nfrom kolora.errors import KoloraError\nclass Twice: ...",
         "spec/__init__.py": "from kolora.spec.story import Story",
@@ -102,7 +106,7 @@ def test_what_is_allowed_is_not_a_fault(tmp_path):
         "stages/render.py": "class Config: ...",
         "stages/train.py": "def run():\n    from kolora.training import loop\nclass Config: ...",
         "training/loop.py": "from kolora.models.checkpoint import Checkpoint\nsquares = [a * a for a in range(3)]",
-        "plan.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\nimport kolora.stages.train",
+        "planning.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING: import torch\nimport kolora.stages.train",
     }
     assert faults(_written(tmp_path, modules)) == []
 

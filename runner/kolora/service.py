@@ -66,11 +66,11 @@ class Service:
     What the service does not say is None.
     """
 
-    name: str | None
-    run: str | None
-    attempt: int | None
-    index: int | None
-    count: int | None
+    name: str | None = None
+    run: str | None = None
+    attempt: int | None = None
+    index: int | None = None
+    count: int | None = None
 
 
 def find_service(environment: Mapping[str, str]) -> Service | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kolora.device import cpu_name, device_class, gpu_count
-from kolora.runfolder.records import Machine, Service
+from kolora.runfolder.records import Machine
 from kolora.service import find_service
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ def machine(device: str) -> Machine:
     """Describe the machine; device: "cuda" or "cpu"."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch and device == "cuda" and torch.cuda.is_available() else None
-    service = find_service(os.environ)
     return Machine(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -63,7 +62,7 @@ def machine(device: str) -> Machine:
         cores=os.cpu_count(),
         gpu=gpu,
         gpus=gpu_count(),
-        service=Service.model_validate(vars(service)) if service else None,
+        service=find_service(os.environ),
         image=image_digest(),
         packages=packages(),
     )

@@ -58,13 +58,15 @@ def migrate_lock(lock: Mapping[str, Any]) -> dict[str, Any]:
     pictures of that time tell. A digest that its own files do not give is left: it will be found not to hold.
     """
     scorers = lock.get("scorers") or {}
-    numerics = lock.get("numerics") or ()
     steps = lock.get("steps") or {}
+    numerics = []
+    for each in lock.get("numerics") or ():
+        numerics.append(dict(each) | {"steps": [migrate_step_name(name) for name in each["steps"]]})
     return dict(lock) | {
         "lock": 2,
         "checkpoint": _loaded(lock.get("checkpoint"), loaded_files),
         "scorers": {kind: _loaded(scorer, loaded_scorer_files) for kind, scorer in scorers.items()},
-        "numerics": [dict(each) | {"steps": [migrate_step_name(name) for name in each["steps"]]} for each in numerics],
+        "numerics": numerics,
         "steps": {migrate_step_name(name): digest for name, digest in steps.items()},
     }
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kolora.files import sha256_of
+from kolora.service import Service
 
 RECORD_FORMAT = 2
 """1, or none: of kolora 0.1, whose step digests covered defaults too."""
@@ -83,16 +84,6 @@ class StepLine(Recorded):
     reason: str = ""
     why: tuple[tuple[str, ...], ...] = ()
     seconds: float | None = None
-
-
-class Service(Recorded):
-    """The batch service that ran it: its id of the run, which attempt it was (from 1), the shard and of how many."""
-
-    name: str | None = None
-    run: str | None = None
-    attempt: int | None = None
-    index: int | None = None
-    count: int | None = None
 
 
 class Machine(Recorded):

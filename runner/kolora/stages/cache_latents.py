@@ -94,7 +94,7 @@ def run(config: Config, job: Job) -> Facts:
     checkpoint.release("vae_encoder")
     write_examples(job.folder / "examples.safetensors", examples)
     tokenizer = checkpoint.tokenizer()
-    counts = {text: tokenizer.count(text) for text in dict.fromkeys(each.text for each in pictures)}
+    counts = {each.text: tokenizer.count(each.text) for each in pictures}
     lines = [{"picture": each.picture, "text": each.text, "tokens": counts[each.text]} for each in pictures]
     written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     (job.folder / "texts.jsonl").write_text(written, encoding="utf-8")

@@ -97,7 +97,9 @@ def run(config: Config, job: Job) -> Facts:
         """Account for a file; a sound picture is written down as PNG."""
         line = ImageLine(id=name, source=raw.source, text=raw.text, bytes=raw.bytes, sha256=raw.sha256, verdict="kept")
         if isinstance(raw.picture, Rejection):
-            return line.model_copy(update={"verdict": "dropped", "kind": raw.picture.kind, "reason": raw.picture.reason})
+            return line.model_copy(
+                update={"verdict": "dropped", "kind": raw.picture.kind, "reason": raw.picture.reason}
+            )
         image, path = raw.picture.image, f"images/{name}.png"
         # Read a few times and never shown: level 1 takes 0.25 s for two megapixels, the default 0.6 to 0.8.
         image.save(job.folder / path, compress_level=1)

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("events", "runfolder"),
     ("execution", "report"),
     ("session",),
-    ("batch", "export", "verify"),
+    ("batch", "export", "verification"),
     ("cli",),
     ("__main__",),
 )
@@ -98,7 +98,7 @@ DEFERRED: Mapping[str, set[str]] = {
     "stages.render": {"models", "rendering"},
     "stages.score": {"scoring"},
     "stages.train": {"models", "rendering", "training"},
-    "verify.compare": {"models", "scoring", "torch"},
+    "verification.compare": {"models", "scoring", "torch"},
 }
 """Which module may import which package inside a function. Each entry keeps something heavy out of ``plan``."""
 
@@ -116,7 +116,7 @@ NOT_YET: set[str] = {
     "report",
     "scoring",
     "training",
-    "verify",
+    "verification",
 }
 """What may still nest comprehensions, by package or module, or be defined thrice. It shrinks until it is gone."""
 

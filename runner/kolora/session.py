@@ -147,29 +147,65 @@ def run(
             raise
         held.refuse_drift(found, device=where, accept_environment=accept_environment)
         held.limit_threads(device=where)
-        check_names(plan_steps(found.story, found.inputs), forced=forced, until=until)
-        try:
-            worked = execute(
-                found,
-                source=loaded.text,
-                folder=folder,
-                device=where,
-                on_event=on_event,
-                halt=halt,
-                command=command,
-                until=until,
-                fresh=fresh,
-                forced=forced,
-                overrides=loaded.overrides,
-            )
-        except Exception as problem:
-            if (root / layout.RUN_RECORD).is_file():
-                with _second_to(problem):
-                    write_report(root)
-            raise
-    if worked:
-        write_reports(root, seal=until is None)
+        worked = complete(
+            found,
+            source=loaded.text,
+            root=root,
+            device=where,
+            on_event=on_event,
+            halt=halt,
+            until=until,
+            fresh=fresh,
+            forced=forced,
+            command=command,
+            overrides=loaded.overrides,
+        )
     return Run(root, worked)
+
+
+def complete(
+    found: ResolvedInputs,
+    *,
+    source: str,
+    root: Path,
+    device: str,
+    on_event: OnEvent,
+    halt: Halt,
+    until: str | None = None,
+    fresh: bool = False,
+    forced: Sequence[str] = (),
+    command: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    report: bool = True,
+) -> bool:
+    """Bring a run folder to what a story with resolved inputs says: plan, run, report, seal; as ``run`` does.
+
+    source: the story file's text. overrides: what was written over it. report: write one, and seal the folder if it is
+    complete. Returns whether anything had to be done.
+    """
+    check_names(plan_steps(found.story, found.inputs), forced=forced, until=until)
+    try:
+        worked = execute(
+            found,
+            source=source,
+            folder=RunFolder(root),
+            device=device,
+            on_event=on_event,
+            halt=halt,
+            command=command,
+            until=until,
+            fresh=fresh,
+            forced=forced,
+            overrides=overrides,
+        )
+    except Exception as problem:
+        if report and (root / layout.RUN_RECORD).is_file():
+            with _second_to(problem):
+                write_report(root)
+        raise
+    if worked and report:
+        write_reports(root, seal=until is None)
+    return worked
 
 
 def write_reports(root: Path, *, seal: bool) -> tuple[Path, ...]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from kolora.cli.console import console_for
-from kolora.device import find_device
 from kolora.errors import VerifyDifferent
 from kolora.execution.signals import Halt
-from kolora.places import cache_folder, out_root
-from kolora.verify.verify import Folders, verify
+from kolora.verification.verify import Folders, verify
 
 SHOWN = 5
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -37,34 +36,33 @@ def verify_command(
     dataset: Path | None,
     aesthetics: Path | None,
     clip: Path | None,
-    device: str | None,
+    device: Literal["cuda", "cpu"] | None,
     as_json: bool,
 ) -> None:
     """Draw the scenes of SUBMISSION again: identical, equivalent or different (76).
 
     SUBMISSION is a run folder, or a submission's folder or zip; it is read, never trusted.
     """
-    root = out or out_root() / f"verify-{submission.resolve().stem}"
     console, halt = console_for(sys.stderr if as_json else sys.stdout), Halt()
     try:
         with halt.listening():
-            facts = verify(
+            verified = verify(
                 submission,
-                out=root,
-                cache=cache_folder(),
-                device=find_device(device),
-                on_event=console.on_event,
-                halt=halt,
+                out=out,
+                device=device,
                 folders=Folders(checkpoint, dataset, aesthetics, clip),
                 retrain=retrain,
+                on_event=console.on_event,
+                halt=halt,
             )
     finally:
         console.close()
+    facts = verified.facts
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=1))
     again = facts["retrained"]
     trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
-    console.say(f"{facts['verdict']}{trained}; side by side: {root / 'verify.html'}", verdict=facts["verdict"])
+    console.say(f"{facts['verdict']}{trained}; side by side: {verified.page}", verdict=facts["verdict"])
     if facts["verdict"] == "different":
         reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
         for scene in facts["scenes"]:
@@ -72,4 +70,4 @@ def verify_command(
         reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("beyond", ())]
         more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         lines = "".join(f"\n  {each}" for each in reasons[:SHOWN])
-        raise VerifyDifferent(f"{submission} is different:{lines}{more}", hint=f"open {root / 'verify.html'}")
+        raise VerifyDifferent(f"{submission} is different:{lines}{more}", hint=f"open {verified.page}")

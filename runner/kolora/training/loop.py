@@ -37,6 +37,9 @@ from kolora.training.step import mix, ready_step
 
 log = logging.getLogger(__name__)
 
+TALKATIVE = ("lightning.pytorch.accelerators.cuda", "lightning.pytorch.utilities.rank_zero")
+"""Lightning's loggers that speak at every fit."""
+
 SAVING_SHARE = 0.02
 """Share of the time that saving may take; a small LoRA is saved every second, a large one every few minutes."""
 _LONGEST_UNSAVED = 120.0
@@ -353,8 +356,22 @@ class _Steps(IterableDataset[Draw]):
             yield drawn if self._group is None else drawn.share(self._group.rank, self._group.size)
 
 
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep what Lightning says of devices, of its products and of the end of a fit off standard error."""
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def _fit(module: _LoraTraining, config: TrainingConfig, keeper: _Keeper, *, start: int) -> None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_lightning():
         # Drawing a step takes a millisecond, so no worker process is wanted, which Lightning would advise.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*")

@@ -38,7 +38,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kolora.verify.words import Finding
+from kolora.verification.words import Finding
 
 ORDER = ("identical", "equivalent", "different")
 

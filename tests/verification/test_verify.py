@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kolora.verify.verdict import TOLERANCES, judge_picture, tolerance_of, worst
+from kolora.verification.verdict import TOLERANCES, judge_picture, tolerance_of, worst
 from PIL import Image
 
 from tests.commands import left

@@ -14,7 +14,7 @@ from kolora.files import write_text
 from kolora.report.pages import html_page
 from kolora.report.pictures import Preview
 from kolora.spec import Story
-from kolora.verify.words import DRIFT, LOUDER, WORDS, say
+from kolora.verification.words import DRIFT, LOUDER, WORDS, say
 
 PREVIEW_WIDTH = 640
 """Pixels: three stand side by side, and 64 scenes still make a page that opens."""

@@ -12,8 +12,8 @@ from kolora.runfolder.lock import Lock
 from kolora.spec import ResolvedScene, Story
 from kolora.spec.canonical import canonical
 from kolora.spec.flat import flatten
-from kolora.verify.pack import Pack
-from kolora.verify.words import Finding, shown
+from kolora.verification.pack import Pack
+from kolora.verification.words import Finding, shown
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".joblib")
 MATTERS = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")

@@ -14,9 +14,9 @@ from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import Preview
 from kolora.report.values import Language
 from kolora.spec import ResolvedScene
-from kolora.verify.pack import Pack
-from kolora.verify.verdict import Tolerance
-from kolora.verify.words import Finding, shown
+from kolora.verification.pack import Pack
+from kolora.verification.verdict import Tolerance
+from kolora.verification.words import Finding, shown
 from kolora.version import __version__
 
 MOST_REPORT = 32 * 2**20

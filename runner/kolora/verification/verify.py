@@ -7,28 +7,31 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from kolora.device import find_device
+from kolora.environment import set_environment
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.events import OnEvent, ignore
-from kolora.execution.loop import execute
 from kolora.execution.provenance import image_digest, packages
 from kolora.execution.signals import Halt
 from kolora.files import sha256_of, write_json, writing
 from kolora.inputs import ResolvedInputs, resolve_inputs
+from kolora.places import cache_folder, out_root
 from kolora.runfolder import layout
 from kolora.runfolder.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
 from kolora.runfolder.store import RunFolder
+from kolora.session import complete
 from kolora.spec import Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
 from kolora.spec.story import FolderDataset
-from kolora.verify.claims import digests, picture_claims, story_against_lock, unfit
-from kolora.verify.compare import compare, compare_grids, unlike_loras
-from kolora.verify.pack import Pack, open_pack
-from kolora.verify.page import write_page
-from kolora.verify.reports import report_claims
-from kolora.verify.verdict import Tolerance, judge_picture, tolerance_of, worst
-from kolora.verify.words import Finding
+from kolora.verification.claims import digests, picture_claims, story_against_lock, unfit
+from kolora.verification.compare import compare, compare_grids, unlike_loras
+from kolora.verification.pack import Pack, open_pack
+from kolora.verification.page import write_page
+from kolora.verification.reports import report_claims
+from kolora.verification.verdict import Tolerance, judge_picture, tolerance_of, worst
+from kolora.verification.words import Finding
 
 LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors")
 
@@ -43,27 +46,71 @@ class Folders:
     clip: Path | None = None
 
 
+NO_FOLDERS = Folders()
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of verifying a submission; facts: all that verify.json says. folder: holds it, and verify.html."""
+
+    verdict: Literal["identical", "equivalent", "different"]
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def page(self) -> Path:
+        """What was found, and the pictures side by side."""
+        return self.folder / "verify.html"
+
+
 def verify(
+    submission: Path | str,
+    *,
+    out: Path | str | None = None,
+    device: Literal["cuda", "cpu"] | None = None,
+    folders: Folders = NO_FOLDERS,
+    retrain: bool = False,
+    on_event: OnEvent = ignore,
+    halt: Halt | None = None,
+) -> Verification:
+    """Draw a submission again and give the verdict; writes verify.json, verify.html and the pictures into ``out``.
+
+    submission: a run folder, or a submission's folder or zip; it is read and never trusted. out: else a folder beside
+    the run folders. folders: what the story's own paths stand for here. retrain: also train again. halt: is asked
+    whether to stop. Prints nothing. Raises SubmissionUnsafe, StoryInvalid for a story that points elsewhere,
+    InputAbsent for what is not here or is not what the lock pins.
+    """
+    set_environment()
+    submission = Path(submission)
+    root = Path(out) if out is not None else out_root() / f"verify-{submission.resolve().stem}"
+    facts = _verified(
+        submission,
+        out=root,
+        cache=cache_folder(),
+        device=find_device(device),
+        folders=folders,
+        retrain=retrain,
+        on_event=on_event,
+        halt=halt or Halt(),
+    )
+    return Verification(facts["verdict"], root, facts)
+
+
+def _verified(
     submission: Path,
     *,
     out: Path,
     cache: Path,
     device: str,
     folders: Folders,
-    on_event: OnEvent = ignore,
-    halt: Halt | None = None,
-    retrain: bool = False,
+    retrain: bool,
+    on_event: OnEvent,
+    halt: Halt,
 ) -> dict[str, Any]:
-    """Give the verdict on a submission; writes verify.json, verify.html and what was drawn again into ``out``.
-
-    Raises SubmissionUnsafe, StoryInvalid for a story that points elsewhere, InputAbsent for what is not here or is not
-    what the lock pins.
-    """
     pack = open_pack(submission)
     lock = read_lock(pack.read("story.lock.yaml", most=MOST_BYTES), name="story.lock.yaml")
     source = pack.read("story.yaml", most=LARGEST_STORY)
     story = load_story(source, name="story.yaml", overrides=lock.overrides, version=lock.kolora)
-    halt = halt or Halt()
     with writing(out):
         for name in ("submission", "again", "retrained", "difference"):
             shutil.rmtree(out / name, ignore_errors=True)
@@ -220,8 +267,7 @@ def _found(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders
 
 def _run(found: ResolvedInputs, source: bytes, root: Path, device: str, on_event: OnEvent, halt: Halt) -> Lock:
     text = source.decode("utf-8", errors="replace")
-    folder = RunFolder(root)
-    execute(found, source=text, folder=folder, device=device, on_event=on_event, halt=halt)
+    complete(found, source=text, root=root, device=device, on_event=on_event, halt=halt, report=False)
     return read_lock((root / "story.lock.yaml").read_bytes(), name="story.lock.yaml")
 
 

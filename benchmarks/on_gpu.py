@@ -264,7 +264,7 @@ def profiles(folder: Path) -> None:
         drawn = draw(seed=0, step=0, batch_size=batch_size, examples=4, variants=1, timesteps=1100, shape=(4, 128, 128))
         batch = step.mix(drawn, known, SCHEDULE, dtype=torch.bfloat16)
         unet.train()
-        work = step.ready_step(unet, flat, batch, option=OffloadOption())
+        work = step.build_step(unet, flat, batch, option=OffloadOption())
         given = [tensor.cuda() for tensor in batch.tensors()]
         write_profile(folder / f"step-{batch_size}.txt", partial(work, *given))
         del unet, flat, work, given

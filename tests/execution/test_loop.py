@@ -337,15 +337,15 @@ def small_gpu(monkeypatch):
     monkeypatch.setattr(
         "kolora.execution.loop._memory_plan", lambda found, _: plan_story(found.story, None, there=None)
     )
-    ready_step = loop.ready_step
+    build_step = loop.build_step
 
     def holds(rows):
         def refuse(*given, option, **options):
             if option.rows != rows:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
-            return ready_step(*given, option=option, **options)
+            return build_step(*given, option=option, **options)
 
-        monkeypatch.setattr(loop, "ready_step", refuse)
+        monkeypatch.setattr(loop, "build_step", refuse)
 
     return holds
 
@@ -374,7 +374,7 @@ def test_a_step_without_another_way_says_so_at_once(again, monkeypatch, capsys):
     def refuse(*_, **__):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop, "ready_step", refuse)
+    monkeypatch.setattr(loop, "build_step", refuse)
     assert run(again / "story.yaml", "-o", again / "out", "--force", "train") == 71
     out, err = capsys.readouterr()
     assert "once more" not in out

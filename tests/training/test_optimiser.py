@@ -26,10 +26,10 @@ def moved(
     """Move a vector once."""
     mover = Optimiser(nn.Parameter(torch.tensor(vector)), TrainingConfig.of(Lora(steps=8, **settings)))
     mover.vector.grad = torch.tensor(gradient)
-    moves, reported = mover.ready(step, torch.tensor(loss))
+    moves, reported = mover.prepare(step, torch.tensor(loss))
     if moves:
         mover.torch.step()
-    mover.follow(step, reported)
+    mover.update_average(step, reported)
     return mover
 
 

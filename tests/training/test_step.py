@@ -16,7 +16,7 @@ from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.config import TrainingConfig
 from kolora.training.draws import Draw, draw
 from kolora.training.examples import Bucket, Examples, with_prior
-from kolora.training.step import Batch, mix, ready_step
+from kolora.training.step import Batch, build_step, mix
 from torch import nn
 
 from tests.training.test_loop import SmallNet
@@ -45,7 +45,7 @@ def mixed(examples: Examples, given: Draw, **settings: Any) -> Batch:
 def loss_of(batch: Batch, *, weighted: bool) -> torch.Tensor:
     unet: nn.Module = SmallNet()
     add_adapters(unet, TrainingConfig.of(Lora(rank=2)))
-    step = ready_step(unet, FlatParameters(unet, dtype=torch.float32), batch, option=OffloadOption(), weighted=weighted)
+    step = build_step(unet, FlatParameters(unet, dtype=torch.float32), batch, option=OffloadOption(), weighted=weighted)
     return step(*batch.tensors())
 
 

@@ -170,7 +170,7 @@ class _Options:
 
     def train(self) -> Iterator[OffloadOption]:
         size, counted = self.size, self.counted
-        known = CONTEXT + _ADAPTER * size.rank * counted.unet_adapted
+        fixed = CONTEXT + _ADAPTER * size.rank * counted.unet_adapted
         sizes = [rows for rows in range(size.batch_size, 0, -1) if size.batch_size % rows == 0]
         scale = self._unet_scale(size.resolution**2)
         resident = []
@@ -178,7 +178,7 @@ class _Options:
             row = int((FRUGAL_STEP_ROW if checkpointing else STEP_ROW) * scale)
             for rows in sizes:
                 at_once = None if rows == size.batch_size else rows
-                needed = known + size.item * counted.unet + rows * row
+                needed = fixed + size.item * counted.unet + rows * row
                 resident.append(
                     (_cost(rows, checkpointing), OffloadOption(needed, checkpointing=checkpointing, rows=at_once))
                 )
@@ -186,7 +186,7 @@ class _Options:
         if size.checkpointing is not False:
             for rows in sizes:
                 at_once = None if rows == size.batch_size else rows
-                least = known + self._least_unet() + size.item * counted.unet_stack
+                least = fixed + self._least_unet() + size.item * counted.unet_stack
                 frugal = least + int(rows * FRUGAL_STEP_ROW * scale)
                 yield from self._offloaded(
                     OffloadOption(frugal, checkpointing=True, rows=at_once), size.item * counted.unet_pieces
@@ -197,12 +197,12 @@ class _Options:
         pixels = size.width * size.height
         prediction = int(2 * _PREDICTION_ROW * self._unet_scale(pixels))
         whole, tiled = (int(each * self._vae_scale(pixels)) for each in (DECODING, DECODING_TILED))
-        known = CONTEXT + 4 * counted.vae_decoder
-        resident = known + size.item * counted.unet + prediction
+        fixed = CONTEXT + 4 * counted.vae_decoder
+        resident = fixed + size.item * counted.unet + prediction
         yield OffloadOption(resident + whole)
         yield OffloadOption(resident + tiled, tiling=True)
         # Nothing is recorded then, so that decoding can use the room that predicting used.
-        least = known + self._least_unet() + max(prediction, tiled)
+        least = fixed + self._least_unet() + max(prediction, tiled)
         yield from self._offloaded(OffloadOption(least, tiling=True), size.item * counted.unet_pieces)
 
     def _offloaded(self, option: OffloadOption, weights: int) -> Iterator[OffloadOption]:
@@ -235,6 +235,6 @@ def describe(plan: MemoryPlan) -> Sequence[tuple[str, str]]:
     lines = []
     for name in plan.options:
         option = plan.option(name)
-        given = "" if plan.memory is None else f" of {plan.memory / GIB:.1f}"
-        lines.append((name, f"{option.bytes / GIB:.1f}{given} GiB: {option}"))
+        there = "" if plan.memory is None else f" of {plan.memory / GIB:.1f}"
+        lines.append((name, f"{option.bytes / GIB:.1f}{there} GiB: {option}"))
     return lines

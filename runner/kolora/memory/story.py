@@ -21,8 +21,8 @@ def plan_story(story: Story, checkpoint: Path | None, *, there: int | None) -> M
     nobody knows; ``model.memory`` may allow less.
     """
     allowed = None if story.model.memory is None else int(story.model.memory * GIB)
-    known = [each for each in (there, allowed) if each is not None]
-    return plan_memory(_configs(checkpoint), story_size(story), memory=min(known, default=None))
+    limits = [each for each in (there, allowed) if each is not None]
+    return plan_memory(_configs(checkpoint), story_size(story), memory=min(limits, default=None))
 
 
 def story_size(story: Story) -> StorySize:

@@ -76,9 +76,9 @@ def _conv(inside: int, outside: int, side: int = 3) -> int:
 
 
 def _resnet(inside: int, outside: int, embedding: int = 0) -> int:
-    known = 2 * inside + _conv(inside, outside) + 2 * outside + _conv(outside, outside)
+    counted = 2 * inside + _conv(inside, outside) + 2 * outside + _conv(outside, outside)
     shortcut = _conv(inside, outside, 1) if inside != outside else 0
-    return known + shortcut + (_linear(embedding, outside) if embedding else 0)
+    return counted + shortcut + (_linear(embedding, outside) if embedding else 0)
 
 
 def _ends(inside: int, width: int, outside: int, last: int = 0) -> int:
@@ -136,25 +136,25 @@ def _vae_middle(width: int) -> int:
 
 def _vae_encoder(widths: list[int]) -> int:
     first, last = widths[0], widths[-1]
-    known = (
+    counted = (
         _ends(COLOURS, first, 2 * LATENT_CHANNELS, last)
         + _conv(2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1)
         + _vae_middle(last)
     )
     insides = [first, *widths[:-1]]
-    known += sum(_conv(inside, inside) for inside in insides[1:])
-    return known + sum(
+    counted += sum(_conv(inside, inside) for inside in insides[1:])
+    return counted + sum(
         _resnet(inside, width) + _resnet(width, width) for inside, width in zip(insides, widths, strict=True)
     )
 
 
 def _vae_decoder(widths: list[int]) -> int:
     first, last = widths[0], widths[-1]
-    known = (
+    counted = (
         _ends(LATENT_CHANNELS, last, COLOURS, first) + _conv(LATENT_CHANNELS, LATENT_CHANNELS, 1) + _vae_middle(last)
     )
     insides, outsides = [last, *widths[:0:-1]], widths[::-1]
-    known += sum(_conv(inside, inside) for inside in insides[1:])
-    return known + sum(
+    counted += sum(_conv(inside, inside) for inside in insides[1:])
+    return counted + sum(
         _resnet(inside, width) + 2 * _resnet(width, width) for inside, width in zip(insides, outsides, strict=True)
     )

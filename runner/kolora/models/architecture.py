@@ -145,17 +145,17 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
 
 def build_unet(config: Mapping[str, Any]) -> nn.Module:
     """Build the U-Net of a diffusers-style ``unet/config.json``."""
-    return _built("unet", UNet, config)
+    return _build("unet", UNet, config)
 
 
 def build_vae_encoder(config: Mapping[str, Any]) -> nn.Module:
     """Build the encoder half of a diffusers-style ``vae/config.json``."""
-    return _built("vae", VAEEncoder, config)
+    return _build("vae", VAEEncoder, config)
 
 
 def build_vae_decoder(config: Mapping[str, Any]) -> nn.Module:
     """Build the decoder half of a diffusers-style ``vae/config.json``."""
-    return _built("vae", VAEDecoder, config)
+    return _build("vae", VAEDecoder, config)
 
 
 def build_text_encoder(config: Mapping[str, Any]) -> nn.Module:
@@ -168,10 +168,10 @@ def build_text_encoder(config: Mapping[str, Any]) -> nn.Module:
     settings.setdefault("torch_dtype", "float32")
     for key in ("architectures", "auto_map", "model_type", "transformers_version", "_name_or_path"):
         settings.pop(key, None)
-    return _built("text_encoder", lambda known: ChatGLMModel(ChatGLMConfig(**known), empty_init=False), settings)
+    return _build("text_encoder", lambda config: ChatGLMModel(ChatGLMConfig(**config), empty_init=False), settings)
 
 
-def _built(part: str, make: Any, config: Mapping[str, Any]) -> nn.Module:
+def _build(part: str, make: Any, config: Mapping[str, Any]) -> nn.Module:
     try:
         module: nn.Module = make(config)
     except (KeyError, ValueError, TypeError) as problem:

@@ -50,7 +50,7 @@ def fastest_attention(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _kernels(names: tuple[str, ...]) -> Iterator[None]:
     """Allow kernels, in this order where torch takes one; a torch that lacks one goes without."""
-    known = [getattr(SDPBackend, name) for name in names if hasattr(SDPBackend, name)]
+    backends = [getattr(SDPBackend, name) for name in names if hasattr(SDPBackend, name)]
     ordered = "set_priority" in inspect.signature(sdpa_kernel).parameters
-    with sdpa_kernel(known, **({"set_priority": True} if ordered else {})):
+    with sdpa_kernel(backends, **({"set_priority": True} if ordered else {})):
         yield

@@ -54,9 +54,9 @@ class Predictor:
                 old.copy_(new)
         else:
             # Copies, because constants may be views of what the caller keeps.
-            kept = tuple(each.clone() for each in constants)
-            work = self._ready(self._work(kept), (sample, torch.zeros(1, device=device)))
-            self._recorded[key] = _Recorded(work, kept)
+            copies = tuple(each.clone() for each in constants)
+            work = self._ready(self._work(copies), (sample, torch.zeros(1, device=device)))
+            self._recorded[key] = _Recorded(work, copies)
         work = self._recorded[key].work
 
         def predict(latents: torch.Tensor, timestep: int) -> torch.Tensor:

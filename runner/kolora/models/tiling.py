@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kolora.configs import LATENT_CHANNELS
 from kolora.models.diffsynth_blocks import DownSampler, ResnetBlock, UpSampler
 
 TILE = 2**24
@@ -24,15 +25,15 @@ _Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 def decode_tiled(decoder: nn.Module, latents: torch.Tensor) -> torch.Tensor:
     """Do what the VAE decoder does: scaled latents (B, 4, h, w) to pixels (B, 3, 8 h, 8 w)."""
-    known = cast(Any, decoder)
-    return _run(known, known.post_quant_conv(latents / known.scaling_factor))
+    vae = cast(Any, decoder)
+    return _run(vae, vae.post_quant_conv(latents / vae.scaling_factor))
 
 
 def encode_tiled(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Do what the VAE encoder does: pixels (B, 3, H, W) to scaled mean latents (B, 4, H/8, W/8)."""
-    known = cast(Any, encoder)
-    latents = known.quant_conv(_run(known, pixels))
-    return cast(torch.Tensor, latents[:, :4] * known.scaling_factor)
+    vae = cast(Any, encoder)
+    latents = vae.quant_conv(_run(vae, pixels))
+    return cast(torch.Tensor, latents[:, :LATENT_CHANNELS] * vae.scaling_factor)
 
 
 def _run(half: Any, x: torch.Tensor) -> torch.Tensor:

@@ -133,11 +133,11 @@ class _SelfAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
         qkv, y, lse = ctx.saved_tensors
-        given = torch.empty_like(qkv)
+        dqkv = torch.empty_like(qkv)
         q, k, v = qkv.unbind(2)
-        dq, dk, dv = given.unbind(2)
+        dq, dk, dv = dqkv.unbind(2)
         attention.attend_gradient(slopes[0].contiguous(), q, k, v, y, lse, dq, dk, dv)
-        return given
+        return dqkv
 
 
 class _CrossAttention(torch.autograd.Function):

@@ -26,10 +26,11 @@ def bucket_sizes(resolution: int) -> tuple[Size, ...]:
 
 def bucket_for(size: Size, *, resolution: int) -> Size:
     """Choose the bucket whose shape is nearest to a picture's; of equally near ones the larger."""
-    wanted = math.log(size[0] / size[1])
+    # By logarithms, in which twice as wide is as far from square as twice as tall.
+    shape = math.log(size[0] / size[1])
     return min(
         bucket_sizes(resolution),
-        key=lambda each: (abs(math.log(each[0] / each[1]) - wanted), -each[0] * each[1]),
+        key=lambda each: (abs(math.log(each[0] / each[1]) - shape), -each[0] * each[1]),
     )
 
 

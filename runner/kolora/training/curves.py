@@ -34,6 +34,7 @@ class Curves:
         """Write the losses that are new; TensorBoard has those before step ``since`` from an earlier run."""
         for step in range(self._logged, len(losses)):
             values = {"loss": losses[step], "learning_rate": learning_rate(self._config, step)}
+            # The table has all steps, also of an earlier run: it is written anew, so its bytes are those of one run.
             self._table.log_metrics(values, step + 1)
             if self._events is not None and step >= since:
                 self._events.log_metrics(values, step + 1)

@@ -71,6 +71,7 @@ def draw(
     first = (step if turn is None else turn) * batch_size
     rows = [_row(seed, bucket, first + offset, examples) for offset in range(batch_size)]
     chance = generator(seed, "step", step)
+    # All is drawn every time, also what a setting multiplies by nothing: the draws after it stay the same.
     chosen = torch.randint(variants, (batch_size,), generator=chance)
     moments = torch.randint(timesteps, (batch_size,), generator=chance)
     noise = torch.randn((batch_size, *shape), generator=chance)
@@ -95,6 +96,7 @@ def take_turns(*, seed: int, step: int, shares: Sequence[int]) -> tuple[int, int
         return 0, step
     epoch, place = divmod(step, sum(shares))
     chance = generator(seed, "buckets", epoch)
+    # Shuffled anew in every epoch: of a fixed order, a small bucket's steps would always follow the same ones.
     buckets = torch.repeat_interleave(torch.arange(len(shares)), torch.tensor(shares))
     order = buckets[torch.randperm(len(buckets), generator=chance)]
     bucket = int(order[place])
@@ -103,5 +105,6 @@ def take_turns(*, seed: int, step: int, shares: Sequence[int]) -> tuple[int, int
 
 def _row(seed: int, bucket: int, sample: int, examples: int) -> int:
     epoch, place = divmod(sample, examples)
+    # Bucket 0 is not named, so that a set of one size draws what it drew before there were buckets.
     chance = generator(seed, "epoch", epoch, *([bucket] if bucket else []))
     return int(torch.randperm(examples, generator=chance)[place])

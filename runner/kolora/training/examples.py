@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,28 +93,37 @@ def encode_examples(
     captions = list(dict.fromkeys(each.text for each in pictures))
     texts = [*captions, ""] if with_empty_caption else captions
     total = len(texts) + len(pictures)
-    encoded = []
-    for done, text in enumerate(texts, 1):
-        encoded.append(checkpoint.encode_prompt([text]))
-        tick(done, total)
+    embeds = _encode_texts(checkpoint, texts, tick=lambda done: tick(done, total))
+    # Before a picture is encoded: text encoder and VAE never need the GPU together.
     checkpoint.release("text_encoder")
-    sizes: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
+    buckets: dict[torch.Size, list[tuple[torch.Tensor, int]]] = {}
     for done, each in enumerate(pictures, len(texts) + 1):
         with Image.open(folder / each.picture) as opened:
             picture = opened.convert("RGB")
+        # By the name, so that a picture more or less in the folder cuts no other one elsewhere.
         chance = generator(seed, "crop", each.picture)
         pieces = cut(picture, resolution=resolution, crop=crop, flip=flip, chance=chance)
         latents = torch.cat([checkpoint.encode(to_pixels(piece)).cpu() for piece in pieces])
-        sizes.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
+        buckets.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
         tick(done, total)
-    embeds = PromptEmbeds(
-        torch.cat([each.prompt_embeds.cpu() for each in encoded]),
-        torch.cat([each.pooled_prompt_embeds.cpu() for each in encoded]),
+    return Examples(embeds, tuple(_bucket(buckets[size]) for size in sorted(buckets))), pictures
+
+
+def _encode_texts(checkpoint: Checkpoint, texts: Sequence[str], *, tick: Callable[[int], None]) -> PromptEmbeds:
+    """Encode texts, on the CPU; ``tick`` is called with the number of those done."""
+    encoded = []
+    for done, text in enumerate(texts, 1):
+        encoded.append(checkpoint.encode_prompt([text]).to("cpu"))
+        tick(done)
+    return PromptEmbeds(
+        torch.cat([each.prompt_embeds for each in encoded]), torch.cat([each.pooled_prompt_embeds for each in encoded])
     )
-    buckets = (zip(*sizes[size], strict=True) for size in sorted(sizes))
-    return Examples(
-        embeds, tuple(Bucket(torch.stack(latents), torch.tensor(indexes)) for latents, indexes in buckets)
-    ), pictures
+
+
+def _bucket(pictures: Sequence[tuple[torch.Tensor, int]]) -> Bucket:
+    """Put pictures of one size, each its latents (V, 4, h, w) and its caption's row, in a bucket."""
+    latents, captions = zip(*pictures, strict=True)
+    return Bucket(torch.stack(latents), torch.tensor(captions))
 
 
 def with_prior(examples: Examples, prior: Examples, *, weight: float) -> Examples:
@@ -122,7 +131,9 @@ def with_prior(examples: Examples, prior: Examples, *, weight: float) -> Example
     prompt_embeds = torch.cat([prior.embeds.prompt_embeds, examples.embeds.prompt_embeds])
     pooled_prompt_embeds = torch.cat([prior.embeds.pooled_prompt_embeds, examples.embeds.pooled_prompt_embeds])
     (others,) = prior.buckets
+    # The class's texts come first, so that the last row stays the empty text's; the own captions move along.
     own = (replace(each, captions=each.captions + len(prior.embeds.prompt_embeds)) for each in examples.buckets)
+    # As many steps as all own pictures have: every other one.
     others = replace(others, weight=weight, share=sum(examples.shares))
     return Examples(PromptEmbeds(prompt_embeds, pooled_prompt_embeds), (*own, others))
 

@@ -33,7 +33,7 @@ from kolora.training.examples import Examples
 from kolora.training.optimiser import Optimiser
 from kolora.training.process_group import ProcessGroup
 from kolora.training.state import State, read_state, write_state
-from kolora.training.step import mix, ready_step
+from kolora.training.step import build_step, mix
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ def train(
     device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
     """
     option = option or OffloadOption()
+    # Before the weights are offloaded: adapters are drawn on the CPU, and what is trained must not travel.
     add_adapters(unet, config)
     if option.offload:
         assert device is not None
@@ -96,6 +97,7 @@ def train(
     resumed_at = module.resume(read_state(state))
     started = time.monotonic()
     keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
+    # A run that was stopped while it drew samples draws the rest of them first.
     keeper.sample()
     if resumed_at < config.steps:
         _fit(module, config, keeper, start=resumed_at)
@@ -165,15 +167,16 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         return self.flat.vector.numel()
 
     @property
-    def steps_made(self) -> int:
-        """Number of steps made, the earlier run's included."""
+    def steps_done(self) -> int:
+        """Number of steps done, the earlier run's included."""
         return len(self.losses) + len(self._unread)
 
     def training_step(self, draw: Draw, _index: int) -> None:
         config = self.config
         batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=config.min_snr_gamma)
+        # One recording for each size of picture: a graph holds tensors of fixed shapes.
         if batch.noisy.shape not in self._steps:
-            self._steps[batch.noisy.shape] = ready_step(
+            self._steps[batch.noisy.shape] = build_step(
                 self.unet,
                 self.flat,
                 batch,
@@ -181,18 +184,20 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 weighted=config.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )
+            # Recording takes seconds, in which a process that waits inside NCCL could not hear that another one ended.
             if self.group is not None:
                 self.group.barrier(f"the first step of {tuple(batch.noisy.shape)}")
         if self.on_gpu:
             batch = batch.pinned()
         with self._dropout_stream(draw.step):
             loss = self._steps[batch.noisy.shape](*batch.tensors())
+        # After the recorded step, not in it: the recording then is the same for one process and for many.
         if self.group is not None:
             loss, _ = (self.group.average(each) for each in (loss, cast(torch.Tensor, self.flat.vector.grad)))
-        moves, loss = self.optimiser.ready(draw.step, loss)
+        moves, loss = self.optimiser.prepare(draw.step, loss)
         if moves:
             cast(torch.optim.Optimizer, self.optimizers()).step()
-        self.optimiser.follow(draw.step, loss)
+        self.optimiser.update_average(draw.step, loss)
         self._unread.append(loss)
 
     def _dropout_stream(self, step: int) -> AbstractContextManager[None]:
@@ -216,6 +221,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         """
         if len(self._unread) < at_once:
             return
+        # Reading waits for the device without end: where a process it averages with has died, this ends first.
         if self.group is not None:
             self.group.wait()
         for loss in torch.stack(self._unread).tolist():
@@ -227,17 +233,17 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def _skipped(self) -> None:
         if not self.is_main:
             return
-        made, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
-        log.warning("the loss of step %d is no number: the step changed nothing", made)
-        if skipped >= min(_SKIPS, self.config.steps) and 10 * skipped > made:
+        done, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
+        log.warning("the loss of step %d is no number: the step changed nothing", done)
+        if skipped >= min(_SKIPS, self.config.steps) and 10 * skipped > done:
             raise StoryInvalid(
-                f"the loss was no number at {skipped} of {made} steps, at last at step {made}",
+                f"the loss was no number at {skipped} of {done} steps, at last at step {done}",
                 hint=f"lower lora.learning_rate, now {self.config.learning_rate:g}",
             )
 
     @contextmanager
-    def as_kept(self) -> Iterator[nn.Module]:
-        """Let the network be what would be kept of the training so far while the block runs."""
+    def with_result(self) -> Iterator[nn.Module]:
+        """Let the network compute with the result of the training so far while the block runs."""
         self.unet.eval()
         self.flat.apply(self.optimiser.result)
         try:
@@ -288,8 +294,8 @@ class _Keeper(Callback):  # type: ignore[misc]
         self._at_once = _at_once(module.on_gpu)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        made, total = self._module.steps_made, self._module.config.steps
-        self._module.read(at_once=1 if made == total else self._at_once)
+        done, total = self._module.steps_done, self._module.config.steps
+        self._module.read(at_once=1 if done == total else self._at_once)
         if self._curves is not None:
             self._curves.log(self._module.losses, since=self._start)
         unsaved = time.monotonic() - self._saved_at
@@ -297,19 +303,19 @@ class _Keeper(Callback):  # type: ignore[misc]
             self.save()
         try:
             self.sample()
-            self._tick(made, total)
+            self._tick(done, total)
         except Stopped:
             self.save()
             raise
 
     def sample(self) -> None:
         """Draw samples where it is time to; also called when a run is taken up, which may have been stopped in them."""
-        made, total = self._module.steps_made, self._module.config.steps
+        done, total = self._module.steps_done, self._module.config.steps
         every = self._module.config.sample_every
-        if self._sample is None or every is None or made == 0 or made % every:
+        if self._sample is None or every is None or done == 0 or done % every:
             return
-        with self._module.as_kept() as unet:
-            self._sample(unet, made, lambda: self._tick(made, total))
+        with self._module.with_result() as unet:
+            self._sample(unet, done, lambda: self._tick(done, total))
 
     def close(self) -> None:
         """Write the curve to its end."""
@@ -320,6 +326,7 @@ class _Keeper(Callback):  # type: ignore[misc]
     def save(self) -> None:
         """Save the state as it is after the last step."""
         self._module.read()
+        # All processes have the same weights and moments, so one saves them.
         if not self._module.is_main:
             return
         started = time.monotonic()

@@ -42,30 +42,33 @@ class Optimiser:
     def __init__(self, vector: nn.Parameter, config: TrainingConfig) -> None:
         self.vector = vector
         self._config = config
-        self._looks_itself = config.optimizer == "adamw" and vector.is_cuda
-        self.torch = _built(vector, config)
+        self._checks_on_device = config.optimizer == "adamw" and vector.is_cuda
+        self.torch = _build(vector, config)
         self.average = vector.data.clone() if config.ema_decay is not None else None
 
-    def ready(self, step: int, loss: torch.Tensor) -> tuple[bool, torch.Tensor]:
-        """Make ready to move: clip the gradient, set step ``step``'s rate.
+    def prepare(self, step: int, loss: torch.Tensor) -> tuple[bool, torch.Tensor]:
+        """Prepare to move: clip the gradient, set step ``step``'s rate.
 
         Returns whether to call the optimiser, and the loss, which is NaN where the step is to change nothing. On a
         GPU the fused kernel reads on the device that it is to change nothing; elsewhere it is not called.
         """
         norm = nn.utils.clip_grad_norm_([self.vector], self._config.max_grad_norm or math.inf)
+        # One sum tells of both without a look at either, for which a GPU would have to be waited for.
         is_bad = ~(norm + loss).isfinite()
         for group in self.torch.param_groups:
             group["lr"] = learning_rate(self._config, step)
-        kept_loss = torch.where(is_bad, math.nan, loss)
-        if self._looks_itself:
+        checked = torch.where(is_bad, math.nan, loss)
+        if self._checks_on_device:
+            # The fused kernel's own way to skip a step, made for gradient scalers.
             self.torch.found_inf = is_bad.float()  # type: ignore[attr-defined]
-            return True, kept_loss
-        return not bool(is_bad), kept_loss
+            return True, checked
+        return not bool(is_bad), checked
 
-    def follow(self, step: int, loss: torch.Tensor) -> None:
-        """Let the running mean follow the vector, unless the step changed nothing. It follows faster at first."""
+    def update_average(self, step: int, loss: torch.Tensor) -> None:
+        """Move the running mean towards the vector, unless the step changed nothing."""
         if self.average is None or self._config.ema_decay is None:
             return
+        # Faster at first, so that the mean is not of the first weights for most of a short training.
         share = 1 - min(self._config.ema_decay, (1 + step) / (10 + step))
         self.average.lerp_(self.vector.data, torch.where(loss.isfinite(), share, 0.0))
 
@@ -76,9 +79,10 @@ class Optimiser:
 
     def state(self) -> tuple[dict[str, torch.Tensor], Numbers]:
         """Give all that the next step depends on besides the story: tensors and numbers by name."""
-        known: Mapping[str, Any] = self.torch.state.get(self.vector, {})
-        tensors = {f"optimizer.{name}": each for name, each in known.items() if isinstance(each, torch.Tensor)}
-        numbers = {f"optimizer.{name}": each for name, each in known.items() if isinstance(each, int | float)}
+        own: Mapping[str, Any] = self.torch.state.get(self.vector, {})
+        tensors = {f"optimizer.{name}": each for name, each in own.items() if isinstance(each, torch.Tensor)}
+        # Not all of it is tensors: Prodigy keeps its estimate of the rate as a number in the group.
+        numbers = {f"optimizer.{name}": each for name, each in own.items() if isinstance(each, int | float)}
         (group,) = self.torch.param_groups
         numbers |= {f"group.{name}": each for name, each in group.items() if isinstance(each, int | float)}
         averages = {} if self.average is None else {"average": self.average}
@@ -89,10 +93,11 @@ class Optimiser:
         self.vector.data.copy_(tensors["vector"])
         if self.average is not None:
             self.average.copy_(tensors["average"])
-        known: dict[str, Any] = {**_within("optimizer", tensors), **_within("optimizer", numbers)}
-        if known:
+        own: dict[str, Any] = {**_within("optimizer", tensors), **_within("optimizer", numbers)}
+        # Not by load_state_dict, which would cast 8-bit moments to the vector's dtype.
+        if own:
             device = self.vector.device
-            moved = {k: each.to(device) if isinstance(each, torch.Tensor) else each for k, each in known.items()}
+            moved = {k: each.to(device) if isinstance(each, torch.Tensor) else each for k, each in own.items()}
             self.torch.state[self.vector] = moved
         self.torch.param_groups[0].update(_within("group", numbers))
 
@@ -101,7 +106,7 @@ def _within(kind: str, named: Mapping[str, Any]) -> dict[str, Any]:
     return {name.partition(".")[2]: each for name, each in named.items() if name.startswith(f"{kind}.")}
 
 
-def _built(vector: nn.Parameter, config: TrainingConfig) -> torch.optim.Optimizer:
+def _build(vector: nn.Parameter, config: TrainingConfig) -> torch.optim.Optimizer:
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "adamw":
         return torch.optim.AdamW([vector], lr=rate, weight_decay=decay, fused=True if vector.is_cuda else None)

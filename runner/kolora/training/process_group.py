@@ -58,6 +58,7 @@ class ProcessGroup:
     def barrier(self, where: str) -> None:
         """Say that this process got here; rank 0 waits for all. Raises DeviceUnusable when one ended on the way."""
         self._store.set(f"{where}/{self.rank}", "here")
+        # By looking again and again: torch's own barrier would wait for a process that has died.
         while self.is_main and not self._store.check([f"{where}/{rank}" for rank in range(self.size)]):
             self.check()
             time.sleep(_PAUSE)
@@ -140,6 +141,7 @@ def launch(size: int, work: _WorkerMain, *, device: str) -> Iterator[ProcessGrou
         group.check()
         raise
     finally:
+        # They hold nothing of their own, and may wait in a collective that nobody else will enter.
         for worker in workers:
             worker.process.kill()
             worker.process.join()
@@ -148,6 +150,7 @@ def launch(size: int, work: _WorkerMain, *, device: str) -> Iterator[ProcessGrou
 
 
 def _start(rank: int, size: int, port: int, work: _WorkerMain, device: str) -> Worker:
+    # Spawned, for CUDA does not survive a fork.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run_worker, args=(rank, size, port, work, device, sender), daemon=True)
@@ -158,6 +161,7 @@ def _start(rank: int, size: int, port: int, work: _WorkerMain, device: str) -> W
 
 def _run_worker(rank: int, size: int, port: int, work: _WorkerMain, device: str, sender: connection.Connection) -> None:
     """Be a worker: do its work, deaf to signals, and end when the main process ends."""
+    # A terminal sends Ctrl-C to all; a worker that left first would look like one that failed.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     threading.Thread(target=_end_with_main, daemon=True).start()
     try:

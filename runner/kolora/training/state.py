@@ -30,6 +30,7 @@ def write_state(folder: Path, state: State) -> None:
         "numbers": json.dumps(state.numbers),
         "losses": json.dumps(state.losses),
     }
+    # Flushed before the rename: after a power cut the name would otherwise lead to a file without its bytes.
     temporary = folder / "state.new"
     with temporary.open("wb") as file:
         file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, metadata))

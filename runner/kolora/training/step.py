@@ -59,6 +59,7 @@ def mix(
     predicts the noise: min(gamma / SNR, 1).
     """
     bucket = examples.buckets[draw.bucket]
+    # The last text is the empty one, where pictures may be without theirs.
     captions = bucket.captions[draw.rows].where(
         ~draw.without_caption, torch.tensor(len(examples.embeds.prompt_embeds) - 1)
     )
@@ -76,7 +77,7 @@ def mix(
     )
 
 
-def ready_step(
+def build_step(
     unet: nn.Module,
     flat: FlatParameters,
     example: Batch,
@@ -85,7 +86,7 @@ def ready_step(
     weighted: bool = False,
     pool: Any = None,
 ) -> Work:
-    """Make the step for batches like ``example``: it returns the loss and leaves the flat parameters' gradient.
+    """Build the step for batches like ``example``: it returns the loss and leaves the flat parameters' gradient.
 
     option: how it is made to fit into memory; weights that come and go are not recorded. weighted: whether rows may
     count differently; where not, their weights are not looked at. pool: memory to record in, as
@@ -95,8 +96,8 @@ def ready_step(
     passes = len(example.noise) // (option.rows or len(example.noise))
     inputs = [tensor.to(device).chunk(passes)[0] for tensor in example.tensors()]
     work = _step(unet, flat, inputs, checkpointing=option.checkpointing, weighted=weighted)
-    ready = called(work, device) if option.offload else captured(work, inputs, pool=pool)
-    return ready if passes == 1 else _summed(ready, flat, passes)
+    run = called(work, device) if option.offload else captured(work, inputs, pool=pool)
+    return run if passes == 1 else _summed(run, flat, passes)
 
 
 def _summed(work: Work, flat: FlatParameters, passes: int) -> Work:
@@ -121,6 +122,7 @@ def _step(
 ) -> Work:
     rows, _, height, width = inputs[0].shape
     device = inputs[0].device
+    # Crops are shown to the network as whole pictures of their own size, as DiffSynth's script does.
     ids = size_ids(VAE_FACTOR * height, VAE_FACTOR * width).repeat(rows).to(device)
 
     def step(
@@ -131,6 +133,7 @@ def _step(
         noise: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
+        # Inside the step, so that a recording copies the new weights too.
         flat.apply()
         with repeatable_attention(device):
             predicted = unet(
@@ -141,6 +144,7 @@ def _step(
                 add_text_embeds=pooled_prompt_embeds,
                 use_gradient_checkpointing=checkpointing,
             )
+            # The mean of the rows' means rounds otherwise than the mean of all, so it is not taken without need.
             if weighted:
                 errors = F.mse_loss(predicted.float(), noise, reduction="none").mean(dim=(1, 2, 3))
                 loss = (errors * weights).mean()

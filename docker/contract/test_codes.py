@@ -79,7 +79,7 @@ def test_verify_of_what_was_tampered_with_is_76_and_else_0(engine, folder, undis
     assert [each.code for each in fared] == [0, 76], fared
     assert fared[0].lines[-1]["verdict"] == "identical"
     for name in ("images/01.png", "lora/pytorch_lora_weights.safetensors", "story.yaml"):
-        assert f"{name} has another sha256" in fared[1].err
+        assert f"{name}: its sha256 differs" in fared[1].err
 
 
 def test_a_batch_tells_of_a_failure_and_goes_on(engine, folder, specs, same):

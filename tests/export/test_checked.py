@@ -38,7 +38,7 @@ def against(facts: dict[str, Any]) -> set[str]:
     """Give the keys of everything that makes a submission different."""
     parts = [*facts["scenes"], *([facts["grid"]] if facts["grid"] else [])]
     told = [each for each in facts["findings"] if each["verdict"] == "different"]
-    return {each["key"] for each in (*told, *(why for part in parts for why in part["beyond"]))}
+    return {each["key"] for each in (*told, *(why for part in parts for why in part["reasons"]))}
 
 
 def test_the_zip_that_is_packed_is_confirmed(packed: Path, finished: Path, tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def elsewhere(folder: Path) -> None:
     [
         (pixel, {"worst_block"}),
         (grid, {"worst_block"}),
-        (seed, {"story", "not_as_listed", "told", "report_scene"}),
-        (prompt, {"told", "report_scene"}),
-        (contest_lora, {"lora_unlocked", "lora_other"}),
+        (seed, {"story", "not_as_listed", "stated_otherwise", "report_scene"}),
+        (prompt, {"stated_otherwise", "report_scene"}),
+        (contest_lora, {"lora_not_in_lock", "lora_other"}),
         (contest_lora_in_the_lock, {"lora_other"}),
         (score, {"score", "page"}),
         (told_prompt, {"report_scene", "page"}),

@@ -53,7 +53,7 @@ def make_run_folder(
     dropped: int = 3,
     scored: bool = True,
     noisy: bool = False,
-    plain: bool = True,
+    baseline: bool = True,
     samples: bool = False,
 ) -> Path:
     """Write a run folder. `rendered`: how many scenes are done; `failure`: the error, at its step; `kept`: stages."""
@@ -207,7 +207,7 @@ def make_run_folder(
         facts = {key: value for key, value in scene.items() if key not in ("number", "title")}
         content = _png(picture, out)
         add(name, 1.5, facts | {"checkpoint": CHECKPOINT}, {"image.png": (f"images/{number:02d}.png", content)})
-    for scene in planned if plain and reached > 3 else []:
+    for scene in planned if baseline and reached > 3 else []:
         number = scene["number"]
         content = _png(draw(number + 100, (48, 48)), out)
         facts = scene | {"lora_scale": 0.0, "checkpoint": CHECKPOINT}

@@ -41,8 +41,8 @@ def test_whole_run_has_no_gaps_and_all_facts(tmp_path: Path) -> None:
     assert data.training is not None
     assert len(data.training.loss) == 100
     assert data.data is not None
-    assert [(sieve.entered, sieve.left) for sieve in data.data.funnel] == [(33, 32), (32, 30), (30, 30)]
-    assert [loss.by for loss in data.data.losses] == ["fetch", "image_shape_filter", "image_shape_filter"]
+    assert [(count.entered, count.left) for count in data.data.funnel] == [(33, 32), (32, 30), (30, 30)]
+    assert [file.by for file in data.data.losses] == ["fetch", "image_shape_filter", "image_shape_filter"]
 
 
 def test_only_what_differs_from_the_story_is_told_of_a_scene(tmp_path: Path) -> None:
@@ -72,11 +72,11 @@ def test_filters_that_took_too_much_still_show_their_funnel(tmp_path: Path) -> N
 def test_first_dropped_of_each_filter_are_listed_and_all_are_counted(tmp_path: Path) -> None:
     data = read_report_data(make_run_folder(tmp_path / "out", dropped=80))
     assert data.data is not None
-    taken = Counter(loss.by for loss in data.data.losses)
+    taken = Counter(file.by for file in data.data.losses)
     assert taken == {"fetch": 1, "image_shape_filter": DROPPED_SHOWN}
     assert data.data.dropped == 80
-    assert [loss.kind for loss in data.data.losses][:2] == ["truncated file", None]
-    assert [loss.thumbnail for loss in data.data.losses][:2] == [None, "data/dropped/0002.jpg"]
+    assert [file.kind for file in data.data.losses][:2] == ["truncated file", None]
+    assert [file.thumbnail for file in data.data.losses][:2] == [None, "data/dropped/0002.jpg"]
 
 
 @pytest.mark.parametrize("step", ["fetch", "filter", "encode", "train", "render-02", "grid", "score"])
@@ -191,7 +191,7 @@ def test_one_torn_ledger_line_costs_only_itself(tmp_path: Path) -> None:
     data = read_report_data(out)
     assert [gap.path for gap in data.gaps] == ["data/ledger.jsonl:2"]
     assert data.data is not None
-    assert [loss.source for loss in data.data.losses] == ["素材/picture-1.png", "素材/picture-3.png"]
+    assert [file.source for file in data.data.losses] == ["素材/picture-1.png", "素材/picture-3.png"]
 
 
 def test_the_report_may_have_a_title_of_its_own(tmp_path: Path) -> None:
@@ -215,13 +215,13 @@ def test_likeness_is_told_of_the_story_and_of_each_scene(tmp_path: Path) -> None
     data = read_report_data(make_run_folder(tmp_path / "out"))
     assert data.coherence is not None
     assert data.style is not None
-    assert (data.coherence.mean, data.coherence.plain_mean, data.coherence.training_mean) == (77.7, 55.5, 66.6)
-    assert (data.style.mean, data.style.plain_mean) == (44.4, 33.3)
+    assert (data.coherence.mean, data.coherence.baseline_mean, data.coherence.training_mean) == (77.7, 55.5, 66.6)
+    assert (data.style.mean, data.style.baseline_mean) == (44.4, 33.3)
     assert (data.scenes[1].coherence, data.scenes[1].style) == (72.0, 32.0)
-    assert [scene.plain for scene in data.scenes] == [f"images/plain/{number:02d}.png" for number in range(1, 9)]
-    silent = read_report_data(make_run_folder(tmp_path / "silent", scored=False, plain=False))
+    assert [scene.baseline for scene in data.scenes] == [f"images/plain/{number:02d}.png" for number in range(1, 9)]
+    silent = read_report_data(make_run_folder(tmp_path / "silent", scored=False, baseline=False))
     assert (silent.coherence, silent.style) == (None, None)
-    assert {scene.plain for scene in silent.scenes} == {None}
+    assert {scene.baseline for scene in silent.scenes} == {None}
     assert silent.gaps == ()
 
 

@@ -15,7 +15,7 @@ def test_pairs_are_shaded_from_the_least_to_the_most_alike() -> None:
     assert shades[1, 0] == shades[0, 1] == PALE
     assert shades[2, 0] == FULL
     assert shades[2, 1] == pytest.approx((PALE + FULL) / 2)
-    assert [cell.said for cell in shaded.cells[:2]] == ["50", "70"]
+    assert [cell.label for cell in shaded.cells[:2]] == ["50", "70"]
     assert [cell.is_light for cell in shaded.cells[:2]] == [False, True]
 
 
@@ -28,4 +28,4 @@ def test_equal_pairs_are_all_pale_and_many_have_no_room_for_numbers() -> None:
     count = LABELLED + 1
     shaded = shade_matrix([[80.0] * count] * count)
     assert shaded is not None
-    assert {(cell.shade, cell.said) for cell in shaded.cells} == {(PALE, "")}
+    assert {(cell.shade, cell.label) for cell in shaded.cells} == {(PALE, "")}

@@ -265,7 +265,7 @@ def test_json_validates_and_reads_back(whole: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     value = json.loads((whole / "report.json").read_bytes())
     jsonschema.validate(value, schema)
-    assert value["schema"] == 1
+    assert value["schema"] == 2
     assert ReportData.model_validate(value) == read_report_data(whole)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(value | {"status": "splendid"}, schema)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from kolora.report import sections
+from kolora.report import read_report_data, sections
 from kolora.report.data import SECTIONS, Head, ReportData
 from kolora.report.pages import TEMPLATES
 from kolora.report.section import Section
@@ -23,13 +23,14 @@ MODULE = '''"""How many letters the title has."""
 from __future__ import annotations
 
 from kolora.report.reader import RunReader
-from kolora.report.section import no_scope as scope
+from kolora.report.section import no_pictures, no_scope
 from kolora.report.values import ReportModel, Words
 
-__all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "gather", "scope"]
 
 NAME = "letters"
 IS_LISTED = True
+pictures = no_pictures
+scope = no_scope
 
 
 class Fields(ReportModel):
@@ -63,6 +64,13 @@ def test_sections_are_listed_once_and_make_up_the_report() -> None:
     assert set(ReportData.__bases__) == {Head, *(section.Fields for section in SECTIONS)}
     fields = [name for base in ReportData.__bases__ for name in base.model_fields]
     assert len(fields) == len(set(fields)) == len(ReportData.model_fields), "no section takes another's key"
+
+
+def test_no_page_gives_away_more_room_than_it_has(tmp_path: Path) -> None:
+    report = read_report_data(make_run_folder(tmp_path / "out", size=(32, 32), samples=True, dropped=3))
+    groups = [group for section in SECTIONS for group in section.pictures(report)]
+    assert len(groups) == 6
+    assert sum(group.share for group in groups) == 100
 
 
 def test_a_new_section_touches_four_files(tmp_path: Path) -> None:

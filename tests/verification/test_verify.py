@@ -78,7 +78,7 @@ def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
     set_pixel(pack, lambda red: red ^ 1)
     code, facts = verified(pack, done)
     assert code == 76
-    assert "images/01.png has another sha256" in different(facts)
+    assert "images/01.png: its sha256 differs" in different(facts)
     assert facts["scenes"][0]["verdict"] == "equivalent"
     forge(pack)
     code, facts = verified(pack, done)
@@ -89,7 +89,7 @@ def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
     forge(pack)
     code, facts = verified(pack, done)
     assert code == 76
-    assert any("worst block" in why["what"] for why in facts["scenes"][0]["beyond"])
+    assert any("worst block" in why["what"] for why in facts["scenes"][0]["reasons"])
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed", 2), ("prompt", "一只黑色小狗")])
@@ -99,13 +99,13 @@ def test_another_seed_or_prompt_is_found_however_much_is_forged(
     in_yaml(pack / "story.yaml", lambda story: story["scenes"][0].update({key: value}))
     code, facts = verified(pack, done)
     assert code == 76
-    assert f"scenes[1].{key} is {value}, story.lock.yaml has" in different(facts)
-    assert "story.yaml has another sha256 than manifest.sha256 says" in different(facts)
+    assert f"scenes[1].{key} is {value}, in story.lock.yaml it is" in different(facts)
+    assert "story.yaml: its sha256 differs from manifest.sha256" in different(facts)
     in_yaml(pack / "story.lock.yaml", lambda lock: lock["story"]["scenes"][0].update({key: value}))
     forge(pack)
     code, facts = verified(pack, done)
     assert code == 76
-    assert f"images/01.png tells {key}" in different(facts)
+    assert f"images/01.png states {key}" in different(facts)
     assert not facts["scenes"][0]["same_file"]
 
 
@@ -113,7 +113,7 @@ def test_another_weight_is_found_by_its_digest_and_by_the_picture(pack: Path, do
     change_weight(pack, by=1e-6)
     code, facts = verified(pack, done)
     assert code == 76
-    assert f"{LORA} has another sha256 than story.lock.yaml says" in different(facts)
+    assert f"{LORA}: its sha256 differs from story.lock.yaml" in different(facts)
     change_weight(pack, by=50.0)
     forge(pack)
     code, facts = verified(pack, done)
@@ -128,8 +128,8 @@ def test_a_forged_report_is_not_believed(pack: Path, done: Path) -> None:
     forge(pack)
     code, facts = verified(pack, done)
     assert code == 76
-    assert "report.json tells scene 1's aesthetics as 9.900, here it is" in different(facts)
-    assert "report.json tells the mean aesthetics as 9.900" in different(facts)
+    assert "report.json: scene 1: aesthetics is 9.900, measured here" in different(facts)
+    assert "report.json: mean aesthetics is 9.900" in different(facts)
 
 
 def test_a_story_that_points_elsewhere_is_refused(pack: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,14 +172,14 @@ def zipped(*entries: tuple[str, bytes], mode: int = 0, compressed: bool = False)
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (zipped(("../evil", b"")), "leads out"),
-        (zipped(("/etc/evil", b"")), "leads out"),
-        (zipped(("a\\..\\evil", b"")), "leads out"),
+        (zipped(("../evil", b"")), "points outside"),
+        (zipped(("/etc/evil", b"")), "points outside"),
+        (zipped(("a\\..\\evil", b"")), "points outside"),
         (zipped(("link", b"/etc/passwd"), mode=0o120777), "is a link"),
         (zipped(("story.yaml", bytes(3_000_000)), compressed=True), "unpacks to more than 200 times"),
         (zipped(*[(f"{number}", b"") for number in range(20_001)]), "lists more than 20,000 files"),
         (b"PK\x05\x06" + bytes(18), "no story.lock.yaml"),
-        (b"nothing of the kind", "is no zip"),
+        (b"nothing of the kind", "is not a zip"),
         (zipped(("story.lock.yaml", b"a"))[:-30], "its end is missing"),
     ],
 )
@@ -199,7 +199,7 @@ def test_a_folder_with_a_link_or_a_pipe_is_refused(pack: Path, capsys: pytest.Ca
     (pack / "images" / "02.png").unlink()
     os.mkfifo(pack / "images" / "02.png")
     assert left("verify", pack, "-o", pack.parent / "verified") == 65
-    assert "no regular file" in capsys.readouterr().err
+    assert "not a regular file" in capsys.readouterr().err
 
 
 def test_tolerances_follow_the_coarser_format_and_worse_scores_count() -> None:
@@ -212,6 +212,6 @@ def test_tolerances_follow_the_coarser_format_and_worse_scores_count() -> None:
     fewer_steps = near | {"psnr": 53.9, "worst_block": 2.9}
     assert judge_picture(fewer_steps, TOLERANCES["float32"])[0] == "different"
     other = near | {"aesthetics": {"submitted": 6.2, "again": 5.9}}
-    (beyond,) = judge_picture(other, TOLERANCES["bfloat16"])[1]
-    assert beyond.what == "aesthetics differ by 0.300, more than 0.25"
+    (reason,) = judge_picture(other, TOLERANCES["bfloat16"])[1]
+    assert reason.what == "scores differ: aesthetics by 0.300, more than 0.25"
     assert worst(["identical", "different", "equivalent"]) == "different"

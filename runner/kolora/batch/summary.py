@@ -15,8 +15,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kolora.batch.work import Task
+from kolora.errors import SchemaTooNew
 from kolora.files import write_text, writing
-from kolora.report.data import ReportData
+from kolora.report import parse_report
 from kolora.report.pages import html_page
 from kolora.report.sections.environment import Service
 from kolora.report.values import Language, Words
@@ -125,8 +126,8 @@ def _line(out: Path, task: Task) -> Line:
     except (FileNotFoundError, ValidationError):
         outcome = Outcome(label=task.label, story=task.story)
     try:
-        report = ReportData.model_validate_json((out / task.label / "report.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        report = parse_report((out / task.label / "report.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError, SchemaTooNew):
         return Line(**outcome.model_dump())
     return Line(
         **outcome.model_dump(),

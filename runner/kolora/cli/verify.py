@@ -66,8 +66,8 @@ def verify_command(
     if facts["verdict"] == "different":
         reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
         for scene in facts["scenes"]:
-            reasons += [f"scene {scene['number']}: {why['what']}" for why in scene["beyond"]]
-        reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("beyond", ())]
+            reasons += [f"scene {scene['number']}: {why['what']}" for why in scene["reasons"]]
+        reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("reasons", ())]
         more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         lines = "".join(f"\n  {each}" for each in reasons[:SHOWN])
         raise VerifyDifferent(f"{submission} is different:{lines}{more}", hint=f"open {verified.page}")

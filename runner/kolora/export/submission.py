@@ -14,7 +14,7 @@ from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
 from kolora.files import write_text
-from kolora.report import ReportData
+from kolora.report import parse_report
 from kolora.rules import Entry, Violation, check_rules
 from kolora.runfolder.layout import MANIFEST
 from kolora.runfolder.manifest import write_manifest
@@ -70,7 +70,7 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
             (partial / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.root / path, partial / target)
     write_text(partial / "story.yaml", _story_as_run(run))
-    report = ReportData.model_validate_json((run.root / "report.json").read_bytes())
+    report = parse_report((run.root / "report.json").read_bytes())
     write_text(partial / "README.md", model_card(run, name=name, report=report))
     write_manifest(partial)
     if folder.exists():
@@ -86,7 +86,7 @@ def _entry(run: FinishedRun, team: str | None) -> Entry:
     try:
         read_lora(run.root / "lora" / "kohya.safetensors")
     except KoloraError as problem:
-        fault = KoloraError(f"its LoRA does not load: {problem.error}", hint=problem.hint)
+        fault = KoloraError(f"its LoRA cannot be loaded: {problem.error}", hint=problem.hint)
     return Entry(
         team=team or run.story.team,
         title=run.story.title or run.story.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kolora.report.formats import number
@@ -59,31 +59,53 @@ def draw_curve(
     if not finite:
         return None
     window = max(1, len(loss) // 10) | 1
-    smoothed = centred_mean(loss, window)
-    ups = ticks(min(finite), max(finite))
-    low, high = ups[0], ups[-1]
-    first, last = step[0], step[-1]
-    span = max(last - first, 1)
-
-    def left(at: float) -> float:
-        return (at - first) / span
-
-    def top(value: float) -> float:
-        return 1 - (value - low) / (high - low)
-
-    picked = sorted({round(index * (len(step) - 1) / (ROWS - 1)) for index in range(ROWS)})
+    smooth = centred_mean(loss, window)
+    axes = _Axes(step[0], step[-1], ticks(min(finite), max(finite)))
     return Curve(
-        raw=_path(_thinned(list(zip(step, loss, strict=True))), left, top),
-        smooth=_path(_thinned(list(zip(step, smoothed, strict=True))), left, top),
-        across=tuple(Tick(left(at), f"{at:g}") for at in ticks(first, last, whole=True) if first <= at <= last),
-        up=tuple(Tick(top(value), _label(value, ups)) for value in ups),
+        raw=_path(_thinned(list(zip(step, loss, strict=True))), axes),
+        smooth=_path(_thinned(list(zip(step, smooth, strict=True))), axes),
+        across=axes.across(),
+        up=axes.up(),
         window=window,
-        rows=tuple(
-            Row(step[at], loss[at], smoothed[at], learning_rate[at] if at < len(learning_rate) else None)
-            for at in picked
-        ),
+        rows=tuple(_rows(step, loss, smooth, learning_rate)),
         infinite=len(loss) - len(finite),
     )
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where steps and losses lie, from 0 to 1: from the left and from the top."""
+
+    first: int
+    last: int
+    values: list[float]
+    """The round numbers on the upward axis, which spans them."""
+
+    def left(self, step: float) -> float:
+        return (step - self.first) / max(self.last - self.first, 1)
+
+    def top(self, value: float) -> float:
+        low, high = self.values[0], self.values[-1]
+        return 1 - (value - low) / (high - low)
+
+    def across(self) -> tuple[Tick, ...]:
+        steps = [step for step in ticks(self.first, self.last, whole=True) if self.first <= step <= self.last]
+        return tuple(Tick(self.left(step), f"{step:g}") for step in steps)
+
+    def up(self) -> tuple[Tick, ...]:
+        return tuple(Tick(self.top(value), _label(value, self.values)) for value in self.values)
+
+
+def _rows(
+    step: Sequence[int],
+    loss: Sequence[float | None],
+    smooth: Sequence[float | None],
+    learning_rate: Sequence[float | None],
+) -> Iterator[Row]:
+    """Yield the lines of the table: the first, the last, and others at even distances."""
+    places = {round(index * (len(step) - 1) / (ROWS - 1)) for index in range(ROWS)}
+    for at in sorted(places):
+        yield Row(step[at], loss[at], smooth[at], learning_rate[at] if at < len(learning_rate) else None)
 
 
 def centred_mean(values: Sequence[float | None], window: int) -> list[float | None]:
@@ -96,8 +118,8 @@ def centred_mean(values: Sequence[float | None], window: int) -> list[float | No
     means: list[float | None] = []
     for at in range(len(values)):
         start, end = max(0, at - half), min(len(values), at + half + 1)
-        held = counts[end] - counts[start]
-        means.append((sums[end] - sums[start]) / held if held else None)
+        finite = counts[end] - counts[start]
+        means.append((sums[end] - sums[start]) / finite if finite else None)
     return means
 
 
@@ -136,7 +158,7 @@ def _thinned(points: list[Point]) -> list[Point]:
     return kept
 
 
-def _path(points: Sequence[Point], left: Callable[[float], float], top: Callable[[float], float]) -> str:
+def _path(points: Sequence[Point], axes: _Axes) -> str:
     """A line through the finite points, broken where one is missing; a lone point is a short dash."""
     parts: list[str] = []
     pen_down = False
@@ -144,7 +166,7 @@ def _path(points: Sequence[Point], left: Callable[[float], float], top: Callable
         if value is None:
             pen_down = False
             continue
-        parts.append(f"{'L' if pen_down else 'M'}{left(at) * WIDTH:.1f} {top(value) * HEIGHT:.1f}")
+        parts.append(f"{'L' if pen_down else 'M'}{axes.left(at) * WIDTH:.1f} {axes.top(value) * HEIGHT:.1f}")
         if not pen_down:
             parts.append("h0.1")
         pen_down = True

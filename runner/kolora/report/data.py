@@ -23,6 +23,8 @@ from kolora.report.sections import (
 )
 from kolora.report.values import Language, ReportModel
 
+SCHEMA: Literal[2] = 2
+"""1: of kolora 0.1; `kolora.report.migrate` reads it."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 SECTIONS: tuple[Section, ...] = (
@@ -45,7 +47,7 @@ SECTIONS: tuple[Section, ...] = (
 class Head(ReportModel):
     """What the report is of."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=SCHEMA, alias="schema")
     kolora: str | None
     name: str
     title: str

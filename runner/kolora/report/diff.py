@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,8 +13,8 @@ from kolora.files import write_text, writing
 from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import html_page
-from kolora.report.pictures import FEW, FEW_WIDTH, MANY_WIDTH, PAGE_BYTES, Preview, encode
-from kolora.report.sections.scenes import Scene
+from kolora.report.pictures import PAGE_BYTES, Preview, encode
+from kolora.report.sections.scenes import Scene, scene_width
 from kolora.report.settings import Setting
 from kolora.report.values import Words
 from kolora.report.words import WORDS
@@ -109,38 +109,49 @@ def read_difference(one: Path, other: Path) -> Difference:
 
 def difference_of(one: ReportData, other: ReportData) -> Difference:
     """Compare two reports; scenes are paired by their numbers."""
-    ours, theirs = ({each.key: each for each in report.again.settings} for report in (one, other))
-    keys = [*ours, *(key for key in theirs if key not in ours)]
-    scenes = [{scene.number: scene for scene in report.scenes} for report in (one, other)]
     return Difference(
         one=one,
         other=other,
-        settings=tuple(
-            Changed(key, ours.get(key), theirs.get(key))
-            for key in keys
-            if key not in ours or key not in theirs or ours[key].value != theirs[key].value
-        ),
-        scores=tuple(
-            Score(name, mine, yours)
-            for (name, mine), (_, yours) in zip(_numbers(one), _numbers(other), strict=True)
-            if (mine, yours) != (None, None)
-        ),
-        scenes=tuple(
-            Pair(number, scenes[0].get(number), scenes[1].get(number)) for number in sorted({*scenes[0], *scenes[1]})
-        ),
+        settings=tuple(_changes(one.again.settings, other.again.settings)),
+        scores=tuple(_scores(one, other)),
+        scenes=tuple(_pairs(one.scenes, other.scenes)),
     )
 
 
-def _numbers(report: ReportData) -> Sequence[tuple[str, float | None]]:
+def _changes(one: Sequence[Setting], other: Sequence[Setting]) -> Iterator[Changed]:
+    """Yield the keys that differ, in the order of the first story, then those that only the other has."""
+    left = {setting.key: setting for setting in one}
+    right = {setting.key: setting for setting in other}
+    for key in dict.fromkeys([*left, *right]):
+        if key not in left or key not in right or left[key].value != right[key].value:
+            yield Changed(key, left.get(key), right.get(key))
+
+
+def _scores(one: ReportData, other: ReportData) -> Iterator[Score]:
+    """Yield the numbers that at least one side has."""
+    right = _numbers(other)
+    for name, value in _numbers(one).items():
+        if (value, right[name]) != (None, None):
+            yield Score(name, value, right[name])
+
+
+def _pairs(one: Sequence[Scene], other: Sequence[Scene]) -> Iterator[Pair]:
+    left = {scene.number: scene for scene in one}
+    right = {scene.number: scene for scene in other}
+    for number in sorted({*left, *right}):
+        yield Pair(number, left.get(number), right.get(number))
+
+
+def _numbers(report: ReportData) -> dict[str, float | None]:
     verdict, coherence, style, training = report.verdict, report.coherence, report.style, report.training
-    return (
-        ("aesthetics_mean", verdict.aesthetics_mean),
-        ("clip_mean", verdict.clip_mean),
-        ("coherence_mean", coherence.mean if coherence else None),
-        ("style_mean", style.mean if style else None),
-        ("loss_last", training.loss_last if training else None),
-        ("total", report.seconds),
-    )
+    return {
+        "aesthetics_mean": verdict.aesthetics_mean,
+        "clip_mean": verdict.clip_mean,
+        "coherence_mean": coherence.mean if coherence else None,
+        "style_mean": style.mean if style else None,
+        "loss_last": training.loss_last if training else None,
+        "total": report.seconds,
+    }
 
 
 def write_difference(difference: Difference, one: Path, other: Path, page: Path) -> None:
@@ -162,6 +173,6 @@ def write_difference(difference: Difference, one: Path, other: Path, page: Path)
 
 def _previews(out: Path, report: ReportData) -> Mapping[str, Preview]:
     paths = [scene.image for scene in report.scenes if scene.image]
-    width = FEW_WIDTH // 2 if len(paths) <= FEW else MANY_WIDTH // 2
+    width = scene_width(len(paths)) // 2
     room = round(PAGE_BYTES * (1 - TEXT_SHARE) / 2 * 3 / 4)
     return encode(out, {path: (width, room // len(paths)) for path in paths})

@@ -14,12 +14,12 @@ a contrast of 4 either way."""
 
 @dataclass(frozen=True)
 class Cell:
-    """One pair of scenes. `shade` is an opacity; `said` is empty where there is no room or no number."""
+    """One pair of scenes. `shade` is an opacity; `label` is empty where there is no room or no number."""
 
     x: int
     y: int
     shade: float
-    said: str
+    label: str
     is_light: bool
 
 
@@ -39,9 +39,9 @@ def shade_matrix(matrix: Sequence[Sequence[float | None]]) -> ShadedMatrix | Non
     The shades span what the pairs have, and not 0 to 100: pictures of one story all lie close together.
     """
     count = len(matrix)
-    pairs = [
-        (x, y, value) for y, row in enumerate(matrix) for x, value in enumerate(row) if x != y and value is not None
-    ]
+    pairs = []
+    for y, row in enumerate(matrix):
+        pairs += [(x, y, value) for x, value in enumerate(row) if x != y and value is not None]
     if not pairs:
         return None
     low, high = min(value for *_, value in pairs), max(value for *_, value in pairs)

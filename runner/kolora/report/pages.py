@@ -24,10 +24,10 @@ from kolora.report.words import WORDS
 
 TEMPLATES = Path(str(files("kolora") / "templates"))
 
-_MARKS = str.maketrans({mark: f"&#{ord(mark)};" for mark in '\\`*[]<>&|#~$@"'})
-_SOMETIMES = re.compile(r"(?i)(?<=www)\.|:(?!\s|\d\d\b)|(?<![a-z0-9])_|_(?![a-z0-9])")
+_ESCAPES = str.maketrans({mark: f"&#{ord(mark)};" for mark in '\\`*[]<>&|#~$@"'})
+_ESCAPED_IN_PLACE = re.compile(r"(?i)(?<=www)\.|:(?!\s|\d\d\b)|(?<![a-z0-9])_|_(?![a-z0-9])")
 """Marks that act only in their place: of a bare address, of an emoji, of emphasis."""
-_UNSEEN = dict.fromkeys(
+_CONTROLS = dict.fromkeys(
     (*range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
     "\ufffd",
 )
@@ -48,7 +48,7 @@ def html_page(template: str, language: Language, /, **scope: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # The script is ours, and stands in the page as it is.
     own = {"script": Markup(script), "script_digest": Markup(digest)}  # noqa: S704
-    return _environment(language, _visible).get_template(template).render(**own, **scope)
+    return _environment(language, _without_controls).get_template(template).render(**own, **scope)
 
 
 def render_markdown(data: ReportData, *, head: Mapping[str, Any] | None = None) -> str:
@@ -64,25 +64,25 @@ def markdown_text(value: object) -> Markup:
     """
     if isinstance(value, Markup):
         return value
-    line = re.sub(r"\s+", " ", str(value).translate(_UNSEEN)).translate(_MARKS)
+    line = re.sub(r"\s+", " ", str(value).translate(_CONTROLS)).translate(_ESCAPES)
     # Every mark was escaped just above.
-    return Markup(_SOMETIMES.sub(lambda mark: f"&#{ord(mark[0])};", line))  # noqa: S704
+    return Markup(_ESCAPED_IN_PLACE.sub(lambda mark: f"&#{ord(mark[0])};", line))  # noqa: S704
 
 
 def fenced(text: str, language: str = "") -> Markup:
     """Return text as a Markdown code block that nothing in the text can close."""
-    text = text.translate(_UNSEEN).replace("\r", "\n").strip("\n")
+    text = text.translate(_CONTROLS).replace("\r", "\n").strip("\n")
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     # Inside a fence longer than any in the text nothing acts.
     return Markup(f"{fence}{language}\n{text}\n{fence}")  # noqa: S704
 
 
-def _visible(value: object) -> object:
+def _without_controls(value: object) -> object:
     """Show characters that would act unseen as the replacement character."""
-    return value.translate(_UNSEEN) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def foreign(text: str | None, language: Language) -> Markup:
+def lang_attribute(text: str | None, language: Language) -> Markup:
     """Return the attribute that tells fonts and voices that a text is not in the page's language."""
     own: Language = "zh" if re.search("[\u3400-\u9fff]", text or "") else "en"
     # One of two constants.
@@ -101,7 +101,7 @@ def yaml_value(value: object) -> str:
 
 def front_matter(values: Mapping[str, Any]) -> Markup:
     """Return values as the YAML head of a Markdown file; YAML's own writer quotes whatever could act."""
-    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000).translate(_UNSEEN)
+    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000).translate(_CONTROLS)
     return Markup(f"---\n{text}---")  # noqa: S704
 
 
@@ -123,7 +123,7 @@ def _environment(language: Language, finalize: Callable[[object], object]) -> En
         when=formats.when,
         scene_name=lambda scene: scene.title or shortened(scene.prompt or f"{WORDS[language]['scene']} {scene.number}"),
         fenced=fenced,
-        foreign=lambda text: foreign(text, language),
+        lang=lambda text: lang_attribute(text, language),
         shortened=shortened,
         yaml_value=yaml_value,
         front_matter=front_matter,

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from kolora.report.data import ReportData
+from kolora.report.data import SECTIONS, ReportData
 
 PAGE_BYTES = 4_900_000
 """For the whole page, text and pictures."""
 LEAST_BYTES = 400_000
 """For the pictures, however long the texts are."""
-GRID_WIDTH, FEW_WIDTH, MANY_WIDTH, BESIDE_WIDTH, SMALL_WIDTH = 1600, 1024, 512, 384, 192
-"""Pixels: sharp at the width each has on a page."""
-FEW = 12
-SHARES = {"grid": 18, "scenes": 52, "plain": 14, "samples": 5, "examples": 6, "dropped": 5}
-"""Of the room for pictures, in hundredths; what a group leaves goes to nobody, so that a page stays predictable."""
 TRIES = ((1.0, 88), (1.0, 80), (0.75, 80), (0.6, 76), (0.45, 72), (0.3, 68), (0.2, 60))
 """Share of the wanted width and JPEG quality, tried in turn until the picture fits its share of the page."""
 
@@ -42,9 +37,11 @@ def make_previews(out: Path, data: ReportData, *, text_bytes: int) -> Mapping[st
     """
     room = max(LEAST_BYTES, (PAGE_BYTES - text_bytes) * 3 // 4)
     jobs: dict[str, tuple[int, int]] = {}
-    for name, (width, paths) in _groups(data).items():
-        for path in paths:
-            jobs.setdefault(path, (width, room * SHARES[name] // 100 // len(paths)))
+    for section in SECTIONS:
+        for group in section.pictures(data):
+            paths = [path for path in group.paths if path]
+            for path in paths:
+                jobs.setdefault(path, (group.width, room * group.share // 100 // len(paths)))
     return encode(out, jobs)
 
 
@@ -53,19 +50,6 @@ def encode(out: Path, jobs: Mapping[str, tuple[int, int]]) -> Mapping[str, Previ
     with ThreadPoolExecutor() as pool:  # Pillow decodes and encodes outside the interpreter's lock
         made = pool.map(lambda path: _preview(out / path, width=jobs[path][0], room=jobs[path][1]), jobs)
         return {path: preview for path, preview in zip(jobs, made, strict=True) if preview}
-
-
-def _groups(data: ReportData) -> Mapping[str, tuple[int, Sequence[str]]]:
-    """List the pictures of a report by what they are, each group with the width it is shown at."""
-    scenes = data.scenes
-    return {
-        "grid": (GRID_WIDTH, [data.grid.path] if data.grid else []),
-        "scenes": (FEW_WIDTH if len(scenes) <= FEW else MANY_WIDTH, [each.image for each in scenes if each.image]),
-        "plain": (BESIDE_WIDTH, [each.plain for each in scenes if each.plain]),
-        "samples": (SMALL_WIDTH, [each.path for each in data.training.samples] if data.training else []),
-        "examples": (SMALL_WIDTH, [each.path for each in data.data.examples] if data.data else []),
-        "dropped": (SMALL_WIDTH, [each.thumbnail for each in data.data.losses if each.thumbnail] if data.data else []),
-    }
 
 
 def _preview(path: Path, *, width: int, room: int) -> Preview | None:

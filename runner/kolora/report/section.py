@@ -5,7 +5,8 @@ To add one: the module, ``templates/report/NAME.html.j2`` and ``NAME.md.j2``, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kolora.report.reader import RunReader
@@ -13,6 +14,19 @@ from kolora.report.values import ReportModel, Words
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
+
+
+@dataclass(frozen=True)
+class PictureGroup:
+    """Pictures that a page shows alike. paths: relative to the run folder; None where there is none to show.
+
+    width: in pixels, sharp where the page shows them. share: of the page's room for pictures, in hundredths; what a
+    group leaves goes to nobody, so that a page stays predictable.
+    """
+
+    width: int
+    share: int
+    paths: Sequence[str | None]
 
 
 class Section(Protocol):
@@ -40,7 +54,15 @@ class Section(Protocol):
     def scope(self, report: ReportData, words: Mapping[str, str], /) -> Mapping[str, Any]:
         """Return what the section's templates find in ``s`` beside the report itself, ``d``."""
 
+    def pictures(self, report: ReportData, /) -> Sequence[PictureGroup]:
+        """List the pictures that the section shows."""
+
 
 def no_scope(_report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     """Return nothing: the section's templates need only the report."""
     return {}
+
+
+def no_pictures(_report: ReportData) -> Sequence[PictureGroup]:
+    """Return nothing: the section shows no pictures."""
+    return ()

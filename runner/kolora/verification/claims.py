@@ -13,14 +13,24 @@ from kolora.spec import ResolvedScene, Story
 from kolora.spec.canonical import canonical
 from kolora.spec.flat import flatten
 from kolora.verification.pack import Pack
-from kolora.verification.words import Finding, shown
+from kolora.verification.words import Finding, excerpt
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".joblib")
-MATTERS = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")
+DECISIVE = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")
 """Files whose digest decides: what else is wrong in the manifest is only told."""
 LORA = ".safetensors"
-MOST_MANIFEST = 8 * 2**20
-TOLD = ("prompt", "negative_prompt", "seed", "width", "height", "steps", "guidance_scale", "lora_scale", "scheduler")
+MAX_MANIFEST = 8 * 2**20
+STATED_KEYS = (
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "width",
+    "height",
+    "steps",
+    "guidance_scale",
+    "lora_scale",
+    "scheduler",
+)
 """What a picture's text chunks say of its scene."""
 
 
@@ -33,7 +43,7 @@ def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
     for name, digest in listed.items():
         if actual.get(name) != digest:
             key = "absent" if name not in actual else "not_as_listed"
-            yield Finding(key, (name,), "different" if MATTERS.fullmatch(name) else "note")
+            yield Finding(key, (name,), "different" if DECISIVE.fullmatch(name) else "note")
     for name, digest in lock.results.items():
         if name in actual and actual[name] != digest:
             yield Finding("not_as_locked", (name,))
@@ -41,7 +51,7 @@ def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
     for name in pack.sizes:
         # A submission gives one of them the contest's name.
         if name.endswith(LORA) and name not in lock.results and pack.sha256(name) not in known:
-            yield Finding("lora_unlocked", (name,))
+            yield Finding("lora_not_in_lock", (name,))
         if name.lower().endswith(PICKLES):
             yield Finding("pickle", (name,), "note")
 
@@ -51,24 +61,24 @@ def story_against_lock(story: Story, lock: Lock) -> Iterator[Finding]:
     written, locked = flatten(canonical(story)), flatten(lock.story)
     for key in sorted(written.keys() | locked.keys()):
         if written.get(key) != locked.get(key):
-            yield Finding("story", (key, shown(written.get(key)), shown(locked.get(key))))
+            yield Finding("story", (key, excerpt(written.get(key)), excerpt(locked.get(key))))
 
 
 def picture_claims(path: Path, scene: ResolvedScene, *, checkpoint: str, name: str) -> Iterator[Finding]:
-    """Hold a picture's text chunks against its scene. Raises OSError where it is no sound PNG: ask `unfit` first."""
+    """Hold a picture's text chunks against its scene. Raises OSError where it is no sound PNG: see `picture_fault`."""
     with Image.open(path, formats=("PNG",)) as picture:
         picture.load()
         texts: Mapping[str, str] = picture.text  # type: ignore[attr-defined]
-    told = {key: str(getattr(scene, key)) for key in TOLD} | {"checkpoint": checkpoint}
-    for key, value in told.items():
+    expected = {key: str(getattr(scene, key)) for key in STATED_KEYS} | {"checkpoint": checkpoint}
+    for key, value in expected.items():
         given = texts.get(f"kolora.{key}")
         if given is None:
-            yield Finding("untold", (name, key), "note")
+            yield Finding("not_stated", (name, key), "note")
         elif given != value:
-            yield Finding("told", (name, key, shown(given), shown(value)))
+            yield Finding("stated_otherwise", (name, key, excerpt(given), excerpt(value)))
 
 
-def unfit(path: Path, size: tuple[int, int], *, name: str) -> Finding | None:
+def picture_fault(path: Path, size: tuple[int, int], *, name: str) -> Finding | None:
     """Say why a picture is not to be compared; one of another size is never decoded."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
@@ -76,13 +86,13 @@ def unfit(path: Path, size: tuple[int, int], *, name: str) -> Finding | None:
                 return Finding("size", (name, *map(str, (*picture.size, *size))))
             picture.load()
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as problem:
-        return Finding("unsound", (name, str(problem)))
+        return Finding("unreadable", (name, str(problem)))
     return None
 
 
 def _manifest(pack: Pack) -> Iterator[tuple[str, str]]:
     if "manifest.sha256" in pack.sizes:
-        text = pack.read("manifest.sha256", most=MOST_MANIFEST).decode("utf-8", errors="replace")
+        text = pack.read("manifest.sha256", most=MAX_MANIFEST).decode("utf-8", errors="replace")
         for line in text.splitlines():
             digest, _, name = line.partition("  ")
             yield name, digest

@@ -31,24 +31,26 @@ def compare(
     if not pairs:
         return []
     submitted, again = [one for one, _ in pairs], [other for _, other in pairs]
-    compared = [picture_difference(one, other) for one, other in pairs]
-    grades: list[list[float | None]] = [[None] * len(pairs)] * 2
-    likeness: list[list[float | None]] = [[None] * len(pairs)] * 2
+    none: list[float | None] = [None] * len(pairs)
+    grades, similarity = (none, none), (none, none)
     if aesthetics is not None:
-        judge = Aesthetics(aesthetics.folder, device=device)
-        grades = [list(judge.grade(pictures)) for pictures in (submitted, again)]
+        predictor = Aesthetics(aesthetics.folder, device=device)
+        grades = (list(predictor.grade(submitted)), list(predictor.grade(again)))
     if clip is not None:
-        seer = Similarity(clip.folder, device=device)
-        texts = seer.texts(prompts)
-        likeness = [list(similarities(seer.pictures(pictures), texts)) for pictures in (submitted, again)]
-    return [
-        each
-        | {
+        model = Similarity(clip.folder, device=device)
+        texts = model.texts(prompts)
+        similarity = (
+            list(similarities(model.pictures(submitted), texts)),
+            list(similarities(model.pictures(again), texts)),
+        )
+    compared = []
+    for index, (one, other) in enumerate(pairs):
+        scores = {
             "aesthetics": {"submitted": grades[0][index], "again": grades[1][index]},
-            "clip": {"submitted": likeness[0][index], "again": likeness[1][index]},
+            "clip": {"submitted": similarity[0][index], "again": similarity[1][index]},
         }
-        for index, each in enumerate(compared)
-    ]
+        compared.append(picture_difference(one, other) | scores)
+    return compared
 
 
 def compare_grids(submitted: Path, again: Path) -> Facts:
@@ -59,7 +61,7 @@ def compare_grids(submitted: Path, again: Path) -> Facts:
     return picture_difference(submitted, again) | {"aesthetics": unjudged, "clip": unjudged}
 
 
-def unlike_loras(paths: Sequence[Path]) -> dict[Path, str]:
+def different_loras(paths: Sequence[Path]) -> dict[Path, str]:
     """Name the LoRA files that do not hold the first one's weights, each with why it does not load, or nothing."""
     import torch
 
@@ -71,19 +73,21 @@ def unlike_loras(paths: Sequence[Path]) -> dict[Path, str]:
         except InputAbsent as problem:
             return problem.error
 
-    unlike: dict[Path, str] = {}
+    def are_equal(one: LoraWeights, other: LoraWeights) -> bool:
+        if one.pairs.keys() != other.pairs.keys():
+            return False
+        pairs = [(pair, other.pairs[module]) for module, pair in one.pairs.items()]
+        return all(torch.equal(down, its_down) and torch.equal(up, its_up) for (down, up), (its_down, its_up) in pairs)
+
     first, *others = paths
-    wanted = weights_of(first)
-    if isinstance(wanted, str):
-        return {first: wanted}
+    expected = weights_of(first)
+    if isinstance(expected, str):
+        return {first: expected}
+    different: dict[Path, str] = {}
     for path in others:
         found = weights_of(path)
         if isinstance(found, str):
-            unlike[path] = found
-        elif found.pairs.keys() != wanted.pairs.keys() or not all(
-            torch.equal(mine, theirs)
-            for module, pair in wanted.pairs.items()
-            for mine, theirs in zip(pair, found.pairs[module], strict=True)
-        ):
-            unlike[path] = ""
-    return unlike
+            different[path] = found
+        elif not are_equal(expected, found):
+            different[path] = ""
+    return different

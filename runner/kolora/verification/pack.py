@@ -16,12 +16,12 @@ from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
 
-MOST_FILES = 20_000
-MOST_BYTES = 8 * 2**30
+MAX_FILES = 20_000
+MAX_BYTES = 8 * 2**30
 """Of all files together; a rank-256 LoRA of Kolors in three formats is about 4.5 GB."""
-MOST_DIRECTORY = 8 * 2**20
+MAX_DIRECTORY = 8 * 2**20
 """Bytes of a zip's table of contents, which is read into memory."""
-LARGEST_RATIO = 200
+MAX_RATIO = 200
 """A zip's file that grows more than this, above a megabyte, is made to fill a disk: pictures and weights hardly do."""
 BLOCK = 1 << 20
 LEFT_OUT = ("work", "logs", "export")
@@ -30,7 +30,7 @@ HINT = "ask for another copy, and do not run what is in this one"
 
 
 class SubmissionUnsafe(StoryInvalid):
-    """A submission is made to harm who opens it, or is damaged beyond reading."""
+    """A submission is made to harm who opens it, or is damaged reasons reading."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def open_pack(path: Path) -> Pack:
     elif path.is_file():
         return _zip(path)
     else:
-        raise InputAbsent(f"there is no submission {path}", hint="name a run folder, a submission's folder or its zip")
+        raise InputAbsent(f"no submission at {path}", hint="name a run folder, a submission's folder or its zip")
     _check_sizes(sizes)
     return Pack(path, sizes)
 
@@ -116,16 +116,16 @@ def _listed(root: Path) -> Iterator[tuple[str, int]]:
             folders[:] = [name for name in folders if name not in LEFT_OUT]
         for name in [*folders, *files]:
             path = here / name
-            status, shown = path.lstat(), path.relative_to(root).as_posix()
+            status, inside = path.lstat(), path.relative_to(root).as_posix()
             if stat.S_ISLNK(status.st_mode):
-                raise SubmissionUnsafe(f"{shown} is a link; a submission holds plain files", hint=HINT)
+                raise SubmissionUnsafe(f"{inside} is a link; a submission holds plain files", hint=HINT)
             if name in files and not name.startswith("."):
                 if not stat.S_ISREG(status.st_mode):
-                    raise SubmissionUnsafe(f"{shown} is no regular file", hint=HINT)
+                    raise SubmissionUnsafe(f"{inside} is not a regular file", hint=HINT)
                 count += 1
-                if count > MOST_FILES:
-                    raise SubmissionUnsafe(f"more than {MOST_FILES:,} files", hint=HINT)
-                yield shown, status.st_size
+                if count > MAX_FILES:
+                    raise SubmissionUnsafe(f"more than {MAX_FILES:,} files", hint=HINT)
+                yield inside, status.st_size
 
 
 def _zip(path: Path) -> Pack:
@@ -135,12 +135,12 @@ def _zip(path: Path) -> Pack:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as problem:
-        raise SubmissionUnsafe(f"{path.name} is no sound zip: {problem}", hint=HINT) from problem
+        raise SubmissionUnsafe(f"{path.name} is not a readable zip: {problem}", hint=HINT) from problem
     for entry in entries:
         name = entry.filename
         fault = _fault(entry)
         if fault or name in sizes:
-            raise SubmissionUnsafe(f"{path.name}: {name!r} {fault or 'is there twice'}", hint=HINT)
+            raise SubmissionUnsafe(f"{path.name}: {name!r} {fault or 'is listed twice'}", hint=HINT)
         sizes[name] = entry.file_size
     _check_sizes(sizes)
     tops = {name.partition("/")[0] for name in sizes}
@@ -152,13 +152,13 @@ def _fault(entry: zipfile.ZipInfo) -> str | None:
     name, path = entry.filename, PurePosixPath(entry.filename)
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or any(ord(each) < 32 for each in name):
-        return "leads out of the submission"
+        return "points outside the submission"
     if kind not in (0, stat.S_IFREG):
         return "is a link or a device; a submission holds plain files"
     if entry.flag_bits & 1:
         return "is encrypted"
-    if entry.file_size > BLOCK and entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
-        return f"unpacks to more than {LARGEST_RATIO} times its size"
+    if entry.file_size > BLOCK and entry.file_size > MAX_RATIO * max(1, entry.compress_size):
+        return f"unpacks to more than {MAX_RATIO} times its size"
     return None
 
 
@@ -171,14 +171,14 @@ def _check_directory(path: Path) -> None:
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
         raise SubmissionUnsafe(
-            f"{path.name} is no zip, or its end is missing; expected a run folder, a submission's folder or its zip",
+            f"{path.name} is not a zip, or its end is missing; expected a run folder, a submission's folder or its zip",
             hint="name one of these, or ask for another copy",
         )
     count, directory = struct.unpack("<HI", tail[at + 10 : at + 16])
-    if count > MOST_FILES or directory > MOST_DIRECTORY or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
-        raise SubmissionUnsafe(f"{path.name} lists more than {MOST_FILES:,} files", hint=HINT)
+    if count > MAX_FILES or directory > MAX_DIRECTORY or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
+        raise SubmissionUnsafe(f"{path.name} lists more than {MAX_FILES:,} files", hint=HINT)
 
 
 def _check_sizes(sizes: dict[str, int]) -> None:
-    if sum(sizes.values()) > MOST_BYTES:
-        raise SubmissionUnsafe(f"the submission holds more than {MOST_BYTES / 1e9:.0f} GB", hint=HINT)
+    if sum(sizes.values()) > MAX_BYTES:
+        raise SubmissionUnsafe(f"the submission holds more than {MAX_BYTES / 1e9:.0f} GB", hint=HINT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from kolora.files import write_text
 from kolora.report.pages import html_page
 from kolora.report.pictures import Preview
 from kolora.spec import Story
-from kolora.verification.words import DRIFT, LOUDER, WORDS, say
+from kolora.verification.words import DIFFERENCE_GAIN, DRIFT, WORDS, words_of_finding
 
 PREVIEW_WIDTH = 640
 """Pixels: three stand side by side, and 64 scenes still make a page that opens."""
@@ -23,25 +24,25 @@ PLACES = ("submission", "again", "difference")
 
 def write_page(out: Path, facts: Mapping[str, Any], story: Story) -> None:
     """Write verify.html beside the pictures it shows."""
-    shown = {scene["number"]: _three(out, f"images/{scene['number']:02d}.png") for scene in facts["scenes"]}
-    grid = _three(out, "grid.png") if facts["grid"] else ()
+    scenes = {scene["number"]: _paths(out, f"images/{scene['number']:02d}.png") for scene in facts["scenes"]}
+    grid = _paths(out, "grid.png") if facts["grid"] else ()
     language = facts["language"]
     page = html_page(
         "verify.html.j2",
         language,
         d=facts,
         w=WORDS[language],
-        shown=shown,
+        pictures_by_scene=scenes,
         grid=grid,
         scenes={scene.number: scene for scene in story.resolved_scenes()},
-        previews={path: _preview(out / path) for paths in (*shown.values(), grid) for path in paths},
-        say=lambda finding: say(finding, language),
+        previews={path: _preview(out / path) for path in chain(grid, *scenes.values())},
+        finding_words=lambda finding: words_of_finding(finding, language),
         drift=lambda drift: DRIFT[language].format(*drift),
     )
     write_text(out / "verify.html", page)
 
 
-def _three(out: Path, name: str) -> tuple[str, ...]:
+def _paths(out: Path, name: str) -> tuple[str, ...]:
     """Name the submitted picture, the one drawn again, and what differs, which is drawn here."""
     paths = tuple(f"{place}/{name}" for place in PLACES)
     if not (out / paths[2]).is_file():
@@ -63,4 +64,4 @@ def _show_difference(submitted: Path, again: Path, target: Path) -> None:
     with Image.open(submitted, formats=("PNG",)) as one, Image.open(again) as other:
         difference = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
     target.parent.mkdir(parents=True, exist_ok=True)
-    difference.point(lambda value: min(255, value * LOUDER)).save(target)
+    difference.point(lambda value: min(255, value * DIFFERENCE_GAIN)).save(target)

@@ -7,19 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Any
 
-from pydantic import ValidationError
-
-from kolora.report.data import ReportData
+from kolora.report import ReportData, parse_report
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import Preview
 from kolora.report.values import Language
 from kolora.spec import ResolvedScene
 from kolora.verification.pack import Pack
 from kolora.verification.verdict import Tolerance
-from kolora.verification.words import Finding, shown
+from kolora.verification.words import Finding, excerpt
 from kolora.version import __version__
 
-MOST_REPORT = 32 * 2**20
+MAX_REPORT = 32 * 2**20
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -33,10 +31,10 @@ def report_claims(
     if "report.json" not in pack.sizes:
         yield Finding("no_report", verdict="note")
         return
-    content = pack.read("report.json", most=MOST_REPORT)
+    content = pack.read("report.json", most=MAX_REPORT)
     try:
-        report = ReportData.model_validate_json(content)
-    except (ValidationError, ValueError, RecursionError) as problem:
+        report = parse_report(content)
+    except ValueError as problem:
         yield Finding("report_unreadable", (type(problem).__name__,))
         return
     yield from _scenes(report, scenes)
@@ -45,23 +43,23 @@ def report_claims(
 
 
 def _scenes(report: ReportData, scenes: Sequence[ResolvedScene]) -> Iterator[Finding]:
-    told = {scene.number: scene for scene in report.scenes}
+    stated = {scene.number: scene for scene in report.scenes}
     for scene in scenes:
         for key in ("title", "prompt", "negative_prompt", "seed"):
-            claimed = getattr(told[scene.number], key) if scene.number in told else None
+            claimed = getattr(stated[scene.number], key) if scene.number in stated else None
             wanted = getattr(scene, key)
             if claimed != (wanted.strip() if key == "title" else wanted):
-                yield Finding("report_scene", (str(scene.number), key, shown(claimed), shown(wanted)))
+                yield Finding("report_scene", (str(scene.number), key, excerpt(claimed), excerpt(wanted)))
 
 
 def _scores(report: ReportData, judged: Sequence[Mapping[str, Any]], tolerance: Tolerance) -> Iterator[Finding]:
-    told = {scene.number: scene for scene in report.scenes}
+    stated = {scene.number: scene for scene in report.scenes}
     for kind in ("aesthetics", "clip"):
         allowed = getattr(tolerance, kind)
         here = {each["number"]: each[kind]["submitted"] for each in judged}
         known = [score for score in here.values() if score is not None]
         for number, score in here.items():
-            claimed = getattr(told[number], kind) if number in told else None
+            claimed = getattr(stated[number], kind) if number in stated else None
             if _are_apart(claimed, score, allowed):
                 yield Finding("score", (str(number), kind, f"{claimed:.3f}", f"{score:.3f}"))
         mean, claimed = sum(known) / len(known) if known else None, getattr(report.verdict, f"{kind}_mean")
@@ -83,13 +81,13 @@ def _pages(pack: Pack, report: ReportData) -> Iterator[Finding]:
             other = "report.html" if language != report.language else f"report.{_other(language)}.html"
             page = render_html(report.model_copy(update={"language": language}), _AnyPicture(), other=other)
             if words_of(_text(pack, name)) != words_of(page):
-                yield _unlike(name, report)
+                yield _different_page(name, report)
     if "report.md" in pack.sizes and _text(pack, "report.md") != render_markdown(report):
-        yield _unlike("report.md", report)
+        yield _different_page("report.md", report)
     # A model card has a head of its own, and tells how to use the LoRA.
-    told = render_markdown(report).split("---\n", 2)[2].strip()
-    if "README.md" in pack.sizes and told not in _text(pack, "README.md"):
-        yield _unlike("README.md", report)
+    body = render_markdown(report).split("---\n", 2)[2].strip()
+    if "README.md" in pack.sizes and body not in _text(pack, "README.md"):
+        yield _different_page("README.md", report)
 
 
 def _other(language: Language) -> Language:
@@ -97,13 +95,13 @@ def _other(language: Language) -> Language:
 
 
 def _text(pack: Pack, name: str) -> str:
-    return pack.read(name, most=MOST_REPORT).decode("utf-8", errors="replace")
+    return pack.read(name, most=MAX_REPORT).decode("utf-8", errors="replace")
 
 
-def _unlike(name: str, report: ReportData) -> Finding:
+def _different_page(name: str, report: ReportData) -> Finding:
     if report.kolora == __version__:
         return Finding("page", (name,))
-    return Finding("page_of_another", (name, str(report.kolora)), verdict="note")
+    return Finding("page_of_other_version", (name, str(report.kolora)), verdict="note")
 
 
 def words_of(page: str) -> list[str]:

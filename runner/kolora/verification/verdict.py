@@ -75,16 +75,16 @@ def judge_picture(facts: Mapping[str, Any], tolerance: Tolerance) -> tuple[str, 
     """Give the verdict on one picture and what is against a better one."""
     if facts["identical"]:
         return "identical", []
-    beyond = []
+    reasons = []
     if facts["psnr"] < tolerance.psnr:
-        beyond.append(Finding("psnr", (str(facts["psnr"]), str(tolerance.psnr))))
+        reasons.append(Finding("psnr", (str(facts["psnr"]), str(tolerance.psnr))))
     if facts["worst_block"] > tolerance.worst_block:
-        beyond.append(Finding("worst_block", (str(facts["worst_block"]), str(tolerance.worst_block))))
+        reasons.append(Finding("worst_block", (str(facts["worst_block"]), str(tolerance.worst_block))))
     for kind in ("aesthetics", "clip"):
         apart = score_difference(facts[kind])
         if apart is not None and apart > getattr(tolerance, kind):
-            beyond.append(Finding("scores_apart", (kind, f"{apart:.3f}", str(getattr(tolerance, kind)))))
-    return ("different" if beyond else "equivalent"), beyond
+            reasons.append(Finding("scores_apart", (kind, f"{apart:.3f}", str(getattr(tolerance, kind)))))
+    return ("different" if reasons else "equivalent"), reasons
 
 
 def score_difference(scores: Mapping[str, float | None]) -> float | None:

@@ -25,8 +25,8 @@ from kolora.session import complete
 from kolora.spec import Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
 from kolora.spec.story import FolderDataset
-from kolora.verification.claims import digests, picture_claims, story_against_lock, unfit
-from kolora.verification.compare import compare, compare_grids, unlike_loras
+from kolora.verification.claims import digests, picture_claims, picture_fault, story_against_lock
+from kolora.verification.compare import compare, compare_grids, different_loras
 from kolora.verification.pack import Pack, open_pack
 from kolora.verification.page import write_page
 from kolora.verification.reports import report_claims
@@ -124,7 +124,9 @@ def _verified(
     for scene in story.resolved_scenes():
         name = f"images/{scene.number:02d}.png"
         picture = _copied(pack, name, out)
-        fault = unfit(picture, (scene.width, scene.height), name=name) if picture else Finding("absent", (name,))
+        fault = (
+            picture_fault(picture, (scene.width, scene.height), name=name) if picture else Finding("absent", (name,))
+        )
         if fault is not None:
             findings.append(fault)
             continue
@@ -143,9 +145,9 @@ def _verified(
     )
     scenes = []
     for number, facts in zip(readable, judged, strict=True):
-        verdict, beyond = judge_picture(facts, tolerance)
+        verdict, reasons = judge_picture(facts, tolerance)
         same = sha256_of(out / f"submission/images/{number:02d}.png") == again.results[f"images/{number:02d}.png"]
-        told = {"verdict": verdict, "same_file": same, "beyond": [each.facts for each in beyond]}
+        told = {"verdict": verdict, "same_file": same, "reasons": [each.facts for each in reasons]}
         scenes.append({"number": number} | told | facts)
     grid = _grid(pack, story, out, tolerance)
     if isinstance(grid, Finding):
@@ -189,7 +191,7 @@ def _other_loras(pack: Pack, names: Sequence[str], out: Path) -> Iterator[Findin
     places = {out / "submission" / "loras" / f"{number}.safetensors": name for number, name in enumerate(names)}
     for path, name in places.items():
         pack.copy(name, path)
-    for path, fault in unlike_loras(list(places)).items():
+    for path, fault in different_loras(list(places)).items():
         values = (places[path], fault or names[0])
         yield Finding("lora_unreadable" if fault else "lora_other", values)
     shutil.rmtree(out / "submission" / "loras")
@@ -207,12 +209,12 @@ def _grid(pack: Pack, story: Story, out: Path, tolerance: Tolerance) -> dict[str
     picture, size = _copied(pack, "grid.png", out), story.resolved_grid()
     if picture is None:
         return None
-    fault = unfit(picture, (size.width, size.height), name="grid.png")
+    fault = picture_fault(picture, (size.width, size.height), name="grid.png")
     if fault is not None:
         return fault
     facts = compare_grids(picture, out / "again" / "grid.png")
-    verdict, beyond = judge_picture(facts, tolerance)
-    return {"verdict": verdict, "beyond": [each.facts for each in beyond]} | facts
+    verdict, reasons = judge_picture(facts, tolerance)
+    return {"verdict": verdict, "reasons": [each.facts for each in reasons]} | facts
 
 
 def _own(story: Story, folders: Folders, *, lora: Path) -> Story:
@@ -302,7 +304,7 @@ def _retrained(
         raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
     _run(found, source, out / "retrained", device, on_event, halt)
     # Not the files: another version may say more in their headers.
-    is_same = not unlike_loras([out / "submission" / "lora.safetensors", out / "retrained" / layout.LORAS["diffsynth"]])
+    is_same = not different_loras([out / "submission" / "lora.safetensors", out / "retrained" / layout.LORAS["diffsynth"]])
     means = {root: _means(out / root) for root in ("again", "retrained")}
     allowed = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
     apart = {

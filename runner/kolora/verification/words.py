@@ -9,8 +9,8 @@ from typing import Any
 
 from kolora.report.values import Language
 
-SHOWN_LETTERS = 60
-LOUDER = 8
+EXCERPT_LETTERS = 60
+DIFFERENCE_GAIN = 8
 """Differences are shown this many times as strong: those of rounding would not be seen."""
 
 
@@ -28,51 +28,51 @@ class Finding:
     @property
     def what(self) -> str:
         """Say it in English, the language of the command line."""
-        return say(self.facts, "en")
+        return words_of_finding(self.facts, "en")
 
     @property
     def facts(self) -> dict[str, Any]:
         """Give it as JSON values, as verify.json has it."""
-        told = {"verdict": self.verdict, "key": self.key, "values": list(self.values)}
-        return told | {"what": say(told, "en")}
+        values = {"verdict": self.verdict, "key": self.key, "values": list(self.values)}
+        return values | {"what": words_of_finding(values, "en")}
 
 
-def say(finding: Mapping[str, Any], language: Language) -> str:
+def words_of_finding(finding: Mapping[str, Any], language: Language) -> str:
     """Say a finding in a language."""
     return FINDINGS[language][finding["key"]].format(*finding["values"])
 
 
-def shown(value: Any) -> str:
+def excerpt(value: Any) -> str:
     """Say a value of the story within a line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"
+    return text if len(text) <= EXCERPT_LETTERS else f"{text[:EXCERPT_LETTERS]}…"
 
 
 FINDINGS: Mapping[Language, Mapping[str, str]] = {
     "en": {
-        "no_manifest": "there is no manifest.sha256: the submission does not say that it is whole",
-        "absent": "{} is not there",
-        "not_as_listed": "{} has another sha256 than manifest.sha256 says",
-        "not_as_locked": "{} has another sha256 than story.lock.yaml says",
-        "pickle": "{} may be a pickle, which can run code: it was not opened",
-        "lora_unlocked": "{} is none of the LoRA files that story.lock.yaml names",
-        "lora_unreadable": "{} does not load: {}",
-        "lora_other": "{} holds other weights than {}",
-        "story": "story.yaml: {} is {}, story.lock.yaml has {}",
-        "size": "{} is {} x {}, the story asks for {} x {}",
-        "unsound": "{} is no sound PNG: {}",
-        "untold": "{} does not tell its {}",
-        "told": "{} tells {} {}, the story says {}",
-        "no_report": "there is no report.json",
+        "no_manifest": "manifest.sha256 is missing: the submission does not say that it is complete",
+        "absent": "{} is missing",
+        "not_as_listed": "{}: its sha256 differs from manifest.sha256",
+        "not_as_locked": "{}: its sha256 differs from story.lock.yaml",
+        "pickle": "{} may be a pickle, which can run code; it was not opened",
+        "lora_not_in_lock": "{} is not one of the LoRA files in story.lock.yaml",
+        "lora_unreadable": "{} cannot be loaded: {}",
+        "lora_other": "the weights in {} differ from those in {}",
+        "story": "story.yaml: {} is {}, in story.lock.yaml it is {}",
+        "size": "{} has {} x {} pixels, the story asks for {} x {}",
+        "unreadable": "{} is not a readable PNG: {}",
+        "not_stated": "{} does not state its {}",
+        "stated_otherwise": "{} states {} {}, the story has {}",
+        "no_report": "report.json is missing",
         "report_unreadable": "report.json cannot be read: {}",
-        "report_scene": "report.json tells scene {}'s {} as {}, the story says {}",
-        "score": "report.json tells scene {}'s {} as {}, here it is {}",
-        "mean": "report.json tells the mean {} as {}, here it is {}",
-        "page": "{} says something else than report.json",
-        "page_of_another": "{} says something else than this kolora makes of report.json; kolora {} wrote it",
+        "report_scene": "report.json: scene {}: {} is {}, in the story it is {}",
+        "score": "report.json: scene {}: {} is {}, measured here {}",
+        "mean": "report.json: mean {} is {}, measured here {}",
+        "page": "{} does not match report.json",
+        "page_of_other_version": "{} does not match what this kolora makes of report.json; kolora {} wrote it",
         "psnr": "PSNR is {} dB, below {}",
-        "worst_block": "the worst block is off by {}, above {}",
-        "scores_apart": "{} differ by {}, more than {}",
+        "worst_block": "the error of the worst block is {}, above {}",
+        "scores_apart": "scores differ: {} by {}, more than {}",
     },
     "zh": {
         "no_manifest": "没有 manifest.sha256：提交没有说明自己是完整的",
@@ -80,28 +80,28 @@ FINDINGS: Mapping[Language, Mapping[str, str]] = {
         "not_as_listed": "{} 的 sha256 与 manifest.sha256 所写不同",
         "not_as_locked": "{} 的 sha256 与 story.lock.yaml 所写不同",
         "pickle": "{} 可能是 pickle，其中可以藏有代码，未予打开",
-        "lora_unlocked": "{} 不是 story.lock.yaml 所列的 LoRA 文件",
+        "lora_not_in_lock": "{} 不是 story.lock.yaml 所列的 LoRA 文件",
         "lora_unreadable": "{} 无法载入：{}",
         "lora_other": "{} 的权重与 {} 不同",
         "story": "story.yaml 中 {} 是 {}，story.lock.yaml 中是 {}",
         "size": "{} 的尺寸是 {} × {}，故事要求 {} × {}",
-        "unsound": "{} 不是完好的 PNG：{}",
-        "untold": "{} 没有写明 {}",
-        "told": "{} 写明 {} 是 {}，故事中是 {}",
+        "unreadable": "{} 不是完好的 PNG：{}",
+        "not_stated": "{} 没有写明 {}",
+        "stated_otherwise": "{} 写明 {} 是 {}，故事中是 {}",
         "no_report": "没有 report.json",
         "report_unreadable": "report.json 无法读取：{}",
         "report_scene": "report.json 称第 {} 幅的 {} 是 {}，故事中是 {}",
         "score": "report.json 称第 {} 幅的 {} 是 {}，在此测得 {}",
         "mean": "report.json 称 {} 的平均值是 {}，在此测得 {}",
         "page": "{} 与 report.json 所说不同",
-        "page_of_another": "{} 与本版 kolora 由 report.json 生成的不同；它由 kolora {} 写成",
+        "page_of_other_version": "{} 与本版 kolora 由 report.json 生成的不同；它由 kolora {} 写成",
         "psnr": "PSNR 为 {} dB，低于 {}",
         "worst_block": "最差块的误差为 {}，高于 {}",
         "scores_apart": "{} 相差 {}，超过 {}",
     },
 }
 
-DRIFT: Mapping[Language, str] = {"en": "{} is {}, the lock has {}", "zh": "{} 是 {}，锁文件中是 {}"}
+DRIFT: Mapping[Language, str] = {"en": "{} is {}, in the lock it is {}", "zh": "{} 是 {}，锁文件中是 {}"}
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
@@ -115,7 +115,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "different_note": "Something is not as the submission says, or its pictures are not those that it makes here.",
         "submitted": "Submitted",
         "again": "Drawn again here",
-        "difference": f"Difference × {LOUDER}",
+        "difference": f"Difference × {DIFFERENCE_GAIN}",
         "findings": "What was found",
         "nothing": "Nothing speaks against it.",
         "scenes": "Scenes",
@@ -155,7 +155,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "different_note": "有内容与提交所称不符，或其图片与在此绘制的不同。",
         "submitted": "提交的图",
         "again": "在此重新绘制",
-        "difference": f"差异 × {LOUDER}",
+        "difference": f"差异 × {DIFFERENCE_GAIN}",
         "findings": "检查结果",
         "nothing": "没有发现不符之处。",
         "scenes": "画面",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 
 from kolora.report.reader import RunReader
-from kolora.report.section import no_scope as scope
+from kolora.report.section import no_pictures, no_scope
 from kolora.report.settings import Setting, read_settings
 from kolora.report.values import ReportModel, Words
 
-__all__ = ["IS_LISTED", "NAME", "WORDS", "Again", "Fields", "find_lora", "gather", "scope"]
-
 NAME = "again"
 IS_LISTED = True
+pictures = no_pictures
+scope = no_scope
 LORA = "lora/pytorch_lora_weights.safetensors"
 """Files of a LoRA under diffusers' names; the first that is there is told."""
 STORY = "story.yaml"

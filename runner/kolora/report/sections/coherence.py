@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kolora.report.matrix import shade_matrix
 from kolora.report.reader import RunReader
 from kolora.report.records import LikenessRead, ScoreRead
+from kolora.report.section import no_pictures
 from kolora.report.values import ReportModel, Words
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 NAME = "coherence"
 IS_LISTED = True
+pictures = no_pictures
 
 
 class Likeness(ReportModel):
     """How alike pictures are: 100 x cosine of their CLIP embeddings, means over pairs; higher is more alike."""
 
     mean: float | None
-    plain_mean: float | None = None
+    baseline_mean: float | None = None
     """The same of the scenes as drawn without the LoRA: what it is to be measured by."""
     training_mean: float | None = None
     """The same of the training pictures among each other."""
@@ -50,7 +52,11 @@ def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _likeness(found: LikenessRead | None) -> Likeness | None:
-    return Likeness(**found.model_dump(exclude={"scenes"})) if found else None
+    if found is None:
+        return None
+    return Likeness(
+        mean=found.mean, baseline_mean=found.plain_mean, training_mean=found.training_mean, matrix=found.matrix
+    )
 
 
 WORDS: Words = {
@@ -61,7 +67,7 @@ WORDS: Words = {
         "coherence_mean": "Scenes among each other",
         "style": "Style",
         "style_mean": "Scenes and training pictures",
-        "likeness_plain": "without the LoRA",
+        "likeness_baseline": "without the LoRA",
         "likeness_training": "training pictures among each other",
         "matrix": "Every scene and every other",
         "matrix_scale": "from {} (least alike) to {} (most alike)",
@@ -76,7 +82,7 @@ WORDS: Words = {
         "coherence_mean": "画面彼此之间",
         "style": "画风",
         "style_mean": "画面与训练图片",
-        "likeness_plain": "不用 LoRA 时",
+        "likeness_baseline": "不用 LoRA 时",
         "likeness_training": "训练图片彼此之间",
         "matrix": "画面两两相似度",
         "matrix_scale": "由 {}（最不相似）至 {}（最相似）",

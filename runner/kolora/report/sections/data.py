@@ -14,6 +14,7 @@ from pydantic import Field
 from kolora.report.formats import number
 from kolora.report.reader import RunReader
 from kolora.report.records import FetchRead, FilterRead, LedgerLineRead
+from kolora.report.section import PictureGroup
 from kolora.report.values import Language, ReportModel, Scalar, Words
 from kolora.runfolder.layout import PUBLISHED
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "data"
 IS_LISTED = True
+THUMBNAIL_WIDTH = 192
 LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
 TRAIN = PUBLISHED["filter"]["train"]
 DROPPED = PUBLISHED["filter"]["dropped"]
@@ -30,7 +32,7 @@ DROPPED_SHOWN = 24
 EXAMPLES_SHOWN = 24
 
 
-class Sieve(ReportModel):
+class FilterCount(ReportModel):
     """One filter: how many pictures went in and how many came out."""
 
     name: str
@@ -38,7 +40,7 @@ class Sieve(ReportModel):
     left: int
 
 
-class Dropped(ReportModel):
+class DroppedFile(ReportModel):
     """One picture that was not trained on."""
 
     source: str
@@ -48,7 +50,7 @@ class Dropped(ReportModel):
     reason: str | None
     measured: dict[str, Scalar] = Field(default_factory=dict)
     """What the filter found, by the names of its statistics."""
-    asked: dict[str, Scalar] = Field(default_factory=dict)
+    thresholds: dict[str, Scalar] = Field(default_factory=dict)
     """What the filter asks for, by the keys of the story."""
     thumbnail: str | None = None
     """Path of the picture, small, relative to the run folder; the first that each filter dropped have one."""
@@ -67,8 +69,8 @@ class Data(ReportModel):
     source: str | None
     kept: int | None
     dropped: int | None
-    funnel: tuple[Sieve, ...] = ()
-    losses: tuple[Dropped, ...] = ()
+    funnel: tuple[FilterCount, ...] = ()
+    losses: tuple[DroppedFile, ...] = ()
     """The first that each filter dropped; the complete list is the ledger."""
     ledger: str | None = None
     """Path of the complete ledger, relative to the run folder."""
@@ -96,7 +98,7 @@ def gather(reader: RunReader) -> Fields:
             kept=filtered.kept if filtered else None,
             dropped=filtered.dropped if filtered else None,
             funnel=_funnel(fetched, filtered),
-            losses=tuple(_losses(reader, ledger or ())),
+            losses=tuple(_dropped_files(reader, ledger or ())),
             ledger=LEDGER if ledger is not None else None,
             examples=_examples(reader, ledger or ()),
         )
@@ -105,20 +107,30 @@ def gather(reader: RunReader) -> Fields:
 
 def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     """Give the templates the dropped pictures by their filter, and their reasons in words."""
-    losses = sorted(report.data.losses if report.data else (), key=_filter_name)
+    files = sorted(report.data.losses if report.data else (), key=_filter_name)
     return {
-        "losses_by": [(name, list(group)) for name, group in groupby(losses, key=_filter_name)],
+        "dropped_by": [(name, list(group)) for name, group in groupby(files, key=_filter_name)],
         "reason": partial(drop_reason, language=report.language),
     }
 
 
-def drop_reason(loss: Dropped, language: Language) -> str:
+def pictures(report: ReportData) -> Sequence[PictureGroup]:
+    """List some of the training pictures, and some that were dropped."""
+    if report.data is None:
+        return ()
+    return (
+        PictureGroup(width=THUMBNAIL_WIDTH, share=6, paths=[each.path for each in report.data.examples]),
+        PictureGroup(width=THUMBNAIL_WIDTH, share=5, paths=[each.thumbnail for each in report.data.losses]),
+    )
+
+
+def drop_reason(file: DroppedFile, language: Language) -> str:
     """Say why a picture was dropped; in English as it was recorded, and what was asked for by the story's keys."""
     names = STATISTICS.get(language, {})
-    if not loss.measured or any(name not in names for name in loss.measured):
-        return KINDS.get(language, {}).get(loss.kind or "", loss.reason or "–")
-    found = "，".join(f"{names[name]} {_value_words(value)}" for name, value in loss.measured.items())
-    asked = "，".join(f"{key} {_value_words(value)}" for key, value in loss.asked.items())
+    if not file.measured or any(name not in names for name in file.measured):
+        return KINDS.get(language, {}).get(file.kind or "", file.reason or "–")
+    found = "，".join(f"{names[name]} {_value_words(value)}" for name, value in file.measured.items())
+    asked = "，".join(f"{key} {_value_words(value)}" for key, value in file.thresholds.items())
     return f"{found}；设定 {asked}" if asked else found
 
 
@@ -126,15 +138,15 @@ def _value_words(value: Scalar) -> str:
     return number(value, 4) if isinstance(value, float) else str(value)
 
 
-def _filter_name(loss: Dropped) -> str:
-    return loss.by or ""
+def _filter_name(file: DroppedFile) -> str:
+    return file.by or ""
 
 
-def _funnel(fetched: FetchRead | None, filtered: FilterRead | None) -> tuple[Sieve, ...]:
+def _funnel(fetched: FetchRead | None, filtered: FilterRead | None) -> tuple[FilterCount, ...]:
     if filtered:
-        return tuple(Sieve(name=each.name, entered=each.entered, left=each.left) for each in filtered.funnel)
+        return tuple(FilterCount(name=each.name, entered=each.entered, left=each.left) for each in filtered.funnel)
     if fetched:
-        return (Sieve(name="fetch", entered=fetched.images + fetched.dropped, left=fetched.images),)
+        return (FilterCount(name="fetch", entered=fetched.images + fetched.dropped, left=fetched.images),)
     return ()
 
 
@@ -150,7 +162,7 @@ def _ledger(reader: RunReader) -> tuple[LedgerLineRead, ...] | None:
     return tuple(line for line in lines if line)
 
 
-def _losses(reader: RunReader, ledger: Sequence[LedgerLineRead]) -> Iterator[Dropped]:
+def _dropped_files(reader: RunReader, ledger: Sequence[LedgerLineRead]) -> Iterator[DroppedFile]:
     """Yield the first that each filter dropped, in the order of the ledger."""
     has_pictures = reader.has_folder(DROPPED) if any(line.thumbnail for line in ledger) else False
     listed: Counter[str | None] = Counter()
@@ -161,19 +173,19 @@ def _losses(reader: RunReader, ledger: Sequence[LedgerLineRead]) -> Iterator[Dro
         thumbnail = None
         if line.thumbnail and has_pictures:
             thumbnail = reader.path("filter", line.thumbnail, f"{DROPPED}/{Path(line.thumbnail).name}")
-        yield _dropped(line, thumbnail)
+        yield _dropped_file(line, thumbnail)
 
 
-def _dropped(line: LedgerLineRead, thumbnail: str | None) -> Dropped:
+def _dropped_file(line: LedgerLineRead, thumbnail: str | None) -> DroppedFile:
     operator = next((each for each in line.operators if each.verdict == "dropped"), None)
     thresholds = operator.thresholds if operator else {}
-    return Dropped(
+    return DroppedFile(
         source=line.source,
         by=line.by,
         kind=line.kind,
         reason=line.reason,
         measured=operator.values if operator else {},
-        asked={key: value for key, value in thresholds.items() if value is not None},
+        thresholds={key: value for key, value in thresholds.items() if value is not None},
         thumbnail=thumbnail,
     )
 

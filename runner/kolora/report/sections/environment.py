@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from kolora.report.reader import RunReader
+from kolora.report.section import no_pictures
 from kolora.report.sections.timings import Step
 from kolora.report.values import ReportModel, Scalar, Words
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "environment"
 IS_LISTED = True
+pictures = no_pictures
 
 
 class Numerics(ReportModel):

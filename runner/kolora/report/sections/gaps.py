@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from kolora.report.reader import RunReader
 from kolora.report.records import Gap
-from kolora.report.section import no_scope as scope
+from kolora.report.section import no_pictures, no_scope
 from kolora.report.values import ReportModel, Words
-
-__all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "gather", "scope"]
 
 NAME = "gaps"
 IS_LISTED = False
+pictures = no_pictures
+scope = no_scope
 
 
 class Fields(ReportModel):

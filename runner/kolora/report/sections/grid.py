@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from kolora.report.reader import RunReader
 from kolora.report.records import GridRead
-from kolora.report.section import no_scope as scope
+from kolora.report.section import PictureGroup, no_scope
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.layout import PUBLISHED
 
-__all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "Grid", "gather", "scope"]
+if TYPE_CHECKING:
+    from kolora.report.data import ReportData
+
 
 NAME = "grid"
 IS_LISTED = False
+scope = no_scope
+WIDTH = 1600
 PATH = PUBLISHED["grid"]["grid.png"]
 
 
@@ -37,6 +44,11 @@ def gather(reader: RunReader) -> Fields:
     if facts is None or reader.path("grid", "grid.png", PATH) is None:
         return Fields(grid=None)
     return Fields(grid=Grid(path=PATH, **facts.model_dump()))
+
+
+def pictures(report: ReportData) -> Sequence[PictureGroup]:
+    """List the grid."""
+    return (PictureGroup(width=WIDTH, share=18, paths=[report.grid.path if report.grid else None]),)
 
 
 WORDS: Words = {

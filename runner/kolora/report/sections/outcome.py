@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from kolora.report.reader import RunReader
-from kolora.report.section import no_scope as scope
+from kolora.report.section import no_pictures, no_scope
 from kolora.report.sections.scenes import rendered_scenes
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.store import DIGEST_SHOWN
 
-__all__ = ["IS_LISTED", "NAME", "WORDS", "Checkpoint", "Failure", "Fields", "gather", "read_checkpoint", "scope"]
-
 NAME = "outcome"
 IS_LISTED = False
+pictures = no_pictures
+scope = no_scope
 
 
 class Failure(ReportModel):

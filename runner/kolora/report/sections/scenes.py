@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kolora.report.formats import number as number_words
 from kolora.report.reader import RunReader
 from kolora.report.records import LikenessRead, SceneRead, ScoreRead
+from kolora.report.section import PictureGroup
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.layout import picture_path
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NAME = "scenes"
 IS_LISTED = True
+FEW = 12
+BASELINE_WIDTH = 384
 
 
 class Settings(ReportModel):
@@ -47,7 +50,7 @@ class Scene(ReportModel):
     """Path of the full picture, relative to the run folder; null where there is none to show."""
     sha256: str | None = None
     """Of that picture's file."""
-    plain: str | None = None
+    baseline: str | None = None
     """Path of the same scene from the same seed without the LoRA."""
     aesthetics: float | None = None
     clip: float | None = None
@@ -115,6 +118,20 @@ def scope(_report: ReportData, words: Mapping[str, str]) -> Mapping[str, Any]:
     return {"settings_words": partial(settings_words, words=words)}
 
 
+def pictures(report: ReportData) -> Sequence[PictureGroup]:
+    """List the scenes, with and without the LoRA."""
+    images, baseline = [each.image for each in report.scenes], [each.baseline for each in report.scenes]
+    return (
+        PictureGroup(width=scene_width(len(images)), share=52, paths=images),
+        PictureGroup(width=BASELINE_WIDTH, share=14, paths=baseline),
+    )
+
+
+def scene_width(count: int) -> int:
+    """Return the width, in pixels, that a page shows each of so many scenes at."""
+    return 1024 if count <= FEW else 512
+
+
 @dataclass(frozen=True)
 class _Scores:
     aesthetics: float | None = None
@@ -139,7 +156,7 @@ def _by_number(likeness: LikenessRead | None) -> dict[int, float | None]:
 
 
 def _scene(reader: RunReader, number: int, facts: SceneRead, common: Settings, scores: _Scores) -> Scene:
-    step, baseline = f"render-{number:02d}", f"baseline-{number:02d}"
+    step, other = f"render-{number:02d}", f"baseline-{number:02d}"
     is_done = step in reader.records and reader.facts(step, SceneRead) is not None
     settings = Settings(**facts.model_dump(include=set(Settings.model_fields)))
     return Scene(
@@ -153,7 +170,7 @@ def _scene(reader: RunReader, number: int, facts: SceneRead, common: Settings, s
         differs=difference(settings, common),
         image=read_image(reader, step) if is_done else None,
         sha256=reader.sha256(step, "image.png"),
-        plain=read_image(reader, baseline) if baseline in reader.records else None,
+        baseline=read_image(reader, other) if other in reader.records else None,
         aesthetics=scores.aesthetics,
         clip=scores.clip,
         coherence=scores.coherence,
@@ -184,8 +201,8 @@ WORDS: Words = {
         "guidance_scale": "Guidance",
         "lora_scale": "LoRA strength",
         "scheduler": "Scheduler",
-        "plain": "Without the LoRA",
-        "plain_note": "same seed",
+        "baseline": "Without the LoRA",
+        "baseline_note": "same seed",
         "copy_prompt": "Copy prompt",
     },
     "zh": {
@@ -201,8 +218,8 @@ WORDS: Words = {
         "guidance_scale": "引导系数",
         "lora_scale": "LoRA 强度",
         "scheduler": "调度器",
-        "plain": "不用 LoRA",
-        "plain_note": "同一种子",
+        "baseline": "不用 LoRA",
+        "baseline_note": "同一种子",
         "copy_prompt": "复制提示词",
     },
 }

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from kolora.report.reader import RunReader
 from kolora.report.records import RecordRead, StepRead
+from kolora.report.section import no_pictures
 from kolora.report.values import Language, ReportModel, Words
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "timings"
 IS_LISTED = True
+pictures = no_pictures
 
 
 class Step(ReportModel):
@@ -84,20 +86,29 @@ def stage_times(steps: Sequence[Step], language: Language = "en") -> tuple[Stage
     stages: dict[str, list[Step]] = {}
     for step in steps:
         stages.setdefault(step.stage, []).append(step)
-    timed = {stage: [step.seconds for step in group if step.seconds is not None] for stage, group in stages.items()}
-    longest = max(map(sum, timed.values()), default=0.0) or 1.0
+    totals = {stage: _total(group) for stage, group in stages.items()}
+    longest = max((total for total in totals.values() if total), default=1.0)
     return tuple(
         StageTime(
             stage=stage,
-            seconds=sum(timed[stage]) if timed[stage] else None,
-            share=sum(timed[stage]) / longest,
-            kept=all(step.action == "kept" for step in group),
-            actions=Counter(step.action for step in group),
+            seconds=totals[stage],
+            share=(totals[stage] or 0) / longest,
+            kept=_count_actions(group).keys() == {"kept"},
+            actions=_count_actions(group),
             reasons=_reasons(group, language),
             memory=_peaks(group),
         )
         for stage, group in stages.items()
     )
+
+
+def _count_actions(steps: Sequence[Step]) -> Mapping[str, int]:
+    return Counter(step.action for step in steps)
+
+
+def _total(steps: Sequence[Step]) -> float | None:
+    seconds = [step.seconds for step in steps if step.seconds is not None]
+    return sum(seconds) if seconds else None
 
 
 def step_reason(step: Step, language: Language) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kolora.report.curve import Curve, draw_curve
 from kolora.report.reader import RunReader
 from kolora.report.records import HistoryRead, SampleRead, TrainRead
+from kolora.report.section import PictureGroup
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.layout import PUBLISHED
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "training"
 IS_LISTED = True
+SAMPLE_WIDTH = 192
 HISTORY = PUBLISHED["train"]["history.json"]
 SAMPLES = PUBLISHED["train"]["samples"]
 
@@ -77,6 +79,12 @@ def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     if training is None:
         return {"curve": None, "rate": None}
     return {"curve": draw_curve(training.step, training.loss, training.learning_rate), "rate": _rate_curve(training)}
+
+
+def pictures(report: ReportData) -> Sequence[PictureGroup]:
+    """List what was drawn on the way."""
+    samples = report.training.samples if report.training else ()
+    return (PictureGroup(width=SAMPLE_WIDTH, share=5, paths=[each.path for each in samples]),)
 
 
 def _rate_curve(training: Training) -> Curve | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kolora.report.reader import RunReader
+from kolora.report.section import no_pictures
 from kolora.report.values import ReportModel, Words
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "usage"
 IS_LISTED = False
+pictures = no_pictures
 KOLORS = "Kwai-Kolors/Kolors"
 """The name of the published checkpoint, the same on both hubs."""
 

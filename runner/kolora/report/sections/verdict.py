@@ -7,17 +7,17 @@ from typing import Literal
 from kolora.errors import InputAbsent
 from kolora.report.reader import RunReader
 from kolora.report.records import ScoreRead
-from kolora.report.section import no_scope as scope
+from kolora.report.section import no_pictures, no_scope
 from kolora.report.sections.again import find_lora
 from kolora.report.sections.outcome import read_checkpoint
 from kolora.report.sections.scenes import read_image, rendered_scenes
 from kolora.report.values import ReportModel, Scalar, Words
 from kolora.rules import Entry, RuleName, check_rules
 
-__all__ = ["IS_LISTED", "NAME", "WORDS", "Fields", "Rule", "Verdict", "gather", "scope"]
-
 NAME = "verdict"
 IS_LISTED = False
+pictures = no_pictures
+scope = no_scope
 
 
 class Rule(ReportModel):

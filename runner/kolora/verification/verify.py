@@ -304,7 +304,9 @@ def _retrained(
         raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
     _run(found, source, out / "retrained", device, on_event, halt)
     # Not the files: another version may say more in their headers.
-    is_same = not different_loras([out / "submission" / "lora.safetensors", out / "retrained" / layout.LORAS["diffsynth"]])
+    is_same = not different_loras(
+        [out / "submission" / "lora.safetensors", out / "retrained" / layout.LORAS["diffsynth"]]
+    )
     means = {root: _means(out / root) for root in ("again", "retrained")}
     allowed = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
     apart = {

@@ -652,8 +652,9 @@ class Story(Frozen):
 
     def resolved_scenes(self) -> tuple[ResolvedScene, ...]:
         """Return the scenes numbered from 1, with every value filled in from `render`."""
-        common = self.render.model_dump(exclude={"lora"})
-        own = (scene.model_dump(exclude_none=True) for scene in self.scenes)
+        names = set(ResolvedScene.model_fields)
+        common = self.render.model_dump(include=names)
+        own = (scene.model_dump(include=names, exclude_none=True) for scene in self.scenes)
         return tuple(ResolvedScene(**common | values, number=number) for number, values in enumerate(own, start=1))
 
     def resolved_grid(self) -> ResolvedGrid:

@@ -60,7 +60,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
 
 def config_of(scene: ResolvedScene, *, checkpoint: str, dtype: str, lora: LoraFile | None) -> Config:
     """Return the config of a scene."""
-    values = scene.model_dump(exclude={"number", "title"})
+    values = scene.model_dump(include=set(Config.model_fields))
     return Config(checkpoint=checkpoint, dtype=dtype, lora=lora, **values)
 
 

@@ -10,7 +10,6 @@ ROOT = Path(__file__).parents[2]
 HEAVY = (
     "torch",
     "numpy",
-    "PIL",
     "transformers",
     "diffsynth",
     "peft",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kolora.configs import KOLORS
 from kolora.memory.plan import GIB, WORK_OF_STAGE, MemoryPlan, OffloadOption, StorySize, describe, plan_memory
+from kolora.stages import STAGES
 
 
 def size(**changes: Any) -> StorySize:
@@ -78,6 +79,11 @@ def test_every_step_down_needs_less_until_there_is_none(memory: float | None) ->
                 lower.option(name).bytes < before.option(name).bytes or len(before.options[name]) == 1 for name in names
             )
         assert all(len(before.options[name]) == 1 for name in names)
+
+
+def test_every_stage_that_computes_on_the_checkpoint_can_step_down() -> None:
+    without = {"fetch", "filter", "export_lora", "grid", "score"}
+    assert WORK_OF_STAGE.keys() == STAGES.keys() - without
 
 
 def test_a_stage_steps_down_alone() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from kolora.memory.weights import Counted, count_weights
+from kolora.memory.weights import WeightCounts, count_weights
 
 GIB = 2**30
 CONTEXT = int(0.9 * GIB)
@@ -33,11 +33,13 @@ MEASURED_PIXELS, MEASURED_UNET, MEASURED_VAE, MEASURED_TEXT = 1024**2, 320, 128,
 """Pixels of the pictures, and first widths of the networks, that all this holds for."""
 
 WORK_OF_STAGE: Mapping[str, tuple[str, ...]] = {
-    "condition": ("encode_prompt",),
-    "encode": ("encode_prompt", "encode_images"),
-    "train": ("train",),
+    "encode_prompt": ("encode_prompt",),
+    "encode_prior": ("encode_prompt",),
+    "cache_latents": ("encode_prompt", "encode_images"),
     "prior": ("render",),
+    "train": ("train",),
     "render": ("render",),
+    "baseline": ("render",),
 }
 """Kinds of work that a stage does, by stage."""
 
@@ -150,7 +152,7 @@ def _fitting(options: Iterator[OffloadOption], memory: int | None) -> tuple[Offl
 class _Options:
     """The options of one story on one checkpoint, from fast to frugal."""
 
-    counted: Counted
+    counted: WeightCounts
     configs: Mapping[str, Mapping[str, Any]]
     size: StorySize
     memory: int | None

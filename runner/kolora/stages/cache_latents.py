@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.spec.story import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
+
+if TYPE_CHECKING:
+    from kolora.training.examples import Bucket
 
 VERSION = 3
 """2: the same numbers, written by size of picture; and what each picture is shown with."""
@@ -105,12 +109,13 @@ def run(config: Config, job: Job) -> Facts:
         texts=len(counts),
         images=len(pictures),
         variants=examples.buckets[0].latents.shape[1],
-        sizes=tuple(_size(*bucket.latents.shape) for bucket in examples.buckets),
+        sizes=tuple(_size_of(bucket) for bucket in examples.buckets),
         longest_tokens=max(counts.values()),
         token_limit=tokenizer.limit,
         truncated=len(truncated),
     )
 
 
-def _size(images: int, _variants: int, _channels: int, height: int, width: int) -> PictureSize:
-    return PictureSize(width=8 * width, height=8 * height, images=images)
+def _size_of(bucket: Bucket) -> PictureSize:
+    width, height = bucket.size
+    return PictureSize(width=width, height=height, images=len(bucket.latents))

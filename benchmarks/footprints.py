@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kolora.benchmark.networks import configs_of, made_up
+from kolora.benchmark.networks import configs_of, random_network
 from kolora.configs import latent_shape
 from kolora.device import find_device
 from kolora.memory.plan import OffloadOption
@@ -41,7 +41,7 @@ def measure(size: Size) -> dict[str, Any]:
             for name in ("whole", "in tiled"):
                 # In tiled the weights lie as DiffSynth has them.
                 in_strips = name == "in tiled"
-                network = made_up(part, known, device=device, dtype=torch.float32, as_diffsynth=in_strips)
+                network = random_network(part, known, device=device, dtype=torch.float32, as_diffsynth=in_strips)
                 work = partial(tiled, network) if in_strips else network
                 with meter(f"{part} {name}, first"):
                     result = work(given)
@@ -53,7 +53,7 @@ def measure(size: Size) -> dict[str, Any]:
             peak = float(results[0].abs().max())
             ratio, most = psnr(results[1], results[0], peak)
             print(f"{part} in tiled: PSNR {ratio:.1f} dB, largest difference {most / peak:.1e} of the largest value")
-        unet = made_up("unet", known, device=device, dtype=half)
+        unet = random_network("unet", known, device=device, dtype=half)
         texts = examples(known, pixels=pixels).embeds
         embeds = texts.to(device, half)
         for recorded in (False, True):
@@ -65,7 +65,7 @@ def measure(size: Size) -> dict[str, Any]:
         del unet
     for rows, checkpointing in ((1, False), (4, False), (1, True), (4, True), (8, True)):
         config = TrainingConfig.of(size.story().lora).model_copy(update={"steps": 3, "batch_size": rows})
-        unet = made_up("unet", known, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
+        unet = random_network("unet", known, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
         name = f"training, {rows} a step, computed {'twice' if checkpointing else 'once'}"
         with tempfile.TemporaryDirectory() as state, meter(name):
             train(

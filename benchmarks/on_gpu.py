@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kolora.benchmark.networks import made_up
+from kolora.benchmark.networks import random_network
 from kolora.errors import Stopped
 from kolora.memory.plan import OffloadOption
 from kolora.models import graphs
@@ -40,7 +40,7 @@ from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.config import TrainingConfig
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples
-from kolora.training.loop import Trained, train
+from kolora.training.loop import TrainingResult, train
 from kolora.training.optimiser import EXTRAS
 from kolora.training.process_group import ProcessGroup, launch
 from torch.profiler import ProfilerActivity, profile
@@ -83,8 +83,8 @@ def examples(known: dict[str, dict[str, Any]], *, size: int, shapes: int = 1, sp
 
 
 def called(work: Callable[..., torch.Tensor], inputs: Any, **_: Any) -> Callable[..., torch.Tensor]:
-    """Stand for ``captured`` where every step is to be called."""
-    return graphs.called(work, inputs[0].device)
+    """Stand for ``capture`` where every step is to be called."""
+    return graphs.on_device(work, inputs[0].device)
 
 
 def learned(
@@ -95,9 +95,9 @@ def learned(
     shapes: int = 1,
     spoilt: bool = False,
     **settings: Any,
-) -> Trained:
+) -> TrainingResult:
     """Train the tiny U-Net on the GPU, or on ``devices`` of them; with ``stop_at``, in two runs."""
-    setattr(step, "captured", graphs.captured if recorded else called)  # noqa: B010 - no name that it exports
+    setattr(step, "capture", graphs.capture if recorded else called)  # noqa: B010 - no name that it exports
     small = {"rank": 2, "alpha": 4.0, "steps": 12, "batch_size": 2, "learning_rate": 0.01}
     config = TrainingConfig.of(Lora(**small | settings))
 
@@ -125,11 +125,11 @@ def small_part(
     group: ProcessGroup | None,
     *,
     tick: Callable[[int, int], None] = lambda *_: None,
-) -> Trained:
+) -> TrainingResult:
     """Be one of the processes that train the tiny U-Net, or the only one."""
     make_deterministic()
     known = configs()
-    unet = made_up("unet", known, device="cuda", dtype=dtype)
+    unet = random_network("unet", known, device="cuda", dtype=dtype)
     given = examples(known, size=64, shapes=shapes, spoilt=spoilt)
     return train(unet, SCHEDULE, given, config, state=folder, tick=tick, group=group)
 
@@ -175,11 +175,11 @@ def full_part(
 ) -> None:
     """Be one of the processes that train the full-size U-Net, or the only one."""
     make_deterministic()
-    unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
+    unet = random_network("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
     train(unet, SCHEDULE, examples(KOLORS, size=1024), config, state=folder, tick=tick, group=group)
 
 
-def skipped(trained: Trained) -> int:
+def skipped(trained: TrainingResult) -> int:
     """Count the steps that changed nothing."""
     return sum(not math.isfinite(loss) for loss in trained.losses)
 
@@ -202,7 +202,7 @@ def check_small() -> None:
         print(f"resumed {resumed.resumed_at} and repeated runs {'the same' if same else 'DIFFERENT'} bytes", flush=True)
 
 
-def digest(trained: Trained) -> str:
+def digest(trained: TrainingResult) -> str:
     """Hash a LoRA."""
     return hashlib.sha256(lora_bytes(trained.weights, metadata={})).hexdigest()[:16]
 
@@ -212,7 +212,7 @@ def full_size(steps: int) -> dict[str, Any]:
     began = time.monotonic()
     found: dict[str, Any] = {}
     for batch_size in (1, 4):
-        unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
+        unet = random_network("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
         config = TrainingConfig.of(Lora(rank=16, alpha=4.0, steps=steps, batch_size=batch_size))
         with tempfile.TemporaryDirectory() as folder:
             trained = train(
@@ -222,7 +222,7 @@ def full_size(steps: int) -> dict[str, Any]:
         found[f"losses of {batch_size} a step"] = trained.losses[-1]
         del unet, trained
         torch.cuda.empty_cache()
-    predictor = Predictor(made_up("unet", KOLORS, device="cuda", dtype=torch.float16))
+    predictor = Predictor(random_network("unet", KOLORS, device="cuda", dtype=torch.float16))
     texts = examples(KOLORS, size=1024).embeds
     embeds = texts.to("cuda", torch.float16)
     for seed in (0, 1, 0):
@@ -257,7 +257,7 @@ def check_full(steps: int) -> None:
 def profiles(folder: Path) -> None:
     """Write where the time of a training step and of a noise prediction goes, kernel by kernel."""
     for batch_size in (1, 4):
-        unet = made_up("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
+        unet = random_network("unet", KOLORS, device="cuda", dtype=torch.bfloat16)
         add_adapters(unet, TrainingConfig.of(Lora(rank=16, alpha=4.0)))
         flat = FlatParameters(unet, dtype=torch.bfloat16)
         known = examples(KOLORS, size=1024)
@@ -272,7 +272,7 @@ def profiles(folder: Path) -> None:
     texts = known.embeds
     embeds = texts.to("cuda", torch.float16)
     with torch.inference_mode():
-        predictor = Predictor(made_up("unet", KOLORS, device="cuda", dtype=torch.float16))
+        predictor = Predictor(random_network("unet", KOLORS, device="cuda", dtype=torch.float16))
         latents = torch.randn(1, 4, 128, 128, device="cuda")
         predict = predictor.prepare(embeds, latents, size_ids(1024, 1024).repeat(2))
         write_profile(folder / "prediction.txt", lambda: predict(latents, 500))

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from kolora.benchmark.bench import WARM_STEPS, bench
-from kolora.benchmark.networks import made_up
+from kolora.benchmark.networks import random_network
 from kolora.cli import main
 from kolora.cli.bench import bench_table
 
@@ -51,7 +51,7 @@ def test_the_table_shows_what_was_measured(facts):
 
 @pytest.mark.parametrize("part", ["text_encoder", "unet", "vae_encoder", "vae_decoder"])
 def test_made_up_weights_are_usual_and_the_same_every_time(part):
-    one, other = (made_up(part, configs(), device="cpu", dtype=torch.float32) for _ in range(2))
+    one, other = (random_network(part, configs(), device="cpu", dtype=torch.float32) for _ in range(2))
     weights = dict(one.named_parameters())
     assert weights
     for name, parameter in other.named_parameters():

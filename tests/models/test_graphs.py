@@ -9,7 +9,7 @@ import pytest
 import torch
 from kolora.models import graphs
 from kolora.models.attention import repeatable_attention
-from kolora.models.graphs import captured
+from kolora.models.graphs import capture
 
 
 def test_on_a_cpu_every_call_runs_the_work_on_what_it_is_given():
@@ -19,7 +19,7 @@ def test_on_a_cpu_every_call_runs_the_work_on_what_it_is_given():
         given.append(tensors)
         return sum(tensors)
 
-    run = captured(work, [torch.zeros(2), torch.zeros(2)])
+    run = capture(work, [torch.zeros(2), torch.zeros(2)])
     assert given == []  # nothing is spent on a recording
     assert torch.equal(run(torch.ones(2), torch.ones(2)), torch.full((2,), 2.0))
     assert torch.equal(run(torch.ones(2), torch.zeros(2)), torch.ones(2))
@@ -62,9 +62,9 @@ class OnGpu(torch.Tensor):
 def test_work_that_no_graph_can_hold_is_called_and_the_reason_told(monkeypatch, caplog):
     monkeypatch.setattr(torch, "cuda", Refusing())
     monkeypatch.setattr(graphs, "_warm_up", lambda work, inputs: None)
-    monkeypatch.setattr(graphs, "called", lambda work, device: work)
+    monkeypatch.setattr(graphs, "on_device", lambda work, device: work)
     with caplog.at_level(logging.WARNING):
-        run = captured(lambda tensor: tensor + 1, [torch.zeros(1).as_subclass(OnGpu)])
+        run = capture(lambda tensor: tensor + 1, [torch.zeros(1).as_subclass(OnGpu)])
     assert run(torch.ones(1)) == 2
     assert "operation not permitted when stream is capturing" in caplog.text
     assert "and more" not in caplog.text
@@ -79,7 +79,7 @@ def test_a_recording_takes_new_inputs_and_keeps_alive_what_it_reads(monkeypatch)
     given = torch.zeros(2).as_subclass(OnGpu)
 
     def recorded(constant):
-        return captured(lambda tensor: tensor + constant, [given])
+        return capture(lambda tensor: tensor + constant, [given])
 
     run = recorded(constant)
     del constant
@@ -96,8 +96,8 @@ def test_a_recording_takes_new_inputs_and_keeps_alive_what_it_reads(monkeypatch)
 
 def test_a_torch_without_graphs_calls_the_work(monkeypatch):
     monkeypatch.setattr(torch, "cuda", object())
-    monkeypatch.setattr(graphs, "called", lambda work, device: work)
-    assert captured(torch.neg, [torch.zeros(1).as_subclass(OnGpu)])(torch.ones(1)) == -1
+    monkeypatch.setattr(graphs, "on_device", lambda work, device: work)
+    assert capture(torch.neg, [torch.zeros(1).as_subclass(OnGpu)])(torch.ones(1)) == -1
 
 
 def test_a_cpu_chooses_its_attention_itself():

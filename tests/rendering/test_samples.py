@@ -10,7 +10,7 @@ from kolora.errors import Stopped
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_picture
 from kolora.rendering.denoise import denoise
-from kolora.rendering.samples import Sampler
+from kolora.rendering.samples import SampleRenderer
 from kolora.spec.story import SampleScene
 from PIL import Image
 
@@ -21,9 +21,9 @@ SCENES = [
 
 
 @pytest.fixture
-def sampler(tiny_kolors: Checkpoint, tmp_path: Path) -> Sampler:
+def sampler(tiny_kolors: Checkpoint, tmp_path: Path) -> SampleRenderer:
     embeds = tiny_kolors.encode_prompt(["一只猫", ""])
-    return Sampler(
+    return SampleRenderer(
         tiny_kolors.schedule(),
         tiny_kolors.decode,
         [(scene, embeds) for scene in SCENES],
@@ -35,7 +35,7 @@ def nothing() -> None:
     """Go on."""
 
 
-def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_kolors: Checkpoint) -> None:
+def test_each_scene_is_drawn_as_it_would_be(sampler: SampleRenderer, tiny_kolors: Checkpoint) -> None:
     unet = tiny_kolors.unet()
     sampler(unet, 50, nothing)
     assert sorted(path.name for path in sampler.folder.iterdir()) == ["0050-01.png", "0050-04.png"]
@@ -58,7 +58,9 @@ def test_each_scene_is_drawn_as_it_would_be(sampler: Sampler, tiny_kolors: Check
         assert np.array_equal(np.asarray(picture), np.asarray(to_picture(tiny_kolors.decode(latents))))
 
 
-def test_what_is_drawn_is_not_drawn_again_and_what_was_cut_short_is(sampler: Sampler, tiny_kolors: Checkpoint) -> None:
+def test_what_is_drawn_is_not_drawn_again_and_what_was_cut_short_is(
+    sampler: SampleRenderer, tiny_kolors: Checkpoint
+) -> None:
     calls: list[None] = []
 
     def stop() -> None:

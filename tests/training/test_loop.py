@@ -23,7 +23,7 @@ from kolora.training import loop
 from kolora.training.adapters import add_adapters
 from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
-from kolora.training.loop import Trained, train
+from kolora.training.loop import TrainingResult, train
 from kolora.training.state import State, read_state
 from torch import nn
 
@@ -102,7 +102,7 @@ def trained(
     unet: nn.Module | None = None,
     given: Examples | None = None,
     option: OffloadOption | None = None,
-) -> Trained:
+) -> TrainingResult:
     unet = SmallNet() if unet is None else unet
     given = examples(width=4 if isinstance(unet, SmallNet) else 32) if given is None else given
     return train(unet, SCHEDULE, given, settings, state=folder, tick=tick, option=option)
@@ -234,7 +234,7 @@ def test_pictures_of_several_shapes_are_learnt_and_a_stop_changes_nothing(tmp_pa
 
 def samples(
     folder: Path, settings: TrainingConfig, *, stop_in: int | None = None
-) -> tuple[dict[int, torch.Tensor], Trained | None]:
+) -> tuple[dict[int, torch.Tensor], TrainingResult | None]:
     """Train, and take what the network gives at every call for samples; with ``stop_in``, stop in that one."""
     drawn: dict[int, torch.Tensor] = {}
     prompt_embeds = examples().embeds.prompt_embeds

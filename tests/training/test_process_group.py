@@ -14,7 +14,7 @@ import torch
 from kolora.errors import DeviceUnusable, Stopped
 from kolora.models.lora import lora_bytes
 from kolora.training.config import TrainingConfig
-from kolora.training.loop import Trained, train
+from kolora.training.loop import TrainingResult, train
 from kolora.training.process_group import ProcessGroup, launch
 
 from tests.training.test_loop import SCHEDULE, SmallNet, examples, go_on, stop_at, training
@@ -28,7 +28,7 @@ def take_part(folder: Path, settings: TrainingConfig, group: ProcessGroup) -> No
     train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=go_on, group=group)
 
 
-def trained(folder: Path, settings: TrainingConfig, *, tick: Callable[[int, int], None] = go_on) -> Trained:
+def trained(folder: Path, settings: TrainingConfig, *, tick: Callable[[int, int], None] = go_on) -> TrainingResult:
     with launch(settings.devices, partial(take_part, folder, settings), device="cpu") as group:
         return train(SmallNet(), SCHEDULE, examples(more=2), settings, state=folder, tick=tick, group=group)
 

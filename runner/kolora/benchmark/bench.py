@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kolora.benchmark import notebook
 from kolora.benchmark.clock import forget, matrix_rate, moment, peak, seconds
-from kolora.benchmark.networks import Configs, configs_of, made_up
+from kolora.benchmark.networks import Configs, configs_of, random_network
 from kolora.configs import latent_shape
 from kolora.device import cpu_name
 from kolora.models.architecture import build_unet
@@ -105,9 +105,9 @@ def _notebook(
     repeats: int,
 ) -> Facts:
     forget(device)
-    texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
-    unet = made_up("unet", configs, device=device, dtype=dtype, as_diffsynth=True)
-    decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32, as_diffsynth=True)
+    texts = notebook.Texts(random_network("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
+    unet = random_network("unet", configs, device=device, dtype=dtype, as_diffsynth=True)
+    decoder = random_network("vae_decoder", configs, device=device, dtype=torch.float32, as_diffsynth=True)
 
     def draw() -> torch.Tensor:
         return notebook.picture(texts, unet, decoder, schedule, prompts=_PROMPTS, size=size, steps=steps)
@@ -116,7 +116,7 @@ def _notebook(
     rendering_peak = peak(device)
     decoder.to("meta")
     forget(device)
-    encoder = made_up("vae_encoder", configs, device=device, dtype=dtype, as_diffsynth=True)
+    encoder = random_network("vae_encoder", configs, device=device, dtype=dtype, as_diffsynth=True)
     pixels = torch.randn(1, 3, size, size, device=device, dtype=dtype)
     step = notebook.training_step(texts, unet, encoder, schedule, pixels, _PROMPTS[0])
     step_seconds = seconds(step, device=device, repeats=max(3, repeats // 4), warm_ups=2)
@@ -132,14 +132,14 @@ def _rendering(
     configs: Configs, schedule: NoiseSchedule, device: str, dtype: torch.dtype, *, size: int, steps: int
 ) -> Facts:
     forget(device)
-    texts = notebook.Texts(made_up("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
+    texts = notebook.Texts(random_network("text_encoder", configs, device=device, dtype=dtype), Tokenizer(), device)
     text_seconds = seconds(lambda: [texts(prompt) for prompt in _PROMPTS], device=device, repeats=3, warm_ups=1)
     prompt_embeds, pooled_prompt_embeds = zip(*map(texts, _PROMPTS), strict=True)
     embeds = PromptEmbeds(torch.cat(prompt_embeds), torch.cat(pooled_prompt_embeds))
     texts.encoder.to("meta")
     forget(device)
-    decoder = made_up("vae_decoder", configs, device=device, dtype=torch.float32)
-    predictor = Predictor(made_up("unet", configs, device=device, dtype=dtype))
+    decoder = random_network("vae_decoder", configs, device=device, dtype=torch.float32)
+    predictor = Predictor(random_network("unet", configs, device=device, dtype=dtype))
 
     def latents(count: int = steps) -> torch.Tensor:
         return denoise(
@@ -202,7 +202,7 @@ def _training(
         if done in (WARM_STEPS, total):
             moments[done] = moment(device)
 
-    unet = made_up("unet", configs, device=device, dtype=dtype)
+    unet = random_network("unet", configs, device=device, dtype=dtype)
     with tempfile.TemporaryDirectory() as folder:
         moments[0] = moment(device)
         config = TrainingConfig.of(settings)

@@ -28,7 +28,9 @@ def configs_of(checkpoint: Path | None) -> Configs:
     return KOLORS if checkpoint is None else {part: read_config(checkpoint / part) for part in KOLORS}
 
 
-def made_up(part: str, configs: Configs, *, device: str, dtype: torch.dtype, as_diffsynth: bool = False) -> nn.Module:
+def random_network(
+    part: str, configs: Configs, *, device: str, dtype: torch.dtype, as_diffsynth: bool = False
+) -> nn.Module:
     """Build ``text_encoder``, ``unet``, ``vae_encoder`` or ``vae_decoder`` with weights of a usual size, seeded.
 
     It is laid out as it is when loaded; as_diffsynth: DiffSynth's own code computes everything instead.

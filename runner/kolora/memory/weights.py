@@ -16,7 +16,7 @@ COLOURS = 3
 
 
 @dataclass(frozen=True)
-class Counted:
+class WeightCounts:
     """Numbers of weights: of each part, of the pieces of it that can be brought to the GPU by themselves, all of them
     and the largest.
 
@@ -36,7 +36,7 @@ class Counted:
     vae_decoder: int
 
 
-def count_weights(configs: Mapping[str, Config]) -> Counted:
+def count_weights(configs: Mapping[str, Config]) -> WeightCounts:
     """Count the weights of a checkpoint; configs: by folder, ``text_encoder``, ``unet`` and ``vae``."""
     text, unet, widths = configs["text_encoder"], configs["unet"], configs["vae"]["block_out_channels"]
     hidden = text["hidden_size"]
@@ -45,7 +45,7 @@ def count_weights(configs: Mapping[str, Config]) -> Counted:
     context, low = unet["cross_attention_dim"], unet["block_out_channels"][0]
     embeddings = _linear(low, 4 * low) + _linear(unet["projection_class_embeddings_input_dim"], 4 * low)
     embeddings += 2 * _linear(4 * low, 4 * low) + _linear(unet["encoder_hid_dim"], context)
-    return Counted(
+    return WeightCounts(
         text_encoder=text["num_layers"] * layer + text["padded_vocab_size"] * hidden + hidden,
         text_layers=text["num_layers"] * layer,
         text_layer=layer,

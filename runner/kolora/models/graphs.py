@@ -18,7 +18,7 @@ _WARM_UPS = 2
 log = logging.getLogger(__name__)
 
 
-def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) -> Work:
+def capture(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) -> Work:
     """Record ``work(*inputs)`` in a CUDA graph; returns a function of tensors of those shapes and types.
 
     The returned function takes tensors on any device. What ``work`` returns, and whatever else it leaves behind, then
@@ -30,7 +30,7 @@ def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) ->
     device = inputs[0].device
     cuda = cast(Any, torch.cuda)  # its classes bear no types
     if device.type != "cuda" or not hasattr(torch.cuda, "CUDAGraph"):
-        return called(work, device)
+        return on_device(work, device)
     buffers = [tensor.clone() for tensor in inputs]
     _warm_up(work, buffers)
     graph = cuda.CUDAGraph()
@@ -41,7 +41,7 @@ def captured(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) ->
     except RuntimeError as refused:
         log.warning("not recorded in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
         torch.cuda.synchronize(device)
-        return called(work, device)
+        return on_device(work, device)
 
     return _Recording(work, graph, buffers, result)
 
@@ -69,7 +69,7 @@ class _Recording:
         return self.result
 
 
-def called(work: Work, device: torch.device) -> Work:
+def on_device(work: Work, device: torch.device) -> Work:
     """Give a function of tensors on any device that calls ``work`` with them on this one."""
     return lambda *given: work(*(tensor.to(device, non_blocking=True) for tensor in given))
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from kolora.models.attention import fastest_attention
 from kolora.models.cross_attention_cache import compute_cache, use_cache
-from kolora.models.graphs import Work, called, captured
+from kolora.models.graphs import Work, capture, on_device
 from kolora.models.prompt_embeds import PromptEmbeds
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -65,7 +65,7 @@ class Predictor:
         return predict
 
     def _ready(self, work: Work, inputs: Sequence[torch.Tensor]) -> Work:
-        return captured(work, inputs) if self._records else called(work, inputs[0].device)
+        return capture(work, inputs) if self._records else on_device(work, inputs[0].device)
 
     def _work(self, constants: tuple[torch.Tensor, ...]) -> Work:
         ids, prompt_embeds, pooled_prompt_embeds, *cache = constants

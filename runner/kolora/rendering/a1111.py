@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kolora.rendering.comfyui import Drawn
+from kolora.rendering.comfyui import SceneSettings
 
 
-def parameters_of(scene: Drawn, *, lora: str | None, checkpoint: str) -> str:
+def parameters_of(scene: SceneSettings, *, lora: str | None, checkpoint: str) -> str:
     """Tell prompt, negative prompt and settings in A1111's three-part text.
 
     lora: name of the LoRA without its ending. checkpoint: sha256, of which ten digits are told.

@@ -14,7 +14,7 @@ VAE = "sdxl_vae.safetensors"
 Graph = dict[str, dict[str, Any]]
 
 
-class Drawn(Protocol):
+class SceneSettings(Protocol):
     """What a graph needs to know of a scene."""
 
     @property
@@ -35,7 +35,7 @@ class Drawn(Protocol):
     def lora_scale(self) -> float: ...
 
 
-def graph_of(scenes: Mapping[int, Drawn], *, lora: str | None) -> Graph:
+def graph_of(scenes: Mapping[int, SceneSettings], *, lora: str | None) -> Graph:
     """Draw scenes (by number) as one graph; loaders are shared, and scene 3's nodes are 31 to 37.
 
     lora: name of the LoRA's file in ComfyUI's folder loras/, kohya's convention. ComfyUI starts from other noise, so

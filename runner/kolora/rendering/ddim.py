@@ -17,7 +17,7 @@ from kolora.models.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class Step:
+class DDIMStep:
     """One step: the timestep, and x' = sample * x + noise * predicted noise."""
 
     timestep: int
@@ -25,7 +25,7 @@ class Step:
     noise: float
 
 
-def ddim_steps(schedule: NoiseSchedule, steps: int) -> Iterator[Step]:
+def ddim_steps(schedule: NoiseSchedule, steps: int) -> Iterator[DDIMStep]:
     """Yield the steps from pure noise to the picture; coefficients in double precision."""
     last = schedule.steps - 1
     spacing = last / max(steps - 1, 1)
@@ -33,7 +33,7 @@ def ddim_steps(schedule: NoiseSchedule, steps: int) -> Iterator[Step]:
     shares = schedule.alphas_cumprod.tolist()
     for timestep, following in zip(timesteps, [*timesteps[1:], None], strict=True):
         now, then = shares[timestep], 1.0 if following is None else shares[following]
-        yield Step(
+        yield DDIMStep(
             timestep=timestep,
             sample=math.sqrt(then / now),
             noise=math.sqrt(1 - then) - math.sqrt(then * (1 - now) / now),

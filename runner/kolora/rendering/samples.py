@@ -19,7 +19,7 @@ from kolora.spec.story import SampleScene
 
 
 @dataclass(frozen=True)
-class Sampler:
+class SampleRenderer:
     """Draws each scene with the U-Net as it is. What is drawn already is left alone: it would be the same.
 
     scenes: each with its prompt embeddings, in any dtype, on the device that computes. recorded: as Predictor has it.

@@ -86,7 +86,7 @@ def run(config: Config, job: Job) -> Facts:
     """Train from the last saved state, or from nothing; write the LoRA, the loss of every step, and samples."""
     from kolora.models.lora import lora_bytes
     from kolora.models.prompt_embeds import read_prompt_embeds
-    from kolora.rendering.samples import Sampler
+    from kolora.rendering.samples import SampleRenderer
     from kolora.training.curves import Curves
     from kolora.training.loop import train
     from kolora.training.process_group import launch
@@ -117,7 +117,7 @@ def run(config: Config, job: Job) -> Facts:
             config,
             state=job.state,
             tick=job.tick,
-            sample=Sampler(checkpoint.schedule(), checkpoint.decode, scenes, drawn, recorded=not option.offload),
+            sample=SampleRenderer(checkpoint.schedule(), checkpoint.decode, scenes, drawn, recorded=not option.offload),
             curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
             group=group,
             option=option,

@@ -55,7 +55,7 @@ Sample = Callable[[nn.Module, int, Callable[[], None]], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """The LoRA and how it came about: the loss of every step, NaN for those that changed nothing."""
 
     weights: LoraWeights
@@ -78,7 +78,7 @@ def train(
     group: ProcessGroup | None = None,
     option: OffloadOption | None = None,
     device: str | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train ``config.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
@@ -103,7 +103,7 @@ def train(
         _fit(module, config, keeper, start=resumed_at)
     keeper.close()
     module.flat.apply(module.optimiser.result)
-    return Trained(
+    return TrainingResult(
         weights=module.flat.weights(module.optimiser.result),
         losses=tuple(module.losses),
         parameters=module.parameters_trained,

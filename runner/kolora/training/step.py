@@ -14,7 +14,7 @@ from kolora.configs import VAE_FACTOR
 from kolora.memory.plan import OffloadOption
 from kolora.models.attention import repeatable_attention
 from kolora.models.checkpoint import size_ids
-from kolora.models.graphs import Work, called, captured
+from kolora.models.graphs import Work, capture, on_device
 from kolora.models.schedule import NoiseSchedule
 from kolora.training.adapters import FlatParameters
 from kolora.training.draws import Draw
@@ -96,7 +96,7 @@ def build_step(
     passes = len(example.noise) // (option.rows or len(example.noise))
     inputs = [tensor.to(device).chunk(passes)[0] for tensor in example.tensors()]
     work = _step(unet, flat, inputs, checkpointing=option.checkpointing, weighted=weighted)
-    run = called(work, device) if option.offload else captured(work, inputs, pool=pool)
+    run = on_device(work, device) if option.offload else capture(work, inputs, pool=pool)
     return run if passes == 1 else _summed(run, flat, passes)
 
 

@@ -13,6 +13,11 @@ from urllib.parse import unquote
 import kolora
 import pytest
 import yaml
+from kolora import errors
+from kolora.errors import KoloraError
+from kolora.runfolder.lock import LOCK_VERSION
+from kolora.spec import Story
+from kolora.stages import STAGES
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -23,19 +28,6 @@ PAGES = sorted(
 )
 ROOMS = ("runner/", "specs/", "templates/", "docker/", "tests/", "tools/", "docs/", "benchmarks/", "changelog.d/")
 LONGEST_README = 9 * 1024
-NOT_YET = {
-    "runner/kolora/execution/",
-    "runner/kolora/execution/loop.py",
-    "runner/kolora/events.py",
-    "runner/kolora/planning.py",
-    "runner/kolora/runfolder/",
-    "runner/kolora/runfolder/layout.py",
-    "runner/kolora/runfolder/manifest.py",
-    "runner/kolora/runfolder/store.py",
-    "runner/kolora/session.py",
-    "runner/kolora/stages/contract.py",
-    "runner/kolora/stories.py",
-}
 ENGLISH_ONLY = {"reference.md"}
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -106,8 +98,7 @@ def _exists(name: str) -> bool:
     "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "STYLE.md", "SECURITY.md", "RELEASING.md"]
 )
 def test_files_that_the_documents_name_exist(name: str) -> None:
-    absent = {named for named in _named_files(ROOT / name) if not _exists(named)}
-    assert absent - NOT_YET == set()
+    assert [named for named in _named_files(ROOT / name) if not _exists(named)] == []
 
 
 def test_architecture_and_recipes_do_name_files() -> None:
@@ -129,6 +120,25 @@ def test_every_page_has_its_chinese_twin() -> None:
 def test_the_library_page_has_every_public_name(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     assert [name for name in kolora.__all__ if name not in text] == []
+
+
+@pytest.mark.parametrize("page", ["command-line.md", "zh/command-line.md"])
+def test_the_command_line_page_has_the_stages_in_their_order_and_every_exit_code(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == list(STAGES)
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert codes == {0, *(error.code for error in _errors())}
+
+
+def _errors() -> Iterator[type[KoloraError]]:
+    yield KoloraError
+    yield from (each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, KoloraError))
+
+
+def test_the_versions_page_says_the_versions_that_are_written() -> None:
+    text = (DOCS / "versions.md").read_text(encoding="utf-8")
+    assert f"`lock: {LOCK_VERSION}`" in text
+    assert f"`kolora: {Story.model_fields['kolora'].default}`" in text
 
 
 def test_the_version_is_the_same_wherever_it_is_written() -> None:

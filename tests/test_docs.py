@@ -122,6 +122,19 @@ def test_the_library_page_has_every_public_name(page: str) -> None:
     assert [name for name in kolora.__all__ if name not in text] == []
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "README.zh-CN.md", DOCS / "library.md", DOCS / "zh/library.md"]
+)
+def test_the_lines_of_the_library_are_python_that_names_what_there_is(page: Path) -> None:
+    (lines,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    named = re.findall(r"\bkolora\.(\w+)", lines)
+    assert named == ["load_story", "plan", "run"]
+    assert [name for name in named if not hasattr(kolora, name)] == []
+    assert re.findall(r"\bdecision\.(\w+)", lines) == ["step", "reason"]
+    assert [name for name in re.findall(r"\brun\.(\w+)", lines) if not hasattr(kolora.Run, name)] == []
+    compile(lines, str(page), "exec")
+
+
 @pytest.mark.parametrize("page", ["command-line.md", "zh/command-line.md"])
 def test_the_command_line_page_has_the_stages_in_their_order_and_every_exit_code(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")

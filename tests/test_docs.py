@@ -21,6 +21,8 @@ from kolora.stages import STAGES
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tests.layers import LAYERS
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(
@@ -104,6 +106,16 @@ def test_files_that_the_documents_name_exist(name: str) -> None:
 def test_architecture_and_recipes_do_name_files() -> None:
     assert len(_named_files(ROOT / "ARCHITECTURE.md")) > 15
     assert len(_named_files(ROOT / "CONTRIBUTING.md")) > 15
+
+
+def test_the_drawing_of_storeys_has_every_layer_in_its_order() -> None:
+    drawing = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("```")[1]
+    levels = {}
+    for level, layer in enumerate(LAYERS[:-1]):  # the last is __main__, the command line again
+        levels.update(dict.fromkeys(layer, level))
+    drawn = [name for name in re.findall(r"\b(\w+)(?:/|\.py)", drawing) if name in levels]
+    assert sorted(drawn) == sorted(levels)
+    assert [levels[name] for name in drawn] == sorted(levels.values(), reverse=True)
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])

@@ -34,9 +34,9 @@ def outside(tmp_path, monkeypatch):
         (["quickstart", "--force", "rendre"], 2, "unknown step 'rendre' in --force", "did you mean render?"),
         (["report", "."], 66, ". is not a run folder", "kolora report"),
         (["rport", "out"], 2, "unknown command 'rport'", "kolora report"),
-        (["nothing"], 66, "there is no story 'nothing' here", "kolora new"),
-        (["nothing.yaml"], 66, "there is no story 'nothing.yaml' here", "kolora new"),
-        (["frobnicate.sh"], 2, "'frobnicate.sh' is no story file and no command", "kolora --help"),
+        (["nothing"], 66, "unknown story 'nothing': not in this folder", "kolora new"),
+        (["nothing.yaml"], 66, "unknown story 'nothing.yaml'", "kolora new"),
+        (["frobnicate.sh"], 2, "unknown command or story 'frobnicate.sh'", "kolora --help"),
         (["validate", "quickstart", "--set", "lora.rnk=4"], 65, "lora.rnk", "rank"),
         (["validate", "quickstart", "--set", "kolora=9"], 78, "9", ""),
         (["quickstart", "--set", "model.checkpoint=pokcet"], 66, "nothing is there", "write pocket"),
@@ -69,9 +69,9 @@ def test_a_bug_is_70_and_says_so(outside, capsys, monkeypatch):
 def test_last_words_go_where_the_keeper_looks(outside, monkeypatch):
     words = outside / "termination-log"
     words.write_text("")
-    monkeypatch.setattr("kolora.cli.console.LAST_WORDS", words)
+    monkeypatch.setattr("kolora.cli.console.TERMINATION_LOG", words)
     assert left("nothing") == 66
-    assert words.read_text().startswith("error: there is no story 'nothing'")
+    assert words.read_text().startswith("error: unknown story 'nothing'")
 
 
 @pytest.mark.parametrize("command", [["validate", "quickstart"], ["plan", "story"], ["schema"], ["--help"], ["doctor"]])
@@ -107,7 +107,7 @@ def test_plan_says_tokens_what_is_absent_and_what_will_not_be_read(outside, caps
     told = capsys.readouterr().out
     assert "run  fetch" in told
     assert "to download: Kwai-Kolors/Kolors from ModelScope, about 17.8 GB" in told
-    assert "absent: the data set AI-ModelScope/lowres_anime is not in the cache" in told
+    assert "missing: the data set AI-ModelScope/lowres_anime is not in the cache" in told
     assert "scene 1 has" in told
 
 
@@ -206,7 +206,7 @@ def test_kernels_go_with_the_process_where_the_cache_cannot_be_written(outside):
     ("gpus", "compiler", "told"),
     [
         (1, sys.executable, "ok   kernels can be compiled"),
-        (1, "gone", "look kernels cannot be compiled: there is no C compiler and no Python.h - apt install gcc"),
+        (1, "gone", "warn kernels cannot be compiled: there is no C compiler and no Python.h - apt install gcc"),
         (0, "gone", None),
     ],
 )
@@ -224,7 +224,7 @@ def test_the_doctor_looks_for_what_kernels_are_compiled_with(outside, capsys, mo
 def test_the_doctor_says_what_to_do_about_an_absent_package(outside, capsys, monkeypatch):
     monkeypatch.setattr(sys.modules["kolora.cli.doctor"], "PACKAGES", ("no-such-package",))
     assert left("doctor") == 0
-    assert "look no-such-package is not installed - install kolora again" in capsys.readouterr().out
+    assert "warn no-such-package is not installed - install kolora again" in capsys.readouterr().out
 
 
 def test_a_plan_says_how_a_story_fits_into_a_gpus_memory(outside, capsys):

@@ -69,7 +69,7 @@ def from_values(story: Story) -> LoadedStory:
 
 
 def inputs_of(loaded: LoadedStory, *, out: Path, strict: bool = True, pins: Pins = NO_PINS) -> ResolvedInputs:
-    """Find what a story stands on."""
+    """Resolve what a story uses from outside itself."""
     return resolve_inputs(
         loaded.story,
         base=loaded.base,
@@ -104,9 +104,9 @@ def _find(name: str) -> Path:
         if place.is_dir() and (place / "story.yaml").is_file():
             return place / "story.yaml"
     if given.suffix and given.suffix not in (".yaml", ".yml"):
-        raise UsageError(f"{name!r} is no story file and no command", hint="kolora --help")
+        raise UsageError(f"unknown command or story {name!r}", hint="kolora --help")
     shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
     raise InputAbsent(
-        f"there is no story {name!r} here, in {OUT_VOLUME}, or among the shipped ones ({shipped})",
+        f"unknown story {name!r}: not in this folder, not in {OUT_VOLUME}, not among the shipped ones ({shipped})",
         hint="kolora new writes a story to start from",
     )

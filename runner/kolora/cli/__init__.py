@@ -16,7 +16,7 @@ import click
 from kolora.cli.batch import batch
 from kolora.cli.bench import bench_table
 from kolora.cli.cache import cache
-from kolora.cli.console import complain
+from kolora.cli.console import print_error
 from kolora.cli.diff import diff
 from kolora.cli.doctor import diagnose
 from kolora.cli.emit import emit
@@ -88,7 +88,7 @@ def report(out: Path) -> None:
 def new(path: Path, language: Literal["zh", "en"]) -> None:
     """Write a commented story to start from."""
     if path.exists():
-        raise UsageError(f"{path} is there already and is not overwritten", hint="kolora new another.yaml")
+        raise UsageError(f"{path} already exists and is not overwritten", hint="kolora new another.yaml")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(new_story(language), encoding="utf-8")
@@ -131,7 +131,7 @@ def bench(
     if not all(each.strip().isdecimal() and int(each) for each in batch_sizes.split(",")):
         raise UsageError(f"--batch-sizes is {batch_sizes!r}", hint="kolora bench --batch-sizes 1,4")
     if size is not None and size % 64:
-        raise UsageError(f"--size {size} is no multiple of 64", hint="kolora bench --size 1024")
+        raise UsageError(f"--size {size} is not a multiple of 64", hint="kolora bench --size 1024")
     on_gpu = device == "cuda"
     facts = measure(
         device=device,
@@ -147,9 +147,9 @@ def bench(
 
 @kolora.command()
 def doctor() -> None:
-    """Tell what is right and wrong with this machine."""
+    """Check this machine: what works, what does not, and what to do."""
     for is_well, what, cure in diagnose():
-        click.echo(f"{'ok  ' if is_well else 'look'} {what}" + ("" if is_well else f" - {cure}"))
+        click.echo(f"{'ok  ' if is_well else 'warn'} {what}" + ("" if is_well else f" - {cure}"))
 
 
 for command in (run, validate, plan, fetch):
@@ -181,13 +181,13 @@ def _exit_code(given: list[str]) -> int:
         kolora.main(given, prog_name="kolora", standalone_mode=False, obj=tuple(given))
     except KoloraError as problem:
         _trace(given)
-        complain(problem)
+        print_error(problem)
         return problem.code
     except click.exceptions.NoArgsIsHelpError as asked:
         click.echo(asked.format_message(), err=True)
         return UsageError.code
     except click.ClickException as problem:
-        complain(UsageError(problem.format_message(), hint="kolora --help"))
+        print_error(UsageError(problem.format_message(), hint="kolora --help"))
         return UsageError.code
     except click.Abort:
         return 75
@@ -198,7 +198,9 @@ def _exit_code(given: list[str]) -> int:
         return 0
     except Exception as problem:
         _trace(given, always=True)
-        complain(KoloraError(f"this is a bug of kolora: {type(problem).__name__}: {problem}", hint="please report it"))
+        print_error(
+            KoloraError(f"this is a bug of kolora: {type(problem).__name__}: {problem}", hint="please report it")
+        )
         return KoloraError.code
     return 0
 

@@ -1,4 +1,4 @@
-"""How a run is told: a person's lines and bars on a terminal, one JSON object a line otherwise."""
+"""How a run is shown: a person's lines and bars on a terminal, one JSON object a line otherwise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kolora.hubs.hub import HUBS
 from kolora.planning import Decision
 from kolora.stages.contract import Step
 
-LAST_WORDS = Path("/dev/termination-log")
+TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes looks for the reason of a container's end."""
 QUIET_SECONDS = 1.0
 """Least time between two progress lines of one step."""
@@ -44,7 +44,7 @@ class RunConsole(Protocol):
         """Show an event of the run."""
 
     def say(self, message: str, **fields: Any) -> None:
-        """Say one thing that is no error."""
+        """Show one message that is not an error."""
 
     def close(self) -> None:
         """Put the terminal back in order."""
@@ -55,20 +55,20 @@ def console_for(stream: TextIO) -> RunConsole:
     return Terminal(Console(file=stream)) if stream.isatty() else Lines(stream)
 
 
-def complain(problem: KoloraError) -> None:
-    """Write the error's two lines to stderr, and where the container's keeper looks for last words."""
+def print_error(problem: KoloraError) -> None:
+    """Write the error's two lines to stderr, and where Kubernetes looks for the reason."""
     text = f"error: {problem.error}\n" + (f"hint: {problem.hint}\n" if problem.hint else "")
     text += "".join(f"({note})\n" for note in getattr(problem, "__notes__", ()))
     sys.stderr.write(text)
     try:
-        if LAST_WORDS.is_file():
-            LAST_WORDS.write_text(text, encoding="utf-8")
+        if TERMINATION_LOG.is_file():
+            TERMINATION_LOG.write_text(text, encoding="utf-8")
     except OSError as unwritable:
-        sys.stderr.write(f"({LAST_WORDS} cannot be written: {unwritable.strerror})\n")
+        sys.stderr.write(f"({TERMINATION_LOG} cannot be written: {unwritable.strerror})\n")
 
 
 def plan_lines(decisions: Sequence[Decision]) -> Iterable[tuple[str, bool, str]]:
-    """Put a plan in lines of name, whether it runs, and why; scenes that fare alike share one."""
+    """Put a plan in lines of name, whether it runs, and why; scenes with the same reason share one."""
     for (_, runs, reason), group in groupby(decisions, lambda each: (each.step.stage, each.runs, each.reason)):
         names = [each.step.name for each in group]
         shown = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
@@ -90,7 +90,7 @@ class Lines:
             self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._stream.flush()
         except BrokenPipeError:
-            # Who listened has left, as `head` does. The work goes on unheard; its records and status.json tell of it.
+            # Who listened has left, as `head` does. The work goes on; its records and status.json say how.
             with Path(os.devnull).open("w") as nobody:
                 os.dup2(nobody.fileno(), self._stream.fileno())
 

@@ -17,7 +17,7 @@ OUT = click.option(
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the story: lora.steps=50."
 )
-OFFLINE = click.option("--offline", is_flag=True, help="Use the network for nothing [KOLORA_OFFLINE].")
+OFFLINE = click.option("--offline", is_flag=True, help="Do not use the network [KOLORA_OFFLINE].")
 DEVICE = click.option(
     "--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one]."
 )

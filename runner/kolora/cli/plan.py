@@ -28,7 +28,7 @@ from kolora.tokens import TOKEN_LIMIT, count_tokens
 @STORY
 @SET
 def validate(story: str, overrides: tuple[str, ...]) -> None:
-    """Tell every problem of STORY at once, with line and column."""
+    """List every problem of STORY at once, with line and column."""
     loaded = find_story(story, overrides).story
     click.echo(f"{story} is a valid story: {loaded.title or loaded.name}, {len(loaded.scenes)} scenes")
 
@@ -54,14 +54,14 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
     for each in held.drift(found, device=find_device()) if not found.absent else ():
         click.echo(f"drifted from {held.name}: {each.what}")
     for problem in found.absent:
-        click.echo(f"absent: {problem.error}\n  hint: {problem.hint}")
+        click.echo(f"missing: {problem.error}\n  hint: {problem.hint}")
 
 
 @click.command()
 @STORY
 @SET
 def fetch(story: str, overrides: tuple[str, ...]) -> None:
-    """Fill the cache with what STORY needs, and look whether it has moved on the hubs; then --offline works."""
+    """Fill the cache with what STORY needs, and check whether the hubs have newer revisions; then --offline works."""
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora fetch asks the hubs", hint="KOLORA_OFFLINE=0 kolora fetch")
     loaded = find_story(story, overrides)
@@ -77,11 +77,11 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
 
 def _show_tokens(loaded: LoadedStory) -> None:
     counts = [count_tokens(scene.prompt) for scene in loaded.story.scenes]
-    click.echo(f"tokens of {TOKEN_LIMIT} a prompt: {', '.join(map(str, counts))}")
+    click.echo(f"tokens per prompt, at most {TOKEN_LIMIT}: {', '.join(map(str, counts))}")
     for number, count in enumerate(counts, 1):
         if count > TOKEN_LIMIT:
-            click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are not read")
+            click.echo(f"scene {number} has {count} tokens: the last {count - TOKEN_LIMIT} are cut off")
 
 
 def _size(request: RepoRequest) -> str:
-    return "only the hub knows how much" if request.about is None else f"about {request.about / 1e9:.1f} GB"
+    return "size unknown" if request.about is None else f"about {request.about / 1e9:.1f} GB"

@@ -111,7 +111,7 @@ def test_everything_that_is_wrong_is_told_at_once(out: Path, capsys: pytest.Capt
         "it has 7 pictures",
         "score of its pictures is 5.994",
         "lora/kohya.safetensors, records/run.json, records/score.json changed",
-        "its LoRA does not load",
+        "its LoRA cannot be loaded",
     ):
         assert words in error
     assert error.splitlines()[-1].startswith("hint: ")

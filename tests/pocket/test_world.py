@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kolora.pocket.world import HELD_OUT, STYLES, Scene, caption, draw, draw_set, sample_scene
+from kolora.pocket.world import HELD_OUT, STYLES, WorldScene, caption, draw, draw_set, sample_scene
 from kolora.pocket.world.places import BEHIND
 from kolora.pocket.world.scene import (
     ALONE,
@@ -24,7 +24,7 @@ from kolora.pocket.world.styles import FINISHES, LOOKS
 from kolora.pocket.world.words import ACTION, CHARACTER, COLOUR, FAULT, GARMENT, HAIR, PLACE, STYLE
 
 GIRL = Figure("girl", "pink", "dress", "long", "purple")
-SINGER = Scene("anime", "stage", GIRL, "sing")
+SINGER = WorldScene("anime", "stage", GIRL, "sing")
 
 
 def dice(seed=0):
@@ -115,10 +115,10 @@ def test_every_style_shows(style):
 def test_every_deed_of_every_character_is_drawn(character):
     rng = dice(2)
     figure = sample_figure(rng, character)
-    scenes = [Scene("anime", "beach", figure, deed, framing=f) for deed in ALONE[character] for f in FRAMINGS]
+    scenes = [WorldScene("anime", "beach", figure, deed, framing=f) for deed in ALONE[character] for f in FRAMINGS]
     if character in PEOPLE:
         scenes += [
-            Scene("anime", "beach", figure, deed, companion=sample_figure(rng, other))
+            WorldScene("anime", "beach", figure, deed, companion=sample_figure(rng, other))
             for deed, others in TOGETHER.items()
             for other in others
         ]

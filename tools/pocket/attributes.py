@@ -16,7 +16,7 @@ from kolora.pocket.world.scene import (
     PLACES,
     STYLES,
     TOGETHER,
-    Scene,
+    WorldScene,
 )
 
 UNKNOWN = -1
@@ -34,7 +34,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
 }
 
 
-def labels(scene: Scene) -> dict[str, int]:
+def labels(scene: WorldScene) -> dict[str, int]:
     """Return the class of every attribute; UNKNOWN where the picture cannot tell.
 
     Two people side by side do not say which of them is meant, cobalt on white says no colours, and what a fault has

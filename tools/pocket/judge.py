@@ -24,7 +24,7 @@ from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.lora import lora_bytes
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.models.prompt_embeds import PromptEmbeds
-from kolora.pocket.world import STYLES, Scene, caption, draw, draw_set, sample_scene
+from kolora.pocket.world import STYLES, WorldScene, caption, draw, draw_set, sample_scene
 from kolora.pocket.world.scene import DEGRADATIONS, PEOPLE
 from kolora.rendering.ddim import ddim_steps, initial_noise
 from kolora.scoring.judges import Aesthetics, Similarity
@@ -329,7 +329,7 @@ def main() -> None:
     print(text)
 
 
-__all__ = ["STYLES", "Scene", "held_out_prompts", "judge", "render", "teach_ink"]
+__all__ = ["STYLES", "WorldScene", "held_out_prompts", "judge", "render", "teach_ink"]
 
 if __name__ == "__main__":
     main()

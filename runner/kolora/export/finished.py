@@ -49,14 +49,14 @@ def read_finished(root: Path) -> FinishedRun:
             hint=f"kolora run {root / 'story.yaml'} -o {root}",
         )
     story = Story.model_validate_json(json.dumps(run["story"]))
-    lines = (root / MANIFEST).read_text(encoding="utf-8").splitlines()
+    lines = [line.partition("  ") for line in (root / MANIFEST).read_text(encoding="utf-8").splitlines()]
     scores = _json(root / "records" / "score.json") or {}
     drawn = _json(root / "records" / "render-01.json") or {}
     return FinishedRun(
         root=root,
         story=story,
         scenes=story.resolved_scenes(),
-        files={name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)},
+        files={name: sha256 for sha256, _, name in lines},
         aesthetics=scores.get("facts", {}).get("aesthetics_mean"),
         lora=drawn.get("facts", {}).get("lora"),
         checkpoint=(run.get("checkpoint") or {}).get("name"),

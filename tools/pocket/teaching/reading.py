@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from kolora.models.tokenizer import Tokenizer
-from kolora.pocket.world import Scene, caption, sample_scene
+from kolora.pocket.world import WorldScene, caption, sample_scene
 from kolora.pocket.world.scene import (
     ALONE,
     CHARACTERS,
@@ -57,7 +57,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def said(scene: Scene) -> list[int]:
+def said(scene: WorldScene) -> list[int]:
     """Return the class of each of PARTS, UNSAID where the scene has no such part."""
     figure, other = scene.figure, scene.companion
     named: dict[str, str | None] = {

@@ -11,9 +11,9 @@ from PIL import Image
 from kolora.pocket import WORLD_VERSION as VERSION
 from kolora.pocket.world.caption import caption
 from kolora.pocket.world.picture import draw
-from kolora.pocket.world.scene import HELD_OUT, STYLES, Figure, Scene, sample_scene
+from kolora.pocket.world.scene import HELD_OUT, STYLES, Figure, WorldScene, sample_scene
 
-__all__ = ["HELD_OUT", "STYLES", "VERSION", "Figure", "Scene", "caption", "draw", "draw_set", "sample_scene"]
+__all__ = ["HELD_OUT", "STYLES", "VERSION", "Figure", "WorldScene", "caption", "draw", "draw_set", "sample_scene"]
 
 
 def draw_set(*, style: str, count: int, seed: int, language: str) -> Iterator[tuple[Image.Image, str]]:

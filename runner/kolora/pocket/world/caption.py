@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from kolora.pocket.world.scene import ANIMALS, FACED, HELD_OUT, Figure, Scene
+from kolora.pocket.world.scene import ANIMALS, FACED, HELD_OUT, Figure, WorldScene
 from kolora.pocket.world.words import (
     ACTION,
     CHARACTER,
@@ -23,7 +23,7 @@ from kolora.pocket.world.words import (
 )
 
 
-def caption(scene: Scene, rng: random.Random, language: str, *, complete: bool = False) -> str:
+def caption(scene: WorldScene, rng: random.Random, language: str, *, complete: bool = False) -> str:
     """Return a caption in ``zh`` or ``en``; a complete one leaves nothing out that can be read off the picture."""
     if scene.spoilt and not complete and rng.random() < 0.4:
         return _joined(_faults(scene, rng, language), rng, language)
@@ -124,7 +124,7 @@ def _who_en(figure: Figure, rng: random.Random, name: str, colour: str, *, hair:
     return f"{start}, {locks}, {colour} {garment}"
 
 
-def _doing(scene: Scene, rng: random.Random, language: str, *, keep: bool) -> str:
+def _doing(scene: WorldScene, rng: random.Random, language: str, *, keep: bool) -> str:
     if scene.companion is not None:
         other = (
             _who(scene.companion, rng, language, rng.random() < 0.7, rng.random() < 0.7)
@@ -135,7 +135,7 @@ def _doing(scene: Scene, rng: random.Random, language: str, *, keep: bool) -> st
     return rng.choice(ACTION[language][scene.action]) if keep else ""
 
 
-def _faults(scene: Scene, rng: random.Random, language: str) -> list[str]:
+def _faults(scene: WorldScene, rng: random.Random, language: str) -> list[str]:
     words = [rng.choice(FAULT[language][fault]) for fault, _ in scene.spoilt]
     rng.shuffle(words)
     if words and rng.random() < 0.25:

@@ -11,12 +11,12 @@ from kolora.pocket.world.animals import draw_animal
 from kolora.pocket.world.pen import ENLARGE, Pen
 from kolora.pocket.world.people import draw_person
 from kolora.pocket.world.places import BEFORE, BEHIND, GROUND, SIZE, ground_shadow
-from kolora.pocket.world.scene import ANIMALS, Figure, Scene
+from kolora.pocket.world.scene import ANIMALS, Figure, WorldScene
 from kolora.pocket.world.spoil import spoil
 from kolora.pocket.world.styles import FINISHES, LOOKS
 
 
-def draw(scene: Scene, *, seed: int, size: int = SIZE) -> Image.Image:
+def draw(scene: WorldScene, *, seed: int, size: int = SIZE) -> Image.Image:
     """Return the scene as an RGB picture, ``size`` pixels square; equal seeds give equal pictures."""
     rng = random.Random(seed)  # noqa: S311
     canvas = Image.new("RGB", (SIZE * ENLARGE, SIZE * ENLARGE), (255, 255, 255))
@@ -32,7 +32,7 @@ def draw(scene: Scene, *, seed: int, size: int = SIZE) -> Image.Image:
     return picture if size == SIZE else picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _figures(pen: Pen, scene: Scene, rng: random.Random) -> None:
+def _figures(pen: Pen, scene: WorldScene, rng: random.Random) -> None:
     mirrored = rng.random() < 0.5
     ground = GROUND + rng.uniform(2, 14)
     if scene.companion is None:
@@ -43,7 +43,7 @@ def _figures(pen: Pen, scene: Scene, rng: random.Random) -> None:
         _side_by_side(pen, scene, rng, ground=ground, mirrored=mirrored)
 
 
-def _alone(pen: Pen, scene: Scene, rng: random.Random, *, ground: float, mirrored: bool) -> None:
+def _alone(pen: Pen, scene: WorldScene, rng: random.Random, *, ground: float, mirrored: bool) -> None:
     animal = scene.figure.character in ANIMALS
     lying = scene.action == "sleep"
     x = 128 + rng.uniform(-26, 26)
@@ -74,7 +74,7 @@ def _alone(pen: Pen, scene: Scene, rng: random.Random, *, ground: float, mirrore
     _figure(pen.at(x, ground, scale=scale, mirrored=mirrored), scene.figure, scene.action, scene.expression)
 
 
-def _riding(pen: Pen, scene: Scene, rng: random.Random, *, ground: float, mirrored: bool) -> None:
+def _riding(pen: Pen, scene: WorldScene, rng: random.Random, *, ground: float, mirrored: bool) -> None:
     assert scene.companion is not None
     scale = rng.uniform(1.3, 1.4)
     x = 128 + rng.uniform(-10, 10)
@@ -89,7 +89,7 @@ def _riding(pen: Pen, scene: Scene, rng: random.Random, *, ground: float, mirror
     seat.oval(12, 10, 7.5, 4.6, (70, 52, 66))
 
 
-def _side_by_side(pen: Pen, scene: Scene, rng: random.Random, *, ground: float, mirrored: bool) -> None:
+def _side_by_side(pen: Pen, scene: WorldScene, rng: random.Random, *, ground: float, mirrored: bool) -> None:
     assert scene.companion is not None
     other = scene.companion
     scale = rng.uniform(1.22, 1.36)

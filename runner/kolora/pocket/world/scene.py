@@ -86,7 +86,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Scene:
+class WorldScene:
     """One picture: who, with whom, doing what, where, seen how, drawn in which style, spoilt how much."""
 
     style: str
@@ -112,7 +112,7 @@ def sample_figure(rng: random.Random, character: str) -> Figure:
     return Figure(character, colour, garment, hair, rng.choice(HAIR_COLOURS))
 
 
-def sample_scene(rng: random.Random, *, style: str | None = None, spoilt: bool = False) -> Scene:
+def sample_scene(rng: random.Random, *, style: str | None = None, spoilt: bool = False) -> WorldScene:
     """Return a random scene; its style is one of the base styles unless one is named."""
     style = style or rng.choice(STYLES)
     character = rng.choices(CHARACTERS, weights=(30, 14, 14, 14, 11, 10, 7))[0]
@@ -125,7 +125,7 @@ def sample_scene(rng: random.Random, *, style: str | None = None, spoilt: bool =
     if character in PEOPLE and action in FACED and rng.random() < 0.45:
         expression = rng.choice(EXPRESSIONS)
     framing = "half" if rng.random() < (0.4 if companion is None else 0.0) else "full"
-    return Scene(
+    return WorldScene(
         style=style,
         place=rng.choice(PLACES),
         figure=figure,

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from kolora import errors
 from kolora.errors import KoloraError
+from kolora.report.data import SCHEMA
 from kolora.runfolder.lock import LOCK_VERSION
 from kolora.spec import Story
 from kolora.stages import STAGES
@@ -163,6 +164,7 @@ def _errors() -> Iterator[type[KoloraError]]:
 def test_the_versions_page_says_the_versions_that_are_written() -> None:
     text = (DOCS / "versions.md").read_text(encoding="utf-8")
     assert f"`lock: {LOCK_VERSION}`" in text
+    assert f'`"schema": {SCHEMA}`' in text
     assert f"`kolora: {Story.model_fields['kolora'].default}`" in text
 
 

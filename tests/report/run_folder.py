@@ -78,21 +78,22 @@ def make_run_folder(
     steps: list[dict[str, Any]] = []
 
     def add(step: str, seconds: float, facts: dict[str, Any] | None, files: dict[str, tuple[str, bytes]]) -> None:
-        stage = step.split("-")[0].replace("plain", "render")
+        stage, _, scene = step.partition("-")
         digest = hashlib.sha256(step.encode()).hexdigest()
         action = "pending" if facts is None else "kept" if stage in kept else "ran"
         if failure and failure["step"] == step:
             action = "failed"
-        reason = "nothing it depends on has changed" if action == "kept" else "not done yet"
+        reason = "nothing it depends on has changed" if action == "kept" else "no result from an earlier run"
         if stage == "train" and kept:
-            reason = "lora.rank changed from 8 to 16"
-        why = [{"not done yet": "first"}.get(reason, "same")]
+            reason = "lora.rank changed: 8 -> 16"
+        why = [{"no result from an earlier run": "first"}.get(reason, "same")]
         if "lora.rank" in reason:
             why = ["changed_from", "lora.rank", "8", "16"]
         steps.append(
             {
                 "step": step,
                 "stage": stage,
+                "scene": int(scene) if scene else None,
                 "digest": digest,
                 "action": action,
                 "reason": reason,
@@ -106,12 +107,14 @@ def make_run_folder(
             (out / path).parent.mkdir(parents=True, exist_ok=True)
             (out / path).write_bytes(content)
         record = {
-            "kolora": "0.1.0",
+            "format": 2,
+            "kolora": "0.2.0",
             "step": step,
             "stage": stage,
+            "scene": int(scene) if scene else None,
             "version": 1,
             "digest": digest,
-            "part": {},
+            "config": {},
             "inputs": {},
             "facts": facts,
             "files": {
@@ -150,7 +153,7 @@ def make_run_folder(
         for name in (line["train"], line["thumbnail"])
         if name
     }
-    order = ["fetch", "filter", "encode", "train", "render", "score"]
+    order = ["fetch", "filter", "cache_latents", "train", "render", "score"]
     reached = order.index(failure["step"].split("-")[0]) if failure else len(order)
     add("fetch", 0.42, {"source": "pocket", "images": total - by_fetch, "dropped": by_fetch, "reasons": {}}, {})
     add(
@@ -164,9 +167,9 @@ def make_run_folder(
             (out / path).parent.mkdir(parents=True, exist_ok=True)
             (out / path).write_bytes(content)
         failure = (failure or {}) | {"facts": {"kept": 30, "dropped": dropped, "funnel": funnel}}
-    add("encode", 7.9, {"texts": 30, "images": 30} if reached > 2 else None, {})
+    add("cache_latents", 7.9, {"texts": 30, "images": 30} if reached > 2 else None, {})
     for scene in planned:
-        name = f"condition-{scene['number']:02d}"
+        name = f"encode_prompt-{scene['number']:02d}"
         add(name, 0.08, {"tokens": 41, "negative_tokens": 12, "token_limit": 256} if reached > 2 else None, {})
     loss = _loss(100)
     sampled = (50, 100) if samples else ()
@@ -213,7 +216,7 @@ def make_run_folder(
         facts = scene | {"lora_scale": 0.0, "checkpoint": CHECKPOINT}
         del facts["number"], facts["title"]
         if number <= rendered:
-            add(f"plain-{number:02d}", 1.4, facts, {"image.png": (f"images/plain/{number:02d}.png", content)})
+            add(f"baseline-{number:02d}", 1.4, facts, {"image.png": (f"images/baseline/{number:02d}.png", content)})
     columns = min(4, len(scenes))
     rows = math.ceil(len(scenes) / columns)
     facts = {"width": columns * size[0], "height": rows * size[1], "columns": columns, "rows": rows}
@@ -223,7 +226,8 @@ def make_run_folder(
     write(
         out / "records/run.json",
         {
-            "kolora": "0.1.0",
+            "format": 2,
+            "kolora": "0.2.0",
             "name": "fixture",
             "title": "小紫的歌" if language == "zh" else "The knight who brought bread",
             "language": language,
@@ -373,10 +377,10 @@ def _scores(scenes: int, *, scored: bool) -> dict[str, Any]:
                 "matrix": [[100.0 if x == y else 60.0 + x + y for x in range(scenes)] for y in range(scenes)],
                 "scenes": [71.0 + number for number in range(scenes)] if scenes > 1 else [None],
                 "mean": 77.7 if scenes > 1 else None,
-                "plain_mean": 55.5,
+                "baseline_mean": 55.5,
                 "training_mean": 66.6,
             },
-            "style": {"scenes": [31.0 + number for number in range(scenes)], "mean": 44.4, "plain_mean": 33.3},
+            "style": {"scenes": [31.0 + number for number in range(scenes)], "mean": 44.4, "baseline_mean": 33.3},
         }
         if scored
         else {}

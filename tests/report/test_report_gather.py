@@ -79,14 +79,14 @@ def test_first_dropped_of_each_filter_are_listed_and_all_are_counted(tmp_path: P
     assert [file.thumbnail for file in data.data.losses][:2] == [None, "data/dropped/0002.jpg"]
 
 
-@pytest.mark.parametrize("step", ["fetch", "filter", "encode", "train", "render-02", "grid", "score"])
+@pytest.mark.parametrize("step", ["fetch", "filter", "cache_latents", "train", "render-02", "grid", "score"])
 def test_absent_record_is_a_gap(tmp_path: Path, step: str) -> None:
     out = make_run_folder(tmp_path / "out")
     (out / f"records/{step}.json").unlink()
     assert gaps(out) == [("absent", f"records/{step}.json")]
 
 
-@pytest.mark.parametrize("step", ["fetch", "filter", "encode", "train", "render-02", "grid", "score"])
+@pytest.mark.parametrize("step", ["fetch", "filter", "cache_latents", "train", "render-02", "grid", "score"])
 @pytest.mark.parametrize(
     "content", [b"", b'{"step": "tr', b"[1, 2]", b'"a"', b"\xff\xfe\x00", b"[" * 100_000, b'{"step": "\\ud800"}']
 )
@@ -218,7 +218,7 @@ def test_likeness_is_told_of_the_story_and_of_each_scene(tmp_path: Path) -> None
     assert (data.coherence.mean, data.coherence.baseline_mean, data.coherence.training_mean) == (77.7, 55.5, 66.6)
     assert (data.style.mean, data.style.baseline_mean) == (44.4, 33.3)
     assert (data.scenes[1].coherence, data.scenes[1].style) == (72.0, 32.0)
-    assert [scene.baseline for scene in data.scenes] == [f"images/plain/{number:02d}.png" for number in range(1, 9)]
+    assert [scene.baseline for scene in data.scenes] == [f"images/baseline/{number:02d}.png" for number in range(1, 9)]
     silent = read_report_data(make_run_folder(tmp_path / "silent", scored=False, baseline=False))
     assert (silent.coherence, silent.style) == (None, None)
     assert {scene.baseline for scene in silent.scenes} == {None}

@@ -141,7 +141,7 @@ def test_any_number_of_scenes(tmp_path: Path, scenes: int, read: type[Page]) -> 
     write_report(make_run_folder(tmp_path / "out", language="en", scenes=told, size=(48, 32)))
     page = read(tmp_path / "out")
     assert len(page.alts) == scenes + 1
-    assert sum(path.startswith("images/plain/") for path, _ in page.pictured) == scenes
+    assert sum(path.startswith("images/baseline/") for path, _ in page.pictured) == scenes
     assert page.dangers() == []
     assert f"{scenes} of {scenes}" in page.text
     for title, prompt in told:
@@ -243,10 +243,10 @@ def test_kept_steps_are_told_from_those_that_ran(tmp_path: Path) -> None:
     write_report(make_run_folder(tmp_path / "out", language="en", kept=("fetch", "filter")))
     page = html_page(tmp_path / "out")
     text = squeezed(page.text)
-    assert "lora.rank changed from 8 to 16" in text
+    assert "lora.rank changed: 8 -> 16" in text
     assert "nothing it depends on has changed" in text
     assert "ran × 8" in text, "prompts"
-    assert "ran × 16" in text, "scenes, with and without the LoRA"
+    assert text.count("ran × 8") >= 3, "prompts, scenes with and without the LoRA"
     assert [each["class"] for each in page.all("tr") if each.get("class") == "kept"] == ["kept", "kept"]
 
 

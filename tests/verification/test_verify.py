@@ -99,7 +99,7 @@ def test_another_seed_or_prompt_is_found_however_much_is_forged(
     in_yaml(pack / "story.yaml", lambda story: story["scenes"][0].update({key: value}))
     code, facts = verified(pack, done)
     assert code == 76
-    assert f"scenes[1].{key} is {value}, in story.lock.yaml it is" in different(facts)
+    assert f"scenes.1.{key} is {value}, in story.lock.yaml it is" in different(facts)
     assert "story.yaml: its sha256 differs from manifest.sha256" in different(facts)
     in_yaml(pack / "story.lock.yaml", lambda lock: lock["story"]["scenes"][0].update({key: value}))
     forge(pack)

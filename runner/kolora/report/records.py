@@ -240,7 +240,7 @@ class LikenessRead(Read):
     """Of the scenes among each other, or of the scenes and the training pictures."""
 
     mean: float | None = None
-    plain_mean: float | None = Field(default=None, validation_alias=AliasChoices("baseline_mean", "plain_mean"))
+    baseline_mean: float | None = Field(default=None, validation_alias=AliasChoices("baseline_mean", "plain_mean"))
     training_mean: float | None = None
     scenes: tuple[float | None, ...] = ()
     matrix: tuple[tuple[float | None, ...], ...] = ()

@@ -55,7 +55,7 @@ def _likeness(found: LikenessRead | None) -> Likeness | None:
     if found is None:
         return None
     return Likeness(
-        mean=found.mean, baseline_mean=found.plain_mean, training_mean=found.training_mean, matrix=found.matrix
+        mean=found.mean, baseline_mean=found.baseline_mean, training_mean=found.training_mean, matrix=found.matrix
     )
 
 

@@ -95,6 +95,6 @@ def test_what_is_wrong_is_one_of_koloras_exceptions(tmp_path: Path, capfd: pytes
 
 
 def _folders(checkpoint: Path):
-    from kolora.verification.verify import Folders
+    from kolora.verification.resolve import Folders
 
     return Folders(checkpoint=checkpoint)

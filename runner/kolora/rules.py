@@ -62,54 +62,45 @@ class Rule:
 
 def check_rules(entry: Entry) -> tuple[Rule, ...]:
     """Check every rule."""
-    naming = tuple(_name_violations(entry))
+    return (_pictures(entry), _aesthetics(entry), _lora(entry), _name(entry), _kolors(entry), _complete(entry))
+
+
+def _pictures(entry: Entry) -> Rule:
+    message = f"it has {entry.pictures} pictures; {FEWEST_PICTURES} or more are required"
+    violations = _unless(entry.pictures >= FEWEST_PICTURES, message, "add to scenes in the story")
+    return Rule("pictures", not violations, entry.pictures, FEWEST_PICTURES, violations)
+
+
+def _aesthetics(entry: Entry) -> Rule:
     mean = entry.aesthetics
-    return (
-        Rule(
-            "pictures",
-            entry.pictures >= FEWEST_PICTURES,
-            entry.pictures,
-            FEWEST_PICTURES,
-            _violated_unless(
-                entry.pictures >= FEWEST_PICTURES,
-                f"it has {entry.pictures} pictures; {FEWEST_PICTURES} or more are required",
-                "add to scenes in the story",
-            ),
-        ),
-        Rule(
-            "aesthetics",
-            None if mean is None else mean >= LOWEST_MEAN,
-            mean,
-            LOWEST_MEAN,
-            tuple(_mean_violations(mean)),
-        ),
-        Rule(
-            "lora",
-            entry.lora is None,
-            violations=() if entry.lora is None else (Violation(entry.lora.error, entry.lora.hint),),
-        ),
-        # The team may still be named when the work is handed in.
-        Rule("name", not naming if entry.team.strip() else None, violations=naming),
-        Rule("kolors", None if entry.checkpoint is None else entry.checkpoint != "pocket"),
-        Rule(
-            "complete",
-            entry.is_complete,
-            violations=_violated_unless(entry.is_complete, "its run is not complete", "run the same command again"),
-        ),
-    )
-
-
-def _mean_violations(mean: float | None) -> Iterator[Violation]:
     if mean is None:
-        yield Violation(
-            f"its pictures were not scored; a mean of {LOWEST_MEAN:g} or more is required",
-            "--set scores.aesthetics=auto",
-        )
-    elif mean < LOWEST_MEAN:
-        yield Violation(
-            f"the mean score of its pictures is {mean:.4g}; {LOWEST_MEAN:g} or more is required",
-            "other prompts, seeds, lora.steps or render.lora_scale may score better",
-        )
+        message = f"its pictures were not scored; a mean of {LOWEST_MEAN:g} or more is required"
+        violation = Violation(message, "--set scores.aesthetics=auto")
+        return Rule("aesthetics", None, None, LOWEST_MEAN, (violation,))
+    message = f"the mean score of its pictures is {mean:.4g}; {LOWEST_MEAN:g} or more is required"
+    hint = "other prompts, seeds, lora.steps or render.lora_scale may score better"
+    violations = _unless(mean >= LOWEST_MEAN, message, hint)
+    return Rule("aesthetics", not violations, mean, LOWEST_MEAN, violations)
+
+
+def _lora(entry: Entry) -> Rule:
+    violations = () if entry.lora is None else (Violation(entry.lora.error, entry.lora.hint),)
+    return Rule("lora", not violations, violations=violations)
+
+
+def _name(entry: Entry) -> Rule:
+    violations = tuple(_name_violations(entry))
+    # Without a team the rule is still open: it may be named when the work is handed in.
+    return Rule("name", not violations if entry.team.strip() else None, violations=violations)
+
+
+def _kolors(entry: Entry) -> Rule:
+    return Rule("kolors", None if entry.checkpoint is None else entry.checkpoint != "pocket")
+
+
+def _complete(entry: Entry) -> Rule:
+    violations = _unless(entry.is_complete, "its run is not complete", "run the same command again")
+    return Rule("complete", not violations, violations=violations)
 
 
 def _name_violations(entry: Entry) -> Iterator[Violation]:
@@ -125,5 +116,5 @@ def _name_violations(entry: Entry) -> Iterator[Violation]:
         yield Violation("the names of team and work together are too long for a file", "shorten the title in the story")
 
 
-def _violated_unless(met: bool, message: str, hint: str) -> tuple[Violation, ...]:
+def _unless(met: bool, message: str, hint: str) -> tuple[Violation, ...]:
     return () if met else (Violation(message, hint),)

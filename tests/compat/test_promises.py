@@ -23,7 +23,8 @@ from kolora.spec.canonical import canonical
 from kolora.spec.migrate import migrate_dump
 from kolora.stages import STAGES
 from kolora.verification.claims import story_against_lock
-from kolora.verification.verify import Folders, verify
+from kolora.verification.resolve import Folders
+from kolora.verification.verify import verify
 from pydantic import BaseModel, create_model
 
 from tests.stories import STORY

@@ -105,7 +105,7 @@ def test_everything_that_is_wrong_is_told_at_once(out: Path, capsys: pytest.Capt
     assert left("export", out, "--to", "submission") == 65
     error = capsys.readouterr().err
     for words in (
-        "6 things keep",
+        "is not a valid submission",
         "the team has no name",
         "the title 'a/b' cannot be part of a file name",
         "it has 7 pictures",

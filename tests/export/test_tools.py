@@ -53,7 +53,7 @@ def test_exports_lie_in_the_run_folder_and_break_no_promise(out: Path) -> None:
 
 def test_only_a_complete_run_is_exported(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert left("export", tmp_path, "--to", "kohya") == 66
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     (out / "manifest.sha256").unlink()
     assert left("export", out, "--to", "kohya") == 65
     assert "only a complete one" in capsys.readouterr().err

@@ -17,8 +17,8 @@ from tests.report.run_folder import edit, make_run_folder
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
     """Two runs; the second has another rank and another third picture."""
-    one = make_run_folder(tmp_path / "one", language="en", size=(32, 32), scenes=[("", text) for text in "abc"])
-    other = make_run_folder(tmp_path / "other", language="en", size=(32, 32), scenes=[("", text) for text in "abc"])
+    one = make_run_folder(tmp_path / "one", language="en", size=(64, 64), scenes=[("", text) for text in "abc"])
+    other = make_run_folder(tmp_path / "other", language="en", size=(64, 64), scenes=[("", text) for text in "abc"])
     story = json.loads((other / "records/run.json").read_text(encoding="utf-8"))["story"]
     edit(other / "records/run.json", story=story | {"lora": {"rank": 99}, "title": "<b>new</b>"})
     score = json.loads((other / "records/score.json").read_text(encoding="utf-8"))["facts"]
@@ -51,8 +51,8 @@ def test_settings_scores_and_pictures_are_compared(two: tuple[Path, Path]) -> No
 
 
 def test_scenes_of_one_side_only(tmp_path: Path) -> None:
-    one = make_run_folder(tmp_path / "one", size=(32, 32), scenes=[("", "a")])
-    other = make_run_folder(tmp_path / "other", size=(32, 32), scenes=[("", "a"), ("", "b")])
+    one = make_run_folder(tmp_path / "one", size=(64, 64), scenes=[("", "a")])
+    other = make_run_folder(tmp_path / "other", size=(64, 64), scenes=[("", "a"), ("", "b")])
     assert [pair.state for pair in read_difference(one, other).scenes] == ["identical", "one_sided"]
 
 
@@ -80,5 +80,5 @@ def test_the_command_tells_it_and_writes_a_page(
 
 
 def test_what_is_no_run_folder_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputAbsent, match="no run folder"):
+    with pytest.raises(InputAbsent, match="not a run folder"):
         read_difference(two[0], tmp_path)

@@ -12,7 +12,7 @@ from kolora.errors import InputAbsent
 from kolora.report import read_report_data
 from kolora.report.sections.data import DROPPED_SHOWN, EXAMPLES_SHOWN
 
-from tests.report.run_folder import CHECKPOINT, edit, make_run_folder
+from tests.report.run_folder import CHECKPOINT, edit, make_run_folder, replace_file
 
 OUT_OF_MEMORY = {"code": 71, "error": "out of memory", "hint": "lower render.width", "step": "render-04"}
 TOO_FEW = {"code": 65, "error": "too few pictures", "hint": "loosen image_shape_filter", "step": "filter"}
@@ -169,8 +169,7 @@ def test_pending_step_ignores_what_an_earlier_run_left(tmp_path: Path) -> None:
 
 def test_losses_that_are_no_numbers_become_null(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out")
-    (out / "lora/history.json").write_text('{"step": [1, 2, 3], "loss": [0.5, NaN, 1e999]}', encoding="utf-8")
-    edit(out / "records/train.json", files={})
+    replace_file(out, "train", "history.json", "lora/history.json", b'{"step": [1, 2, 3], "loss": [0.5, NaN, 1e999]}')
     data = read_report_data(out)
     assert data.training is not None
     assert data.training.loss == (0.5, None, None)
@@ -178,16 +177,15 @@ def test_losses_that_are_no_numbers_become_null(tmp_path: Path) -> None:
 
 def test_history_of_uneven_length_is_a_gap(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out")
-    (out / "lora/history.json").write_text('{"step": [1, 2, 3], "loss": [0.5]}', encoding="utf-8")
-    edit(out / "records/train.json", files={})
+    replace_file(out, "train", "history.json", "lora/history.json", b'{"step": [1, 2, 3], "loss": [0.5]}')
     assert gaps(out) == [("torn", "lora/history.json")]
 
 
 def test_one_torn_ledger_line_costs_only_itself(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out")
     lines = (out / "data/ledger.jsonl").read_bytes().splitlines()
-    (out / "data/ledger.jsonl").write_bytes(b"\n".join([lines[0], lines[1][:20], *lines[2:]]))
-    edit(out / "records/filter.json", files={})
+    torn = b"\n".join([lines[0], lines[1][:20], *lines[2:]])
+    replace_file(out, "filter", "ledger.jsonl", "data/ledger.jsonl", torn)
     data = read_report_data(out)
     assert [gap.path for gap in data.gaps] == ["data/ledger.jsonl:2"]
     assert data.data is not None
@@ -196,7 +194,8 @@ def test_one_torn_ledger_line_costs_only_itself(tmp_path: Path) -> None:
 
 def test_the_report_may_have_a_title_of_its_own(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out")
-    edit(out / "records/run.json", story={"report": {"title": "另一个名字"}})
+    story = json.loads((out / "records/run.json").read_text(encoding="utf-8"))["story"]
+    edit(out / "records/run.json", story=story | {"report": {"title": "另一个名字"}})
     assert read_report_data(out).title == "另一个名字"
 
 
@@ -223,6 +222,24 @@ def test_likeness_is_told_of_the_story_and_of_each_scene(tmp_path: Path) -> None
     assert (silent.coherence, silent.style) == (None, None)
     assert {scene.baseline for scene in silent.scenes} == {None}
     assert silent.gaps == ()
+
+
+def test_a_file_that_its_record_does_not_list_is_not_shown(tmp_path: Path) -> None:
+    out = make_run_folder(tmp_path / "out")
+    edit(out / "records/grid.json", files={})
+    assert gaps(out) == [("changed", "grid.png")]
+    edit(out / "records/train.json", facts={"steps": 1, "samples": [{"step": 1, "file": "../../etc/passwd"}]})
+    assert gaps(out)[-1] == ("torn", "records/train.json")
+
+
+def test_a_story_that_is_none_costs_only_what_it_says(tmp_path: Path) -> None:
+    out = make_run_folder(tmp_path / "out")
+    edit(out / "records/run.json", story={"scenes": 5})
+    data = read_report_data(out)
+    assert [(gap.what, gap.path) for gap in data.gaps] == [("torn", "records/run.json")]
+    assert data.gaps[0].detail.startswith("story: ")
+    assert data.title == "小紫的歌"
+    assert len(data.scenes) == 8
 
 
 def met(out: Path) -> dict[str, bool | None]:
@@ -280,5 +297,5 @@ def test_run_that_ended_before_it_began_is_told(tmp_path: Path) -> None:
 def test_folder_that_is_no_run_folder_is_refused(tmp_path: Path, made: bool) -> None:
     if made:
         (tmp_path / "out").mkdir()
-    with pytest.raises(InputAbsent, match="no run folder"):
+    with pytest.raises(InputAbsent, match="not a run folder"):
         read_report_data(tmp_path / "out")

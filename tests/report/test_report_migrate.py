@@ -43,7 +43,7 @@ def test_dropped_files_of_schema_1_keep_what_was_asked_of_them() -> None:
 
 
 def test_a_report_of_this_schema_is_read_as_it_is(tmp_path: Path) -> None:
-    report = read_report_data(make_run_folder(tmp_path / "out", size=(32, 32), dropped=2))
+    report = read_report_data(make_run_folder(tmp_path / "out", size=(64, 64), dropped=2))
     text = report.model_dump_json(by_alias=True)
     assert parse_report(text.encode()) == report
     assert migrate_report(json.loads(text)) == json.loads(text)
@@ -55,7 +55,7 @@ def test_a_report_of_a_later_schema_is_refused_by_its_number() -> None:
 
 
 def test_unknown_keys_are_left_out_unless_this_version_wrote_them(tmp_path: Path) -> None:
-    report = read_report_data(make_run_folder(tmp_path / "out", size=(32, 32)))
+    report = read_report_data(make_run_folder(tmp_path / "out", size=(64, 64)))
     value = json.loads(report.model_dump_json(by_alias=True)) | {"later": 1, "kolora": "9.0.0"}
     report = report.model_copy(update={"kolora": "9.0.0"})
     assert parse_report(json.dumps(value).encode()) == report

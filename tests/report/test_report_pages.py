@@ -16,7 +16,7 @@ from kolora.report.pages import fenced, markdown_text
 from kolora.report.words import WORDS
 
 from tests.report.page import OURS, Page, front_matter, html_page, markdown_page, squeezed
-from tests.report.run_folder import CHINESE_SCENES, ENGLISH_SCENES, edit, make_run_folder, write
+from tests.report.run_folder import CHINESE_SCENES, ENGLISH_SCENES, edit, make_run_folder, replace_file, write
 
 CHINESE, ENGLISH = WORDS["zh"], WORDS["en"]
 HOSTILE = (
@@ -93,7 +93,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, language: str, r
         language=language,
         scenes=[(text, text) for text in HOSTILE],
         negative_prompt=" ".join(HOSTILE),
-        size=(32, 32),
+        size=(64, 64),
         rendered=6,
         status="failed",
         failure={"code": 70, "error": " ".join(HOSTILE), "hint": " ".join(HOSTILE), "step": "render-07"},
@@ -101,8 +101,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, language: str, r
     )
     edit(out / "records/run.json", title=" ".join(HOSTILE), command=["kolora", *HOSTILE])
     lines = [{"source": text, "verdict": "dropped", "by": text, "reason": text, "operators": []} for text in HOSTILE]
-    (out / "data/ledger.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    edit(out / "records/filter.json", files={})
+    replace_file(out, "filter", "ledger.jsonl", "data/ledger.jsonl", "\n".join(map(json.dumps, lines)).encode())
     (out / "story.yaml").write_text("\n".join(HOSTILE), encoding="utf-8")
     write_report(out)
     page = read(out)
@@ -120,14 +119,14 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, language: str, r
 
 def test_prompts_keep_their_lines_in_html(tmp_path: Path) -> None:
     prompt = "one\n  two\n\nthree"
-    write_report(make_run_folder(tmp_path / "out", scenes=[("", prompt)], size=(32, 32)))
+    write_report(make_run_folder(tmp_path / "out", scenes=[("", prompt)], size=(64, 64)))
     page = html_page(tmp_path / "out")
     assert prompt in page.text
     assert page.alts[1] == prompt
 
 
 def test_control_characters_are_made_visible(tmp_path: Path) -> None:
-    write_report(make_run_folder(tmp_path / "out", scenes=[("", "a\x00b\x1bc\u202ed")], size=(32, 32)))
+    write_report(make_run_folder(tmp_path / "out", scenes=[("", "a\x00b\x1bc\u202ed")], size=(64, 64)))
     for name in ("report.html", "report.md"):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert "a\ufffdb\ufffdc\ufffdd" in text
@@ -138,7 +137,7 @@ def test_control_characters_are_made_visible(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [html_page, markdown_page])
 def test_any_number_of_scenes(tmp_path: Path, scenes: int, read: type[Page]) -> None:
     told = [(f"Title {number}", f"prompt number {number} ends") for number in range(1, scenes + 1)]
-    write_report(make_run_folder(tmp_path / "out", language="en", scenes=told, size=(48, 32)))
+    write_report(make_run_folder(tmp_path / "out", language="en", scenes=told, size=(64, 64)))
     page = read(tmp_path / "out")
     assert len(page.alts) == scenes + 1
     assert sum(path.startswith("images/baseline/") for path, _ in page.pictured) == scenes
@@ -214,8 +213,7 @@ def test_empty_run_still_has_a_report(tmp_path: Path, read: type[Page]) -> None:
 
 def test_picture_that_matches_its_record_and_is_none_is_said(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out", language="en")
-    (out / "images/02.png").write_bytes(b"no picture")
-    edit(out / "records/render-02.json", files={})
+    replace_file(out, "render-02", "image.png", "images/02.png", b"no picture")
     write_report(out)
     page = html_page(out)
     assert ENGLISH["picture_unreadable"] in page.text
@@ -290,7 +288,7 @@ def test_the_other_language_has_a_page_of_its_own(whole: Path) -> None:
 
 
 def test_a_page_of_the_other_language_does_not_outlive_a_change(tmp_path: Path) -> None:
-    out = make_run_folder(tmp_path / "out", size=(32, 32))
+    out = make_run_folder(tmp_path / "out", size=(64, 64))
     write_report(out)
     edit(out / "records/run.json", language="en")
     write_report(out)
@@ -360,7 +358,7 @@ def test_copying_is_offered_for_every_prompt_and_only_by_the_script(whole: Path)
 
 def test_the_card_says_how_to_use_the_lora_in_python_that_is_python(tmp_path: Path) -> None:
     scenes = [("", "a 'quoted' \"cat\"\n```\nimport os; os._exit(1)")]
-    out = make_run_folder(tmp_path / "out", language="en", scenes=scenes, size=(32, 32), checkpoint="kolors")
+    out = make_run_folder(tmp_path / "out", language="en", scenes=scenes, size=(64, 64), checkpoint="kolors")
     write_report(out)
     assert ENGLISH["usage"] not in front_matter(out)[1], "there is no LoRA"
     (out / "lora/pytorch_lora_weights.safetensors").write_bytes(b"x")
@@ -376,7 +374,7 @@ def test_the_card_says_how_to_use_the_lora_in_python_that_is_python(tmp_path: Pa
 
 def test_head_of_the_card_names_kolors_only_where_kolors_drew(tmp_path: Path) -> None:
     scenes = [("", "---\n: <script>\n" + "长" * 1000)]
-    write_report(make_run_folder(tmp_path / "out", scenes=scenes, size=(32, 32), checkpoint="kolors"))
+    write_report(make_run_folder(tmp_path / "out", scenes=scenes, size=(64, 64), checkpoint="kolors"))
     card, _ = front_matter(tmp_path / "out")
     assert (card["base_model"], card["base_model_relation"]) == ("Kwai-Kolors/Kolors", "adapter")
     assert card["tasks"] == ["text-to-image-synthesis"]
@@ -385,7 +383,7 @@ def test_head_of_the_card_names_kolors_only_where_kolors_drew(tmp_path: Path) ->
     assert picture["output"] == {"url": "images/01.png"}
     assert picture["text"].startswith("--- : <script>")
     assert len(picture["text"]) == 300
-    write_report(make_run_folder(tmp_path / "pocket", size=(32, 32)))
+    write_report(make_run_folder(tmp_path / "pocket", size=(64, 64)))
     assert "base_model" not in front_matter(tmp_path / "pocket")[0]
 
 

@@ -22,9 +22,9 @@ MODULE = '''"""How many letters the title has."""
 
 from __future__ import annotations
 
-from kolora.report.reader import RunReader
 from kolora.report.section import no_pictures, no_scope
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.reader import RunReader
 
 
 NAME = "letters"
@@ -67,7 +67,7 @@ def test_sections_are_listed_once_and_make_up_the_report() -> None:
 
 
 def test_no_page_gives_away_more_room_than_it_has(tmp_path: Path) -> None:
-    report = read_report_data(make_run_folder(tmp_path / "out", size=(32, 32), samples=True, dropped=3))
+    report = read_report_data(make_run_folder(tmp_path / "out", size=(64, 64), samples=True, dropped=3))
     groups = [group for section in SECTIONS for group in section.pictures(report)]
     assert len(groups) == 6
     assert sum(group.share for group in groups) == 100
@@ -90,7 +90,7 @@ def test_a_new_section_touches_four_files(tmp_path: Path) -> None:
     listing.write_text(text, encoding="utf-8")
     after = digests(package)
     assert len({path for path in after if after[path] != before.get(path)}) == 4
-    out = make_run_folder(tmp_path / "out", size=(32, 32), language="en", scenes=[("", "a")])
+    out = make_run_folder(tmp_path / "out", size=(64, 64), language="en", scenes=[("", "a")])
     subprocess.run(
         [
             sys.executable,

@@ -13,12 +13,12 @@ from kolora.planning import REASONS as PLANNED
 from kolora.report.data import SECTIONS, ReportData
 from kolora.report.diff import DIFF_WORDS
 from kolora.report.pages import TEMPLATES
-from kolora.report.records import Gap
 from kolora.report.sections.data import KINDS, STATISTICS
 from kolora.report.sections.timings import REASONS, Step
 from kolora.report.sections.verdict import Rule, Verdict
 from kolora.report.words import COMMON, WORDS
 from kolora.runfolder.lock import Numerics
+from kolora.runfolder.reader import Gap
 from kolora.spec.operators import OPERATORS
 from kolora.stages import STAGES
 

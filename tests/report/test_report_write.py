@@ -15,7 +15,7 @@ from tests.report.run_folder import make_run_folder
 
 
 def test_the_reports_and_nothing_else(tmp_path: Path) -> None:
-    out = make_run_folder(tmp_path / "out", size=(32, 32))
+    out = make_run_folder(tmp_path / "out", size=(64, 64))
     before = set(out.iterdir())
     paths = write_report(out)
     assert [path.name for path in paths] == ["report.json", "report.md", "report.html", "report.en.html"]
@@ -23,13 +23,13 @@ def test_the_reports_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_same_records_give_the_same_bytes(tmp_path: Path) -> None:
-    out = make_run_folder(tmp_path / "out", size=(32, 32))
+    out = make_run_folder(tmp_path / "out", size=(64, 64))
     first = [path.read_bytes() for path in write_report(out)]
     assert [path.read_bytes() for path in write_report(out)] == first
 
 
 def test_report_that_does_not_read_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = make_run_folder(tmp_path / "out", size=(32, 32))
+    out = make_run_folder(tmp_path / "out", size=(64, 64))
     for broken in ("<html><p></html>", "<html><p></p>", "", "<html></html></p>"):
         monkeypatch.setattr(write, "render_html", lambda *_, page=broken, **__: page)
         with pytest.raises(KoloraError, match="does not read back"):
@@ -37,7 +37,7 @@ def test_report_that_does_not_read_back_is_an_error(tmp_path: Path, monkeypatch:
 
 
 def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = make_run_folder(tmp_path / "out", size=(32, 32))
+    out = make_run_folder(tmp_path / "out", size=(64, 64))
 
     def full(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -12,7 +12,8 @@ import click
 from kolora.cli.console import console_for
 from kolora.errors import VerifyDifferent
 from kolora.execution.signals import Halt
-from kolora.verification.verify import Folders, verify
+from kolora.verification.resolve import Folders
+from kolora.verification.verify import verify
 
 SHOWN = 5
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)

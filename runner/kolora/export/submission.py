@@ -16,7 +16,7 @@ from kolora.export.finished import FinishedRun
 from kolora.files import write_text
 from kolora.report import parse_report
 from kolora.rules import Entry, Violation, check_rules
-from kolora.runfolder.layout import MANIFEST
+from kolora.runfolder.layout import LORAS, MANIFEST, REPORT
 from kolora.runfolder.manifest import write_manifest
 from kolora.spec import load_story
 
@@ -31,8 +31,7 @@ class SubmissionInvalid(StoryInvalid):
     """A run that breaks the contest's rules."""
 
     def __init__(self, root: Path, violations: Sequence[Violation]) -> None:
-        count = "one thing keeps" if len(violations) == 1 else f"{len(violations)} things keep"
-        lines = [f"{count} {root} from being a submission:", *(violation.message for violation in violations)]
+        lines = [f"{root} is not a valid submission:", *(violation.message for violation in violations)]
         super().__init__("\n  ".join(lines), hint=violations[0].hint)
 
 
@@ -63,14 +62,9 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise OutputUnwritable(f"{folder} is there already and is no submission", hint="choose another folder with -o")
     shutil.rmtree(partial, ignore_errors=True)
-    for path in run.files:
-        if path in PACKED or path.startswith(PACKED_FOLDERS):
-            # ComfyUI, A1111 and DiffSynth all read kohya's convention: this is the file that bears the rule's name.
-            target = f"lora/{name}.safetensors" if path == "lora/kohya.safetensors" else path
-            (partial / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run.root / path, partial / target)
+    _copy_files(run, partial, name=name)
     write_text(partial / "story.yaml", _story_as_run(run))
-    report = parse_report((run.root / "report.json").read_bytes())
+    report = parse_report((run.root / REPORT).read_bytes())
     write_text(partial / "README.md", model_card(run, name=name, report=report))
     write_manifest(partial)
     if folder.exists():
@@ -79,12 +73,22 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
     return Submission(name, folder, _zipped(folder))
 
 
+def _copy_files(run: FinishedRun, folder: Path, *, name: str) -> None:
+    """Copy what a submission holds; the LoRA that most tools read bears the submission's name."""
+    for path in run.files:
+        if path in PACKED or path.startswith(PACKED_FOLDERS):
+            # ComfyUI, A1111 and DiffSynth all read kohya's convention.
+            target = folder / (f"lora/{name}.safetensors" if path == LORAS["kohya"] else path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run.root / path, target)
+
+
 def _entry(run: FinishedRun, team: str | None) -> Entry:
     from kolora.models.lora import read_lora
 
     fault = None
     try:
-        read_lora(run.root / "lora" / "kohya.safetensors")
+        read_lora(run.root / LORAS["kohya"])
     except KoloraError as problem:
         fault = KoloraError(f"its LoRA cannot be loaded: {problem.error}", hint=problem.hint)
     return Entry(
@@ -99,10 +103,10 @@ def _entry(run: FinishedRun, team: str | None) -> Entry:
 
 
 def _changed(run: FinishedRun) -> Iterator[Violation]:
-    changed = run.changed()
+    changed = run.changed
     if changed:
-        told = f"{', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''} changed after the run"
-        yield Violation(told, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
+        message = f"{', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''} changed after the run"
+        yield Violation(message, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
 
 
 def _story_as_run(run: FinishedRun) -> str:
@@ -113,8 +117,8 @@ def _story_as_run(run: FinishedRun) -> str:
             return given
     except StoryInvalid:
         pass  # --set may have put right what is wrong with it
-    told = run.story.model_dump(mode="json", exclude_defaults=True)
-    text = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=120)
+    values = run.story.model_dump(mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=120)
     return "# The story as it was run; keys were changed on the command line.\n" + text
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kolora.errors import InputAbsent
 from kolora.report.data import SECTIONS, Head, ReportData
-from kolora.report.reader import RunReader
 from kolora.report.sections import gaps
+from kolora.runfolder.reader import RunReader, read_run
 
 
 def read_report_data(out: Path) -> ReportData:
@@ -17,11 +16,7 @@ def read_report_data(out: Path) -> ReportData:
     Works on a run that is done, failed, stopped or half done; whatever is absent, torn or not what was recorded becomes
     a gap. Raises InputAbsent where `out` is no run folder at all.
     """
-    if not (out / "records").is_dir():
-        raise InputAbsent(
-            f"{out} is no run folder: it has no records", hint="name the folder that a run wrote, as out/quickstart"
-        )
-    reader = RunReader(out)
+    reader = read_run(out)
     fields: dict[str, Any] = dict(_head(reader))
     # What is missing is known when all else has been read.
     for section in sorted(SECTIONS, key=lambda section: section is gaps):
@@ -30,9 +25,9 @@ def read_report_data(out: Path) -> ReportData:
 
 
 def _head(reader: RunReader) -> Head:
-    run, folder = reader.run, reader.out.resolve().name
+    run, folder = reader.run, reader.root.resolve().name
     if run is None:
         version = next((record.kolora for record in reader.records.values()), None)
         return Head(kolora=version, name=folder, title=folder, language="en")
-    title = run.story.report.title or run.title or run.name
-    return Head(kolora=run.kolora, name=run.name, title=title, language=run.language)
+    own_title = reader.story.report.title if reader.story else None
+    return Head(kolora=run.kolora, name=run.name, title=own_title or run.title or run.name, language=run.language)

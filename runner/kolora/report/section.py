@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kolora.report.reader import RunReader
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.reader import RunReader
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticUndefined
 
 from kolora.report.values import ReportModel
+from kolora.spec.flat import flatten
 from kolora.spec.operators import OPERATORS
 from kolora.spec.story import FolderDataset, HubDataset, PocketDataset, Scene, Story
 
@@ -31,39 +32,40 @@ def read_settings(story: Mapping[str, Any]) -> tuple[Setting, ...]:
     known = _defaults(story)
     return tuple(
         Setting(key=key, value=value, default=known.get(key), is_default=key in known and known[key] == value)
-        for key, value in _flat(story)
+        for key, value in flatten(story).items()
         # A scene's key without a value says nothing: render's holds, which is listed.
-        if not (key.startswith("scenes.") and value is None)
+        if key and not (key.startswith("scenes.") and value is None)
     )
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves with their dotted keys; items are numbered from 1, as --set numbers them."""
-    items: Any = None
-    if isinstance(value, Mapping) and value:
-        items = value.items()
-    elif isinstance(value, Sequence) and any(isinstance(each, Mapping) for each in value):
-        items = enumerate(value, start=1)
-    if items is None:
-        yield path, value
-        return
-    for name, each in items:
-        yield from _flat(each, f"{path}.{name}" if path else str(name))
-
-
 def _defaults(story: Mapping[str, Any]) -> dict[str, Any]:
-    known = dict(_flat(_of_model(Story)))
-    source = (story.get("dataset") or {}).get("source")
+    """Return the defaults by dotted key, of data set, filters and scenes as the story has them."""
+    known = flatten(_of_model(Story))
+    dataset, filters, scenes = story.get("dataset"), story.get("filters"), story.get("scenes")
+    if isinstance(dataset, Mapping):
+        known |= _of_dataset(dataset.get("source"))
+    if isinstance(filters, list):
+        for number, item in enumerate(filters, start=1):
+            known |= _of_filter(f"filters.{number}", item)
+    if isinstance(scenes, list):
+        for number in range(1, len(scenes) + 1):
+            known |= flatten(_of_model(Scene), f"scenes.{number}")
+    return known
+
+
+def _of_dataset(source: object) -> dict[str, Any]:
     for dataset in DATASETS:
         if source in get_args(dataset.model_fields["source"].annotation):
-            known |= dict(_flat({"dataset": _of_model(dataset)}))
-    for number, item in enumerate(story.get("filters") or (), start=1):
-        for name in item:
-            known[f"filters.{number}.{name}"] = {}
-            for parameter in OPERATORS[name].known.values() if name in OPERATORS else ():
-                known[f"filters.{number}.{name}.{parameter.name}"] = parameter.default
-    for number in range(1, len(story.get("scenes") or ()) + 1):
-        known |= dict(_flat({f"scenes.{number}": _of_model(Scene)}))
+            return flatten(_of_model(dataset), "dataset")
+    return {}
+
+
+def _of_filter(key: str, item: object) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for name in item if isinstance(item, Mapping) else ():
+        known[f"{key}.{name}"] = {}
+        for parameter in OPERATORS[name].known.values() if name in OPERATORS else ():
+            known[f"{key}.{name}.{parameter.name}"] = parameter.default
     return known
 
 

@@ -14,12 +14,27 @@ from kolora.runfolder.records import RECORD_FORMAT
 
 STAGES_OF_0_1 = {"condition": "encode_prompt", "encode": "cache_latents", "convert": "export_lora", "plain": "baseline"}
 """What stages were called; pictures without the LoRA were steps of ``render`` then."""
+PRIOR_OF_0_1 = "condition-prior"
+"""The one step whose name was neither a stage nor one with a scene's number."""
+PICTURES_OF_0_1 = {"baseline": "images/plain"}
+"""Where pictures were published that are published elsewhere now."""
 
 
 def migrate_step_name(name: str) -> str:
     """Return a step's name by today's stages: ``plain-03`` is ``baseline-03``."""
+    if name == PRIOR_OF_0_1:
+        return "encode_prior"
     stage, dash, rest = name.partition("-")
     return STAGES_OF_0_1.get(stage, stage) + dash + rest
+
+
+def former_step_name(name: str) -> str:
+    """Return what kolora 0.1 called a step of today."""
+    if name == "encode_prior":
+        return PRIOR_OF_0_1
+    stage, dash, rest = name.partition("-")
+    former = {today: then for then, today in STAGES_OF_0_1.items()}
+    return former.get(stage, stage) + dash + rest
 
 
 def migrate_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,6 +44,7 @@ def migrate_record(record: Mapping[str, Any]) -> dict[str, Any]:
     inputs = record.get("inputs") or {}
     return _named(record) | {
         "config": record.get("part") or {},
+        "facts": _facts(record.get("facts")),
         "inputs": {migrate_step_name(name): digest for name, digest in inputs.items()},
     }
 
@@ -49,6 +65,18 @@ def _named(step: Mapping[str, Any]) -> dict[str, Any]:
     name = migrate_step_name(str(step["step"]))
     stage, _, rest = name.partition("-")
     return dict(step) | {"step": name, "stage": stage, "scene": int(rest) if rest.isdecimal() else None}
+
+
+def _facts(facts: Any) -> Any:
+    """Rename what a stage's facts call otherwise today: the score's ``plain_mean``."""
+    if not isinstance(facts, Mapping):
+        return facts
+    renamed = dict(facts)
+    for key in ("coherence", "style"):
+        likeness = facts.get(key)
+        if isinstance(likeness, Mapping) and "plain_mean" in likeness:
+            renamed[key] = dict(likeness) | {"baseline_mean": likeness["plain_mean"]}
+    return renamed
 
 
 def migrate_lock(lock: Mapping[str, Any]) -> dict[str, Any]:

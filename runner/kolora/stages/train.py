@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pydantic import model_validator
+
 from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.spec.story import SampleScene
@@ -63,6 +65,12 @@ class History(StageFacts):
     step: tuple[int, ...]
     loss: tuple[float | None, ...]
     learning_rate: tuple[float | None, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_loss_a_step(self) -> History:
+        if len(self.step) != len(self.loss):
+            raise ValueError(f"{len(self.step)} steps have {len(self.loss)} losses")
+        return self
 
 
 def steps(story: Story, inputs: Inputs) -> Iterator[Step]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from kolora.runfolder.layout import MANIFEST
 from kolora.runfolder.lock import Lock
+from kolora.runfolder.manifest import parse_manifest
 from kolora.spec import ResolvedScene, Story
 from kolora.spec.canonical import canonical
 from kolora.spec.flat import flatten
@@ -36,7 +38,7 @@ STATED_KEYS = (
 
 def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
     """Hold every file against the manifest, and the results against the lock."""
-    listed = dict(_manifest(pack))
+    listed = _manifest(pack)
     if not listed:
         yield Finding("no_manifest", verdict="note")
     actual = {name: pack.sha256(name) for name in sorted(pack.sizes) if name in listed or name in lock.results}
@@ -90,9 +92,7 @@ def picture_fault(path: Path, size: tuple[int, int], *, name: str) -> Finding | 
     return None
 
 
-def _manifest(pack: Pack) -> Iterator[tuple[str, str]]:
-    if "manifest.sha256" in pack.sizes:
-        text = pack.read("manifest.sha256", most=MAX_MANIFEST).decode("utf-8", errors="replace")
-        for line in text.splitlines():
-            digest, _, name = line.partition("  ")
-            yield name, digest
+def _manifest(pack: Pack) -> dict[str, str]:
+    if MANIFEST not in pack.sizes:
+        return {}
+    return parse_manifest(pack.read(MANIFEST, most=MAX_MANIFEST).decode("utf-8", errors="replace"))

@@ -16,37 +16,32 @@ from kolora.events import OnEvent, ignore
 from kolora.execution.provenance import image_digest, packages
 from kolora.execution.signals import Halt
 from kolora.files import sha256_of, write_json, writing
-from kolora.inputs import ResolvedInputs, resolve_inputs
+from kolora.inputs import ResolvedInputs
 from kolora.places import cache_folder, out_root
 from kolora.runfolder import layout
+from kolora.runfolder.layout import picture_path
 from kolora.runfolder.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
-from kolora.runfolder.store import RunFolder
+from kolora.runfolder.reader import read_run
 from kolora.session import complete
-from kolora.spec import Story, load_story
+from kolora.spec import ResolvedScene, Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
 from kolora.spec.story import FolderDataset
+from kolora.stages import score
 from kolora.verification.claims import digests, picture_claims, picture_fault, story_against_lock
 from kolora.verification.compare import compare, compare_grids, different_loras
 from kolora.verification.pack import Pack, open_pack
 from kolora.verification.page import write_page
 from kolora.verification.reports import report_claims
+from kolora.verification.resolve import NO_FOLDERS, Folders, own_folder, own_story, resolve_pinned
 from kolora.verification.verdict import Tolerance, judge_picture, tolerance_of, worst
 from kolora.verification.words import Finding
 
-LORAS = ("lora/pytorch_lora_weights.safetensors", "lora/diffsynth.safetensors")
-
-
-@dataclass(frozen=True)
-class Folders:
-    """What the user lets a story's own paths stand for; a submission's paths are never followed."""
-
-    checkpoint: Path | None = None
-    dataset: Path | None = None
-    aesthetics: Path | None = None
-    clip: Path | None = None
-
-
-NO_FOLDERS = Folders()
+LORAS = (layout.LORAS["diffusers"], layout.LORAS["diffsynth"])
+"""The LoRA to draw with, by what a submission usually calls it."""
+LORA = "lora.safetensors"
+"""Its name among what was copied from the submission."""
+RETRAINED_TOLERANCE = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
+"""How far mean scores may be apart where another LoRA was trained: points of 10, points of 100."""
 
 
 @dataclass(frozen=True)
@@ -83,81 +78,67 @@ def verify(
     set_environment()
     submission = Path(submission)
     root = Path(out) if out is not None else out_root() / f"verify-{submission.resolve().stem}"
-    facts = _verified(
-        submission,
+    pack = open_pack(submission)
+    lock = read_lock(pack.read(layout.LOCK, most=MOST_BYTES), name=layout.LOCK)
+    source = pack.read(layout.STORY, most=LARGEST_STORY)
+    job = _Job(
+        pack=pack,
+        lock=lock,
+        source=source,
+        story=load_story(source, name=layout.STORY, overrides=lock.overrides, version=lock.kolora),
         out=root,
-        cache=cache_folder(),
         device=find_device(device),
         folders=folders,
-        retrain=retrain,
         on_event=on_event,
         halt=halt or Halt(),
     )
+    facts = _verify(job, retrain=retrain)
+    with writing(root):
+        write_json(root / "verify.json", facts)
+        write_page(root, facts, job.story)
     return Verification(facts["verdict"], root, facts)
 
 
-def _verified(
-    submission: Path,
-    *,
-    out: Path,
-    cache: Path,
-    device: str,
-    folders: Folders,
-    retrain: bool,
-    on_event: OnEvent,
-    halt: Halt,
-) -> dict[str, Any]:
-    pack = open_pack(submission)
-    lock = read_lock(pack.read("story.lock.yaml", most=MOST_BYTES), name="story.lock.yaml")
-    source = pack.read("story.yaml", most=LARGEST_STORY)
-    story = load_story(source, name="story.yaml", overrides=lock.overrides, version=lock.kolora)
-    with writing(out):
-        for name in ("submission", "again", "retrained", "difference"):
-            shutil.rmtree(out / name, ignore_errors=True)
-        names = _lora_names(pack, lock)
-        lora = out / "submission" / "lora.safetensors"
-        pack.copy(names[0], lora)
-    findings = [*digests(pack, lock), *story_against_lock(story, lock), *_other_loras(pack, names, out)]
-    mine = _own(story, folders, lora=lora)
-    found = _found(mine, lock, out=out, cache=cache, folders=folders)
-    readable = {}
-    for scene in story.resolved_scenes():
-        name = f"images/{scene.number:02d}.png"
-        picture = _copied(pack, name, out)
-        fault = (
-            picture_fault(picture, (scene.width, scene.height), name=name) if picture else Finding("absent", (name,))
-        )
-        if fault is not None:
-            findings.append(fault)
-            continue
-        readable[scene.number] = scene
-        findings += picture_claims(
-            out / "submission" / name, scene, checkpoint=lock.checkpoint.told or lock.checkpoint.sha256, name=name
-        )
-    again = _run(found, source, out / "again", device, on_event, halt)
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One verification: the submission as it was opened, and where and how to draw it again."""
+
+    pack: Pack
+    lock: Lock
+    source: bytes
+    story: Story
+    out: Path
+    device: str
+    folders: Folders
+    on_event: OnEvent
+    halt: Halt
+
+    def submitted(self, name: str) -> Path:
+        """Name the place of ours that a submitted file is copied to."""
+        return self.out / "submission" / name
+
+    def again(self, name: str) -> Path:
+        """Name the same file as it was made again here."""
+        return self.out / "again" / name
+
+
+def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
+    """Check everything, and return what verify.json says."""
+    lock, story = job.lock, job.story
+    loras = _copy_lora(job)
+    findings = [*digests(job.pack, lock), *story_against_lock(story, lock), *_other_loras(job, loras)]
+    own = own_story(story, job.folders, lora=job.submitted(LORA))
+    found = resolve_pinned(own, lock, out=job.out, cache=cache_folder(), folders=job.folders)
+    readable, claims = _read_pictures(job)
+    again = _run(job, found, job.out / "again")
     dtype, tolerance = tolerance_of(_dtype(lock), _dtype(again))
-    judged = compare(
-        [(out / "submission" / f"images/{at:02d}.png", out / "again" / f"images/{at:02d}.png") for at in readable],
-        [scene.prompt for scene in readable.values()],
-        aesthetics=found.inputs.aesthetics,
-        clip=found.inputs.clip,
-        device=device,
-    )
-    scenes = []
-    for number, facts in zip(readable, judged, strict=True):
-        verdict, reasons = judge_picture(facts, tolerance)
-        same = sha256_of(out / f"submission/images/{number:02d}.png") == again.results[f"images/{number:02d}.png"]
-        told = {"verdict": verdict, "same_file": same, "reasons": [each.facts for each in reasons]}
-        scenes.append({"number": number} | told | facts)
-    grid = _grid(pack, story, out, tolerance)
-    if isinstance(grid, Finding):
-        findings, grid = [*findings, grid], None
-    findings += report_claims(pack, story.resolved_scenes(), scenes, tolerance)
-    trained = _retrained(story, source, lock, again, out=out, cache=cache, folders=folders, device=device,
-                         on_event=on_event, halt=halt) if retrain else None  # fmt: skip
+    scenes = _judge_scenes(job, readable, found, again, tolerance)
+    grid, faults = _judge_grid(job, tolerance)
+    findings += [*claims, *faults, *report_claims(job.pack, story.resolved_scenes(), scenes, tolerance)]
+    trained = _retrain(job) if retrain else None
     verdicts = [each.verdict for each in findings if each.verdict != "note"]
     verdicts += [str(each["verdict"]) for each in (*scenes, grid, trained) if each]
-    facts = {
+    return {
         "verdict": worst(verdicts),
         "name": story.name,
         "title": story.title or story.name,
@@ -168,12 +149,71 @@ def _verified(
         "scenes": scenes,
         "grid": grid,
         "retrained": trained,
-        "environment": environment_drift(lock, device, packages(), image_digest()),
+        "environment": environment_drift(lock, job.device, packages(), image_digest()),
     }
-    with writing(out):
-        write_json(out / "verify.json", facts)
-        write_page(out, facts, story)
-    return facts
+
+
+def _copy_lora(job: _Job) -> list[str]:
+    """Make room in OUT, copy the LoRA that is to draw, and return the names of all LoRA files, that one first."""
+    with writing(job.out):
+        for name in ("submission", "again", "retrained", "difference"):
+            shutil.rmtree(job.out / name, ignore_errors=True)
+        names = _lora_names(job.pack, job.lock)
+        job.pack.copy(names[0], job.submitted(LORA))
+    return names
+
+
+def _read_pictures(job: _Job) -> tuple[dict[int, ResolvedScene], list[Finding]]:
+    """Copy the submitted pictures; return the scenes whose picture can be compared, and what pictures say wrongly."""
+    readable, findings = {}, []
+    checkpoint = job.lock.checkpoint.told or job.lock.checkpoint.sha256
+    for scene in job.story.resolved_scenes():
+        name = picture_path("render", scene.number)
+        if not _copied(job, name):
+            findings.append(Finding("absent", (name,)))
+            continue
+        fault = picture_fault(job.submitted(name), (scene.width, scene.height), name=name)
+        if fault is not None:
+            findings.append(fault)
+            continue
+        readable[scene.number] = scene
+        findings += picture_claims(job.submitted(name), scene, checkpoint=checkpoint, name=name)
+    return readable, findings
+
+
+def _judge_scenes(
+    job: _Job, readable: Mapping[int, ResolvedScene], found: ResolvedInputs, again: Lock, tolerance: Tolerance
+) -> list[dict[str, Any]]:
+    """Compare each readable picture with the one drawn again, as verify.json tells it."""
+    names = {number: picture_path("render", number) for number in readable}
+    compared = compare(
+        [(job.submitted(name), job.again(name)) for name in names.values()],
+        [scene.prompt for scene in readable.values()],
+        aesthetics=found.inputs.aesthetics,
+        clip=found.inputs.clip,
+        device=job.device,
+    )
+    scenes = []
+    for (number, name), facts in zip(names.items(), compared, strict=True):
+        same_file = sha256_of(job.submitted(name)) == again.results[name]
+        scenes.append({"number": number, "same_file": same_file} | _judged(facts, tolerance))
+    return scenes
+
+
+def _judge_grid(job: _Job, tolerance: Tolerance) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """Compare the grid, where the submission has one, or say why it cannot be compared."""
+    size = job.story.resolved_grid()
+    if not _copied(job, layout.GRID):
+        return None, []
+    fault = picture_fault(job.submitted(layout.GRID), (size.width, size.height), name=layout.GRID)
+    if fault is not None:
+        return None, [fault]
+    return _judged(compare_grids(job.submitted(layout.GRID), job.again(layout.GRID)), tolerance), []
+
+
+def _judged(facts: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any]:
+    verdict, reasons = judge_picture(facts, tolerance)
+    return {"verdict": verdict, "reasons": [each.facts for each in reasons], **facts}
 
 
 def _lora_names(pack: Pack, lock: Lock) -> list[str]:
@@ -186,91 +226,30 @@ def _lora_names(pack: Pack, lock: Lock) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _other_loras(pack: Pack, names: Sequence[str], out: Path) -> Iterator[Finding]:
+def _other_loras(job: _Job, names: Sequence[str]) -> Iterator[Finding]:
     """Hold the LoRA's files against each other: other tools load another one than that which draws here."""
-    places = {out / "submission" / "loras" / f"{number}.safetensors": name for number, name in enumerate(names)}
+    folder = job.submitted("loras")
+    places = {folder / f"{number}.safetensors": name for number, name in enumerate(names)}
     for path, name in places.items():
-        pack.copy(name, path)
+        job.pack.copy(name, path)
     for path, fault in different_loras(list(places)).items():
         values = (places[path], fault or names[0])
         yield Finding("lora_unreadable" if fault else "lora_other", values)
-    shutil.rmtree(out / "submission" / "loras")
+    shutil.rmtree(folder)
 
 
-def _copied(pack: Pack, name: str, out: Path) -> Path | None:
-    if name not in pack.sizes:
-        return None
-    pack.copy(name, out / "submission" / name)
-    return out / "submission" / name
+def _copied(job: _Job, name: str) -> bool:
+    """Copy a file of the submission to its place of ours, if there is one."""
+    if name in job.pack.sizes:
+        job.pack.copy(name, job.submitted(name))
+    return name in job.pack.sizes
 
 
-def _grid(pack: Pack, story: Story, out: Path, tolerance: Tolerance) -> dict[str, Any] | Finding | None:
-    """Compare the grid, where the submission has one, or say why it cannot be compared."""
-    picture, size = _copied(pack, "grid.png", out), story.resolved_grid()
-    if picture is None:
-        return None
-    fault = picture_fault(picture, (size.width, size.height), name="grid.png")
-    if fault is not None:
-        return fault
-    facts = compare_grids(picture, out / "again" / "grid.png")
-    verdict, reasons = judge_picture(facts, tolerance)
-    return {"verdict": verdict, "reasons": [each.facts for each in reasons]} | facts
-
-
-def _own(story: Story, folders: Folders, *, lora: Path) -> Story:
-    """Make the story one of this machine: its LoRA given, its paths those that the user named."""
-    checkpoint = story.model.checkpoint
-    if checkpoint not in ("kolors", "pocket"):
-        checkpoint = str(_named("model.checkpoint", checkpoint, folders.checkpoint, "--checkpoint"))
-    elif folders.checkpoint is not None:
-        checkpoint = str(folders.checkpoint.resolve())
-    scores = {}
-    for kind in ("aesthetics", "clip"):
-        given, chosen = getattr(story.scores, kind), getattr(folders, kind)
-        if given not in ("auto", "off") or (chosen is not None and given != "off"):
-            scores[kind] = str(_named(f"scores.{kind}", given, chosen, f"--{kind}"))
-    return story.model_copy(
-        update={
-            "model": story.model.model_copy(update={"checkpoint": checkpoint}),
-            "scores": story.scores.model_copy(update=scores),
-            "render": story.render.model_copy(update={"lora": str(lora.resolve())}),
-            "report": story.report.model_copy(update={"compare": False}),
-        }
-    )
-
-
-def _named(key: str, given: str, chosen: Path | None, option: str) -> Path:
-    if chosen is None:
-        raise StoryInvalid(
-            f"{key} is {given!r}, a place on somebody else's machine; a submission's paths are not followed",
-            hint=f"{option} FOLDER names your own; it must be what the lock pins",
-        )
-    return chosen.resolve()
-
-
-def _found(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
-    """Find what drawing again takes, and refuse what is not what the lock pins."""
-    roots = [each.resolve() for each in dataclasses.astuple(folders) if each is not None]
-    found = resolve_inputs(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
-    pinned = {"checkpoint": lock.checkpoint.sha256}
-    actual = {"checkpoint": found.inputs.checkpoint}
-    for kind, scorer in (("aesthetics", found.inputs.aesthetics), ("clip", found.inputs.clip)):
-        locked = lock.scorers.get(kind)
-        if locked is not None and scorer is not None:
-            pinned[kind], actual[kind] = locked.sha256, scorer.digest
-    for kind, sha256 in pinned.items():
-        if actual[kind] != sha256:
-            raise LockDrifted(
-                f"the {kind} here is {actual[kind][:12]}, story.lock.yaml pins {sha256[:12]}",
-                hint=f"--{kind} FOLDER names the one that the submission was made with",
-            )
-    return found
-
-
-def _run(found: ResolvedInputs, source: bytes, root: Path, device: str, on_event: OnEvent, halt: Halt) -> Lock:
-    text = source.decode("utf-8", errors="replace")
-    complete(found, source=text, root=root, device=device, on_event=on_event, halt=halt, report=False)
-    return read_lock((root / "story.lock.yaml").read_bytes(), name="story.lock.yaml")
+def _run(job: _Job, found: ResolvedInputs, root: Path) -> Lock:
+    """Run the story in a folder of its own, and return the lock it comes to."""
+    text = job.source.decode("utf-8", errors="replace")
+    complete(found, source=text, root=root, device=job.device, on_event=job.on_event, halt=job.halt, report=False)
+    return read_lock((root / layout.LOCK).read_bytes(), name=layout.LOCK)
 
 
 def _dtype(lock: Lock) -> str | None:
@@ -278,50 +257,41 @@ def _dtype(lock: Lock) -> str | None:
     return numerics.dtype if numerics is not None else None
 
 
-def _retrained(
-    story: Story,
-    source: bytes,
-    lock: Lock,
-    again: Lock,
-    *,
-    out: Path,
-    cache: Path,
-    folders: Folders,
-    device: str,
-    on_event: OnEvent,
-    halt: Halt,
-) -> Mapping[str, Any]:
+def _retrain(job: _Job) -> dict[str, Any]:
     """Train again from the data set the lock pins; the same LoRA is identical, else the pictures' scores decide."""
-    mine = _own(story, folders, lora=out)
-    mine = mine.model_copy(update={"render": story.render})
-    if story.render.lora is not None:
-        raise StoryInvalid("the story brings its LoRA and trains none", hint="verify it without --retrain")
-    if isinstance(story.dataset, FolderDataset):
-        path = _named("dataset.path", story.dataset.path, folders.dataset, "--dataset")
-        mine = mine.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
-    found = _found(mine, lock, out=out, cache=cache, folders=folders)
-    if found.inputs.dataset != (lock.dataset.identity if lock.dataset is not None else None):
-        raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
-    _run(found, source, out / "retrained", device, on_event, halt)
+    _run(job, _resolve_training(job), job.out / "retrained")
     # Not the files: another version may say more in their headers.
-    is_same = not different_loras(
-        [out / "submission" / "lora.safetensors", out / "retrained" / layout.LORAS["diffsynth"]]
-    )
-    means = {root: _means(out / root) for root in ("again", "retrained")}
-    allowed = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
-    apart = {
-        key: abs(means["again"][key] - means["retrained"][key]) for key in allowed if means["again"][key] is not None
-    }
-    is_near = all(apart[key] <= allowed[key] for key in apart)
+    trained = job.out / "retrained" / layout.LORAS["diffsynth"]
+    is_same = not different_loras([job.submitted(LORA), trained])
+    again, retrained = _means(job.out / "again"), _means(job.out / "retrained")
+    apart = {key: abs(again[key] - retrained[key]) for key in RETRAINED_TOLERANCE if key in again and key in retrained}
+    is_near = all(difference <= RETRAINED_TOLERANCE[key] for key, difference in apart.items())
     return {
         "verdict": "identical" if is_same else "equivalent" if is_near else "different",
         "same_lora": is_same,
         "scores_apart": apart,
-        "allowed": allowed,
+        "allowed": RETRAINED_TOLERANCE,
     }
 
 
-def _means(root: Path) -> dict[str, Any]:
-    record = RunFolder(root).last_record("score")
-    assert record is not None
-    return record.facts
+def _resolve_training(job: _Job) -> ResolvedInputs:
+    """Find what training again takes, the data set among it; it must be the one that the lock pins."""
+    story, folders = job.story, job.folders
+    if story.render.lora is not None:
+        raise StoryInvalid("the story brings its LoRA and trains none", hint="verify it without --retrain")
+    own = own_story(story, folders, lora=job.out).model_copy(update={"render": story.render})
+    if isinstance(story.dataset, FolderDataset):
+        path = own_folder("dataset.path", story.dataset.path, folders.dataset, "--dataset")
+        own = own.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
+    found = resolve_pinned(own, job.lock, out=job.out, cache=cache_folder(), folders=folders)
+    if found.inputs.dataset != (job.lock.dataset.identity if job.lock.dataset is not None else None):
+        raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
+    return found
+
+
+def _means(root: Path) -> dict[str, float]:
+    """Return a run's mean scores by the keys of RETRAINED_TOLERANCE; those that were not measured are left out."""
+    facts = read_run(root).facts("score", score.Facts)
+    assert facts is not None
+    means = {"aesthetics_mean": facts.aesthetics_mean, "clip_mean": facts.clip_mean}
+    return {key: mean for key, mean in means.items() if mean is not None}

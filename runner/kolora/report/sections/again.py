@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shlex
 
-from kolora.report.reader import RunReader
 from kolora.report.section import no_pictures, no_scope
 from kolora.report.settings import Setting, read_settings
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.layout import LOCK, LORAS, STORY
+from kolora.runfolder.reader import RunReader
 
 NAME = "again"
 IS_LISTED = True
 pictures = no_pictures
 scope = no_scope
-LORA = "lora/pytorch_lora_weights.safetensors"
-"""Files of a LoRA under diffusers' names; the first that is there is told."""
-STORY = "story.yaml"
-LOCK = "story.lock.yaml"
 STORY_BYTES = 256 * 1024
 
 
@@ -45,11 +42,11 @@ def gather(reader: RunReader) -> Fields:
     run = reader.run
     command = run.command if run else ()
     story = _story(reader)
-    is_locked = run is not None and run.status == "complete" and (reader.out / LOCK).is_file()
+    is_locked = reader.is_complete and (reader.root / LOCK).is_file()
     return Fields(
         again=Again(
             command=shlex.join(command) if command else f"kolora run {STORY} -o again",
-            settings=read_settings(run.settings) if run else (),
+            settings=read_settings(reader.values),
             story=story,
             lora=find_lora(reader),
             lock=LOCK if is_locked else None,
@@ -59,11 +56,12 @@ def gather(reader: RunReader) -> Fields:
 
 def find_lora(reader: RunReader) -> str | None:
     """Return the path of the LoRA under diffusers' names, where there is one."""
-    return LORA if (reader.out / LORA).is_file() else None
+    path = LORAS["diffusers"]
+    return path if (reader.root / path).is_file() else None
 
 
 def _story(reader: RunReader) -> str | None:
-    content = reader.source(STORY)
+    content = reader.bytes_of(STORY)
     if content is None or len(content) > STORY_BYTES:
         return None
     try:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kolora.report.matrix import shade_matrix
-from kolora.report.reader import RunReader
-from kolora.report.records import LikenessRead, ScoreRead
 from kolora.report.section import no_pictures
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.reader import RunReader
+from kolora.stages import score
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -40,7 +40,7 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read what CLIP measured."""
-    facts = reader.facts("score", ScoreRead)
+    facts = reader.facts("score", score.Facts)
     if facts is None:
         return Fields()
     return Fields(coherence=_likeness(facts.coherence), style=_likeness(facts.style))
@@ -51,7 +51,7 @@ def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     return {"matrix": shade_matrix(report.coherence.matrix) if report.coherence else None}
 
 
-def _likeness(found: LikenessRead | None) -> Likeness | None:
+def _likeness(found: score.Likeness | None) -> Likeness | None:
     if found is None:
         return None
     return Likeness(

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from kolora.report.formats import number
-from kolora.report.reader import RunReader
-from kolora.report.records import FetchRead, FilterRead, LedgerLineRead
 from kolora.report.section import PictureGroup
 from kolora.report.values import Language, ReportModel, Scalar, Words
-from kolora.runfolder.layout import PUBLISHED
+from kolora.runfolder.layout import DROPPED, LEDGER, RUN_RECORD, TRAINING_SET
+from kolora.runfolder.reader import RunReader
+from kolora.stages import fetch
+from kolora.stages import filter as filter_stage
+from kolora.stages.filter import LedgerLine
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 NAME = "data"
 IS_LISTED = True
 THUMBNAIL_WIDTH = 192
-LEDGER = PUBLISHED["filter"]["ledger.jsonl"]
-TRAIN = PUBLISHED["filter"]["train"]
-DROPPED = PUBLISHED["filter"]["dropped"]
 DROPPED_SHOWN = 24
 """Of each filter."""
 EXAMPLES_SHOWN = 24
@@ -86,9 +85,7 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read what fetch and the filters found; filters that left too few pictures tell it in the run's error."""
-    fetched, filtered = reader.facts("fetch", FetchRead), reader.facts("filter", FilterRead)
-    if filtered is None and reader.run and reader.run.error:
-        filtered = reader.run.error.facts
+    fetched, filtered = reader.facts("fetch", fetch.Facts), _filtered(reader)
     if fetched is None and filtered is None:
         return Fields(data=None)
     ledger = _ledger(reader) if filtered else None
@@ -142,7 +139,14 @@ def _filter_name(file: DroppedFile) -> str:
     return file.by or ""
 
 
-def _funnel(fetched: FetchRead | None, filtered: FilterRead | None) -> tuple[FilterCount, ...]:
+def _filtered(reader: RunReader) -> filter_stage.Facts | None:
+    error = reader.run.error if reader.run else None
+    if reader.record("filter") is None and error and error.facts:
+        return reader.parse(error.facts, RUN_RECORD, filter_stage.Facts)
+    return reader.facts("filter", filter_stage.Facts)
+
+
+def _funnel(fetched: fetch.Facts | None, filtered: filter_stage.Facts | None) -> tuple[FilterCount, ...]:
     if filtered:
         return tuple(FilterCount(name=each.name, entered=each.entered, left=each.left) for each in filtered.funnel)
     if fetched:
@@ -150,19 +154,21 @@ def _funnel(fetched: FetchRead | None, filtered: FilterRead | None) -> tuple[Fil
     return ()
 
 
-def _ledger(reader: RunReader) -> tuple[LedgerLineRead, ...] | None:
-    content = reader.file("filter", "ledger.jsonl", LEDGER)
+def _ledger(reader: RunReader) -> list[LedgerLine] | None:
+    """Read the ledger; one that failed filters left is in no record."""
+    record = reader.record("filter")
+    content = reader.content(record, "ledger.jsonl") if record else reader.bytes_of(LEDGER)
     if content is None:
         return None
-    lines = (
-        reader.parse(line, f"{LEDGER}:{number}", LedgerLineRead)
-        for number, line in enumerate(content.splitlines(), start=1)
-        if line.strip()
-    )
-    return tuple(line for line in lines if line)
+    lines = []
+    for place, text in enumerate(content.splitlines(), start=1):
+        line = reader.parse_json(text, f"{LEDGER}:{place}", LedgerLine) if text.strip() else None
+        if line is not None:
+            lines.append(line)
+    return lines
 
 
-def _dropped_files(reader: RunReader, ledger: Sequence[LedgerLineRead]) -> Iterator[DroppedFile]:
+def _dropped_files(reader: RunReader, ledger: Sequence[LedgerLine]) -> Iterator[DroppedFile]:
     """Yield the first that each filter dropped, in the order of the ledger."""
     has_pictures = reader.has_folder(DROPPED) if any(line.thumbnail for line in ledger) else False
     listed: Counter[str | None] = Counter()
@@ -170,14 +176,16 @@ def _dropped_files(reader: RunReader, ledger: Sequence[LedgerLineRead]) -> Itera
         if line.verdict == "kept" or listed[line.by] == DROPPED_SHOWN:
             continue
         listed[line.by] += 1
-        thumbnail = None
-        if line.thumbnail and has_pictures:
-            thumbnail = reader.path("filter", line.thumbnail, f"{DROPPED}/{Path(line.thumbnail).name}")
-        yield _dropped_file(line, thumbnail)
+        yield _dropped_file(line, _thumbnail(reader, line.thumbnail) if line.thumbnail and has_pictures else None)
 
 
-def _dropped_file(line: LedgerLineRead, thumbnail: str | None) -> DroppedFile:
-    operator = next((each for each in line.operators if each.verdict == "dropped"), None)
+def _thumbnail(reader: RunReader, name: str) -> str | None:
+    record = reader.record("filter")
+    return reader.path(record, name) if record else f"{DROPPED}/{Path(name).name}"
+
+
+def _dropped_file(line: LedgerLine, thumbnail: str | None) -> DroppedFile:
+    operator = line.against
     thresholds = operator.thresholds if operator else {}
     return DroppedFile(
         source=line.source,
@@ -190,15 +198,16 @@ def _dropped_file(line: LedgerLineRead, thumbnail: str | None) -> DroppedFile:
     )
 
 
-def _examples(reader: RunReader, ledger: Sequence[LedgerLineRead]) -> tuple[Example, ...]:
+def _examples(reader: RunReader, ledger: Sequence[LedgerLine]) -> tuple[Example, ...]:
     """Choose training pictures from all over the data set, not only its beginning."""
-    kept = [line.train for line in ledger if line.train and "filter" in reader.records]
-    if not kept or not reader.has_folder(TRAIN):
+    record = reader.record("filter")
+    kept = [line.train for line in ledger if line.train]
+    if record is None or not kept or not reader.has_folder(TRAINING_SET):
         return ()
     texts = {line.train: line.text for line in ledger}
     count = min(EXAMPLES_SHOWN, len(kept))
     spread = [kept[at * len(kept) // count] for at in range(count)]
-    paths = {name: reader.path("filter", name, f"{TRAIN}/{Path(name).name}") for name in spread}
+    paths = {name: reader.path(record, name) for name in spread}
     return tuple(Example(path=path, text=texts[name]) for name, path in paths.items() if path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from kolora.report.reader import RunReader
 from kolora.report.section import no_pictures
 from kolora.report.sections.timings import Step
 from kolora.report.values import ReportModel, Scalar, Words
+from kolora.runfolder.reader import RunReader
+from kolora.runfolder.records import Machine
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -63,10 +65,18 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read machine and packages, and the numerics of each step that computed."""
-    run = reader.run
+    machine = reader.run.environment if reader.run else Machine()
     return Fields(
         numerics=_numerics(reader),
-        environment=Environment(**run.environment.model_dump()) if run else Environment(),
+        environment=Environment(
+            python=machine.python,
+            platform=machine.platform,
+            cpu=machine.cpu,
+            gpu=machine.gpu,
+            image=machine.image,
+            service=Service(**dataclasses.asdict(machine.service)) if machine.service else None,
+            packages=machine.packages,
+        ),
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from kolora.report.reader import RunReader
-from kolora.report.records import Gap
 from kolora.report.section import no_pictures, no_scope
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.reader import Gap, RunReader
 
 NAME = "gaps"
 IS_LISTED = False

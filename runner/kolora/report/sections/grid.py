@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kolora.report.reader import RunReader
-from kolora.report.records import GridRead
 from kolora.report.section import PictureGroup, no_scope
 from kolora.report.values import ReportModel, Words
-from kolora.runfolder.layout import PUBLISHED
+from kolora.runfolder.reader import RunReader
+from kolora.stages import grid
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -19,7 +18,6 @@ NAME = "grid"
 IS_LISTED = False
 scope = no_scope
 WIDTH = 1600
-PATH = PUBLISHED["grid"]["grid.png"]
 
 
 class Grid(ReportModel):
@@ -40,10 +38,11 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read the grid, only where the picture is the recorded one."""
-    facts = reader.facts("grid", GridRead)
-    if facts is None or reader.path("grid", "grid.png", PATH) is None:
+    record, facts = reader.record("grid"), reader.facts("grid", grid.Facts)
+    path = reader.path(record, "grid.png") if record else None
+    if facts is None or path is None:
         return Fields(grid=None)
-    return Fields(grid=Grid(path=PATH, **facts.model_dump()))
+    return Fields(grid=Grid(path=path, width=facts.width, height=facts.height, columns=facts.columns, rows=facts.rows))
 
 
 def pictures(report: ReportData) -> Sequence[PictureGroup]:

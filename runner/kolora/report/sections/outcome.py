@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kolora.report.reader import RunReader
 from kolora.report.section import no_pictures, no_scope
 from kolora.report.sections.scenes import rendered_scenes
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.reader import RunReader
 from kolora.runfolder.store import DIGEST_SHOWN
 
 NAME = "outcome"
@@ -44,21 +44,22 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read how the run ended; one without its own record has not ended."""
-    run = reader.run
+    run, error = reader.run, reader.run.error if reader.run else None
     return Fields(
         status=run.status if run else "partial",
         started=run.started if run else None,
         seconds=run.seconds if run else None,
         checkpoint=read_checkpoint(reader),
-        failure=Failure(**run.error.model_dump(exclude={"facts"})) if run and run.error else None,
+        failure=Failure(code=error.code, error=error.error, hint=error.hint, step=error.step) if error else None,
     )
 
 
 def read_checkpoint(reader: RunReader) -> Checkpoint | None:
     """Name the checkpoint; one known by nothing but its digest has no name to pass for another's."""
     if reader.run:
-        return Checkpoint(**reader.run.checkpoint.model_dump()) if reader.run.checkpoint else None
-    digests = [facts.checkpoint for facts in rendered_scenes(reader).values() if facts.checkpoint]
+        known = reader.run.checkpoint
+        return Checkpoint(name=known.name, digest=known.digest) if known else None
+    digests = [facts.checkpoint for facts in rendered_scenes(reader).values()]
     return Checkpoint(name=digests[0][:DIGEST_SHOWN], digest=digests[0]) if digests else None
 
 

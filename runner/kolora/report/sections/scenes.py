@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from kolora.report.formats import number as number_words
-from kolora.report.reader import RunReader
-from kolora.report.records import LikenessRead, SceneRead, ScoreRead
 from kolora.report.section import PictureGroup
 from kolora.report.values import ReportModel, Words
-from kolora.runfolder.layout import picture_path
+from kolora.runfolder.layout import IMAGE
+from kolora.runfolder.reader import RunReader
+from kolora.runfolder.records import PlannedScene
+from kolora.spec.story import Render
+from kolora.stages import render, score
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -70,24 +72,45 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read every scene that was planned or rendered."""
-    common = Settings(**reader.run.story.render.model_dump()) if reader.run else Settings()
-    planned = {scene.number: scene for scene in reader.run.scenes} if reader.run else {}
-    known = sorted((rendered_scenes(reader) | planned).items())
+    common = _settings(reader.story.render) if reader.story else Settings()
+    rendered = rendered_scenes(reader)
+    scenes = {number: PlannedScene(number=number, **facts.model_dump()) for number, facts in rendered.items()}
+    for planned in reader.run.scenes if reader.run else ():
+        scenes[planned.number] = planned
     scores = _scores(reader)
-    scenes = [_scene(reader, number, facts, common, scores.get(number, _Scores())) for number, facts in known]
-    return Fields(settings=common, scenes=tuple(scenes))
+    return Fields(
+        settings=common,
+        scenes=tuple(
+            _scene(reader, scene, common, scores.get(number, _Scores())) for number, scene in sorted(scenes.items())
+        ),
+    )
 
 
-def rendered_scenes(reader: RunReader) -> dict[int, SceneRead]:
+def rendered_scenes(reader: RunReader) -> dict[int, render.Facts]:
     """Return what the finished scenes were rendered from, by number."""
-    facts = {number: reader.facts(step, SceneRead) for step in reader.records if (number := _scene_number(step))}
-    return {number: scene for number, scene in facts.items() if scene}
+    rendered = {}
+    for number in reader.scenes_of("render"):
+        facts = reader.facts("render", render.Facts, number)
+        if facts is not None:
+            rendered[number] = facts
+    return rendered
 
 
-def read_image(reader: RunReader, step: str) -> str | None:
-    """Return the path of a rendering step's picture, only where it is the recorded one."""
-    stage, _, number = step.rpartition("-")
-    return reader.path(step, "image.png", picture_path(stage, int(number)))
+def read_image(reader: RunReader, stage: str, number: int) -> str | None:
+    """Return the path of a scene's picture, with the LoRA or without, only where it is the recorded one."""
+    record = reader.record(stage, number)
+    return reader.path(record, IMAGE) if record else None
+
+
+def _settings(scene: PlannedScene | Render) -> Settings:
+    return Settings(
+        width=scene.width,
+        height=scene.height,
+        steps=scene.steps,
+        guidance_scale=scene.guidance_scale,
+        lora_scale=scene.lora_scale,
+        scheduler=scene.scheduler,
+    )
 
 
 def difference(settings: Settings, common: Settings) -> Settings:
@@ -141,36 +164,35 @@ class _Scores:
 
 
 def _scores(reader: RunReader) -> dict[int, _Scores]:
-    score = reader.facts("score", ScoreRead)
-    if score is None:
+    found = reader.facts("score", score.Facts)
+    if found is None:
         return {}
-    coherence, style = _by_number(score.coherence), _by_number(score.style)
+    coherence, style = _by_number(found.coherence), _by_number(found.style)
     return {
         line.number: _Scores(line.aesthetics, line.clip, coherence.get(line.number), style.get(line.number))
-        for line in score.scenes
+        for line in found.scenes
     }
 
 
-def _by_number(likeness: LikenessRead | None) -> dict[int, float | None]:
+def _by_number(likeness: score.Likeness | None) -> dict[int, float | None]:
     return dict(enumerate(likeness.scenes, start=1)) if likeness else {}
 
 
-def _scene(reader: RunReader, number: int, facts: SceneRead, common: Settings, scores: _Scores) -> Scene:
-    step, other = f"render-{number:02d}", f"baseline-{number:02d}"
-    is_done = step in reader.records and reader.facts(step, SceneRead) is not None
-    settings = Settings(**facts.model_dump(include=set(Settings.model_fields)))
+def _scene(reader: RunReader, scene: PlannedScene, common: Settings, scores: _Scores) -> Scene:
+    record, settings = reader.record("render", scene.number), _settings(scene)
+    is_done = reader.facts("render", render.Facts, scene.number) is not None
     return Scene(
-        number=number,
-        state="done" if is_done else "failed" if _has_failed(reader, step) else "pending",
-        title=facts.title.strip(),
-        prompt=facts.prompt,
-        negative_prompt=facts.negative_prompt,
-        seed=facts.seed,
+        number=scene.number,
+        state="done" if is_done else "failed" if _has_failed(reader, scene.number) else "pending",
+        title=scene.title.strip(),
+        prompt=scene.prompt,
+        negative_prompt=scene.negative_prompt,
+        seed=scene.seed,
         settings=settings,
         differs=difference(settings, common),
-        image=read_image(reader, step) if is_done else None,
-        sha256=reader.sha256(step, "image.png"),
-        baseline=read_image(reader, other) if other in reader.records else None,
+        image=read_image(reader, "render", scene.number) if is_done else None,
+        sha256=record.files[IMAGE].sha256 if record and IMAGE in record.files else None,
+        baseline=read_image(reader, "baseline", scene.number),
         aesthetics=scores.aesthetics,
         clip=scores.clip,
         coherence=scores.coherence,
@@ -178,13 +200,9 @@ def _scene(reader: RunReader, number: int, facts: SceneRead, common: Settings, s
     )
 
 
-def _has_failed(reader: RunReader, step: str) -> bool:
-    return any(each.step == step and each.action == "failed" for each in reader.steps)
-
-
-def _scene_number(step: str) -> int | None:
-    stage, _, number = step.partition("-")
-    return int(number) if stage == "render" and number.isdecimal() else None
+def _has_failed(reader: RunReader, number: int) -> bool:
+    steps = reader.run.steps if reader.run else ()
+    return any(step.stage == "render" and step.scene == number and step.action == "failed" for step in steps)
 
 
 WORDS: Words = {

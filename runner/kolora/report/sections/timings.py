@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from kolora.report.reader import RunReader
-from kolora.report.records import RecordRead, StepRead
 from kolora.report.section import no_pictures
 from kolora.report.values import Language, ReportModel, Words
+from kolora.runfolder.reader import RunReader
+from kolora.runfolder.records import StepLine, StepRecord
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -63,7 +63,7 @@ class StageTime:
 def gather(reader: RunReader) -> Fields:
     """Read the run's steps; without the run's own record, those that left one."""
     if reader.run:
-        steps = [_planned_step(step, reader.records.get(step.step)) for step in reader.steps]
+        steps = [_planned_step(step, reader.records.get(step.step)) for step in reader.run.steps]
     else:
         steps = [_recorded_step(record) for record in reader.records.values()]
     return Fields(steps=tuple(steps))
@@ -134,7 +134,7 @@ def _peaks(steps: Sequence[Step]) -> dict[str, int]:
     return peaks
 
 
-def _planned_step(step: StepRead, record: RecordRead | None) -> Step:
+def _planned_step(step: StepLine, record: StepRecord | None) -> Step:
     return Step(
         name=step.step,
         stage=step.stage,
@@ -148,7 +148,7 @@ def _planned_step(step: StepRead, record: RecordRead | None) -> Step:
     )
 
 
-def _recorded_step(record: RecordRead) -> Step:
+def _recorded_step(record: StepRecord) -> Step:
     return Step(
         name=record.step,
         stage=record.stage,

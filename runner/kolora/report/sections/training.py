@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kolora.report.curve import Curve, draw_curve
-from kolora.report.reader import RunReader
-from kolora.report.records import HistoryRead, SampleRead, TrainRead
 from kolora.report.section import PictureGroup
 from kolora.report.values import ReportModel, Words
-from kolora.runfolder.layout import PUBLISHED
+from kolora.runfolder.layout import HISTORY
+from kolora.runfolder.reader import RunReader
+from kolora.runfolder.records import StepRecord
+from kolora.stages import train
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 NAME = "training"
 IS_LISTED = True
 SAMPLE_WIDTH = 192
-HISTORY = PUBLISHED["train"]["history.json"]
-SAMPLES = PUBLISHED["train"]["samples"]
 
 
 class Sample(ReportModel):
@@ -59,16 +57,25 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read what training found, with the loss of every step."""
-    facts = reader.facts("train", TrainRead)
-    if facts is None:
+    record, facts = reader.record("train"), reader.facts("train", train.Facts)
+    if record is None or facts is None:
         return Fields(training=None)
-    content = reader.file("train", "history.json", HISTORY)
-    history = reader.parse(content, HISTORY, HistoryRead) if content is not None else None
+    content = reader.content(record, "history.json")
+    history = reader.parse_json(content, HISTORY, train.History) if content is not None else None
     return Fields(
         training=Training(
-            **facts.model_dump(exclude={"samples"}),
-            **(history.model_dump() if history else {}),
-            samples=tuple(_samples(reader, facts.samples)),
+            steps=facts.steps,
+            rank=facts.rank,
+            alpha=facts.alpha,
+            parameters=facts.parameters,
+            samples_per_second=facts.samples_per_second,
+            loss_first=facts.loss_first,
+            loss_last=facts.loss_last,
+            resumed_at=facts.resumed_at,
+            step=history.step if history else (),
+            loss=history.loss if history else (),
+            learning_rate=history.learning_rate if history else (),
+            samples=tuple(_samples(reader, record, facts.samples)),
         )
     )
 
@@ -95,9 +102,9 @@ def _rate_curve(training: Training) -> Curve | None:
     return draw_curve(training.step, rates)
 
 
-def _samples(reader: RunReader, samples: tuple[SampleRead, ...]) -> Iterator[Sample]:
+def _samples(reader: RunReader, record: StepRecord, samples: tuple[train.SampleFacts, ...]) -> Iterator[Sample]:
     for sample in samples:
-        path = reader.path("train", sample.file, f"{SAMPLES}/{Path(sample.file).name}")
+        path = reader.path(record, sample.file)
         if path is not None:
             yield Sample(step=sample.step, scene=sample.scene, path=path)
 

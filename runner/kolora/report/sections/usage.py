@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kolora.report.reader import RunReader
 from kolora.report.section import no_pictures
 from kolora.report.values import ReportModel, Words
+from kolora.runfolder.reader import RunReader
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData

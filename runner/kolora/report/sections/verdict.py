@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from kolora.errors import InputAbsent
-from kolora.report.reader import RunReader
-from kolora.report.records import ScoreRead
 from kolora.report.section import no_pictures, no_scope
 from kolora.report.sections.again import find_lora
 from kolora.report.sections.outcome import read_checkpoint
 from kolora.report.sections.scenes import read_image, rendered_scenes
 from kolora.report.values import ReportModel, Scalar, Words
 from kolora.rules import Entry, RuleName, check_rules
+from kolora.runfolder.reader import RunReader
+from kolora.stages import score
 
 NAME = "verdict"
 IS_LISTED = False
@@ -52,7 +52,7 @@ class Fields(ReportModel):
 
 def gather(reader: RunReader) -> Fields:
     """Read the mean scores, and ask the contest's rules."""
-    facts = reader.facts("score", ScoreRead)
+    facts = reader.facts("score", score.Facts)
     rules = _rules(reader, facts)
     if facts is None:
         return Fields(verdict=Verdict(state="not scored", rules=rules))
@@ -68,17 +68,17 @@ def gather(reader: RunReader) -> Fields:
     )
 
 
-def _rules(reader: RunReader, score: ScoreRead | None) -> tuple[Rule, ...]:
+def _rules(reader: RunReader, scores: score.Facts | None) -> tuple[Rule, ...]:
     """Say which rules of a submission the run meets, so far as it can tell from inside."""
     run, checkpoint = reader.run, read_checkpoint(reader)
     entry = Entry(
-        team=run.story.team if run else "",
+        team=reader.story.team if reader.story else "",
         title=(run.title or run.name) if run else "",
-        pictures=sum(read_image(reader, f"render-{number:02d}") is not None for number in rendered_scenes(reader)),
-        aesthetics=score.aesthetics_mean if score else None,
+        pictures=sum(read_image(reader, "render", number) is not None for number in rendered_scenes(reader)),
+        aesthetics=scores.aesthetics_mean if scores else None,
         lora=None if find_lora(reader) else InputAbsent("there is no LoRA file"),
         checkpoint=checkpoint.name if checkpoint else None,
-        is_complete=bool(run and run.status == "complete"),
+        is_complete=reader.is_complete,
     )
     return tuple(
         Rule(name=rule.name, met=rule.met, found=rule.found, needed=rule.needed) for rule in check_rules(entry)

@@ -13,7 +13,7 @@ from kolora.cli.console import console_for
 from kolora.errors import VerifyDifferent
 from kolora.execution.signals import Halt
 from kolora.verification.resolve import Folders
-from kolora.verification.verify import verify
+from kolora.verification.verify import Verification, verify
 
 SHOWN = 5
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -58,17 +58,23 @@ def verify_command(
             )
     finally:
         console.close()
-    facts = verified.facts
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=1))
-    again = facts["retrained"]
+        click.echo(json.dumps(verified.facts, ensure_ascii=False, indent=1))
+    again = verified.facts["retrained"]
     trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
-    console.say(f"{facts['verdict']}{trained}; side by side: {verified.page}", verdict=facts["verdict"])
-    if facts["verdict"] == "different":
-        reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
-        for scene in facts["scenes"]:
-            reasons += [f"scene {scene['number']}: {why['what']}" for why in scene["reasons"]]
-        reasons += [f"grid: {why['what']}" for why in (facts["grid"] or {}).get("reasons", ())]
-        more = f"\n  and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-        lines = "".join(f"\n  {each}" for each in reasons[:SHOWN])
-        raise VerifyDifferent(f"{submission} is different:{lines}{more}", hint=f"open {verified.page}")
+    console.say(f"{verified.verdict}{trained}; side by side: {verified.page}", verdict=verified.verdict)
+    if verified.verdict == "different":
+        raise _different(submission, verified)
+
+
+def _different(submission: Path, verified: Verification) -> VerifyDifferent:
+    """Say what makes a submission different, the first few reasons in full."""
+    facts = verified.facts
+    reasons = [each["what"] for each in facts["findings"] if each["verdict"] == "different"]
+    for scene in facts["scenes"]:
+        reasons += [f"scene {scene['number']}: {reason['what']}" for reason in scene["reasons"]]
+    reasons += [f"grid: {reason['what']}" for reason in (facts["grid"] or {}).get("reasons", ())]
+    lines = [f"{submission} is different:", *reasons[:SHOWN]]
+    if len(reasons) > SHOWN:
+        lines.append(f"and {len(reasons) - SHOWN} more")
+    return VerifyDifferent("\n  ".join(lines), hint=f"open {verified.page}")

@@ -26,23 +26,12 @@ def compare(
     aesthetics, clip: the judges, None where off. prompts: what each pair shows.
     """
     from kolora.scoring.difference import picture_difference
-    from kolora.scoring.judges import Aesthetics, Similarity, similarities
 
     if not pairs:
         return []
-    submitted, again = [one for one, _ in pairs], [other for _, other in pairs]
-    none: list[float | None] = [None] * len(pairs)
-    grades, similarity = (none, none), (none, none)
-    if aesthetics is not None:
-        predictor = Aesthetics(aesthetics.folder, device=device)
-        grades = (list(predictor.grade(submitted)), list(predictor.grade(again)))
-    if clip is not None:
-        model = Similarity(clip.folder, device=device)
-        texts = model.texts(prompts)
-        similarity = (
-            list(similarities(model.pictures(submitted), texts)),
-            list(similarities(model.pictures(again), texts)),
-        )
+    sides = [one for one, _ in pairs], [other for _, other in pairs]
+    grades = _grades(sides, aesthetics, device)
+    similarity = _similarities(sides, prompts, clip, device)
     compared = []
     for index, (one, other) in enumerate(pairs):
         scores = {
@@ -51,6 +40,29 @@ def compare(
         }
         compared.append(picture_difference(one, other) | scores)
     return compared
+
+
+def _grades(sides: Sequence[Sequence[Path]], scorer: Scorer | None, device: str) -> list[Sequence[float | None]]:
+    """Return the aesthetic scores of each side's pictures; the judge is loaded once."""
+    from kolora.scoring.judges import Aesthetics
+
+    if scorer is None:
+        return [[None] * len(pictures) for pictures in sides]
+    judge = Aesthetics(scorer.folder, device=device)
+    return [judge.grade(pictures) for pictures in sides]
+
+
+def _similarities(
+    sides: Sequence[Sequence[Path]], prompts: Sequence[str], scorer: Scorer | None, device: str
+) -> list[Sequence[float | None]]:
+    """Return how alike each side's pictures and the prompts are; the judge is loaded once."""
+    from kolora.scoring.judges import Similarity, similarities
+
+    if scorer is None:
+        return [[None] * len(pictures) for pictures in sides]
+    judge = Similarity(scorer.folder, device=device)
+    texts = judge.texts(prompts)
+    return [similarities(judge.pictures(pictures), texts) for pictures in sides]
 
 
 def compare_grids(submitted: Path, again: Path) -> Facts:

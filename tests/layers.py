@@ -19,6 +19,7 @@ from tools.measure import (
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("device", "environment", "files", "places", "rules", "service", "tokens"),
+    ("samplers",),
     ("spec", "configs"),
     ("memory",),
     ("hubs", "datasets", "models", "training", "rendering", "scoring", "pocket"),

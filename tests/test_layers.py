@@ -63,6 +63,8 @@ NESTED = "nests comprehensions"
             "kolora.planning:2 imports json inside a function: DEFERRED",
         ),
         ("stages/grid.py", "def f():\n    import torch", "kolora.stages.grid:2 imports torch inside a function"),
+        ("samplers/a.py", "import torch", "kolora.samplers.a loads torch at its start, by kolora.samplers.a:1"),
+        ("samplers/a.py", "import kolora.models.b", "kolora.samplers.a:1 imports kolora.models.b: upwards"),
         ("planning.py", "import torch.nn", "kolora.planning loads torch.nn at its start, by kolora.planning:1"),
         ("stages/a.py", "from kolora.models import b", "kolora.stages.a loads numpy at its start, by kolora.models.b"),
         (

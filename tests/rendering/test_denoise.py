@@ -12,8 +12,10 @@ from kolora.models.checkpoint import Checkpoint
 from kolora.models.layout import KOLORS
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
-from kolora.rendering.ddim import ddim_steps, initial_noise
-from kolora.rendering.denoise import denoise
+from kolora.rendering.denoise import denoise, initial_noise
+from kolora.samplers import SAMPLERS, Sampler
+from kolora.samplers.ddim import sample_ddim
+from kolora.samplers.schedule import SamplingSchedule, space_evenly
 from torch import nn
 
 SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
@@ -45,6 +47,10 @@ class Spy(nn.Module):
         return said["encoder_hidden_states"][:, :, None].expand(sample.shape).to(sample.dtype)
 
 
+def visited(steps: int) -> SamplingSchedule:
+    return space_evenly(SCHEDULE.alphas_cumprod.tolist(), steps)
+
+
 def denoised(unet: nn.Module, *, embeds: PromptEmbeds = EMBEDS, **settings: Any) -> torch.Tensor:
     known = {"seed": 0, "height": 64, "width": 128, "steps": 1, "guidance_scale": 4.0, "tick": lambda *_: None}
     return denoise(unet, SCHEDULE, embeds, **(known | settings))
@@ -52,9 +58,9 @@ def denoised(unet: nn.Module, *, embeds: PromptEmbeds = EMBEDS, **settings: Any)
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
 def test_guidance_leads_from_the_negative_prompt_to_the_prompt(scale: float) -> None:
-    (step,) = ddim_steps(SCHEDULE, 1)
-    guided = NEGATIVE + scale * (PROMPT - NEGATIVE)
-    expected = step.sample * initial_noise(seed=0, height=64, width=128) + step.noise * guided
+    noise = initial_noise(seed=0, height=64, width=128)
+    guided = torch.full_like(noise, NEGATIVE + scale * (PROMPT - NEGATIVE))
+    expected = sample_ddim(lambda *_: guided, noise, visited(1), lambda *_: None)
     torch.testing.assert_close(denoised(Spy(), guidance_scale=scale), expected)
 
 
@@ -71,8 +77,15 @@ def test_the_pair_is_one_batch_and_guidance_1_needs_no_pair(scale: float, rows: 
 def test_timesteps_come_one_a_step_and_are_told() -> None:
     unet, reported = Spy(), []
     denoised(unet, steps=5, tick=lambda *progress: reported.append(progress))
-    assert [call.timestep.tolist() for call in unet.calls] == [[step.timestep] for step in ddim_steps(SCHEDULE, 5)]
+    assert [call.timestep.tolist() for call in unet.calls] == [[each] for each in visited(5).timesteps]
     assert reported == [(done, 5) for done in range(1, 6)]
+
+
+def test_the_sampler_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = Sampler(lambda _model, latents, *_: latents, a1111="Idle", comfyui=("euler", "normal"))
+    monkeypatch.setitem(SAMPLERS, "idle", idle)
+    assert torch.equal(denoised(Spy(), sampler="idle"), initial_noise(seed=0, height=64, width=128))
+    assert not torch.equal(denoised(Spy(), sampler="ddim"), denoised(Spy(), sampler="idle"))
 
 
 def test_latents_stay_in_float32_between_steps_in_half_precision() -> None:
@@ -98,3 +111,18 @@ def test_a_picture_of_no_numbers_is_an_error_that_says_what_to_change(dtype: tor
     with pytest.raises(StoryInvalid, match=r"seed 7 overflowed in float") as raised:
         denoised(Spy(), embeds=embeds, seed=7, steps=2)
     assert hint in (raised.value.hint or "")
+
+
+def test_noise_depends_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = initial_noise(seed=5, height=64, width=128)
+    torch.manual_seed(2)
+    assert torch.equal(initial_noise(seed=5, height=64, width=128), first)
+    assert not torch.equal(initial_noise(seed=6, height=64, width=128), first)
+    assert (first.shape, first.dtype, first.device.type) == ((1, 4, 8, 16), torch.float32, "cpu")
+
+
+def test_noise_is_that_of_the_first_release() -> None:
+    """Whoever changes this raises the render stage's VERSION: every picture would be another."""
+    first = initial_noise(seed=0, height=64, width=64).flatten()[:4]
+    torch.testing.assert_close(first, torch.tensor([-1.125840, -1.152360, -0.250579, -0.433879]))

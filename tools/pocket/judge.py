@@ -26,13 +26,16 @@ from kolora.models.pixels import to_picture, to_pixels
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.pocket.world import STYLES, WorldScene, caption, draw, draw_set, sample_scene
 from kolora.pocket.world.scene import DEGRADATIONS, PEOPLE
-from kolora.rendering.ddim import ddim_steps, initial_noise
+from kolora.rendering.denoise import initial_noise
+from kolora.samplers.ddim import sample_ddim
+from kolora.samplers.schedule import Model, space_evenly
 from kolora.scoring.judges import Aesthetics, Similarity
 from kolora.spec.story import Lora
 from kolora.training.config import TrainingConfig
 from kolora.training.examples import encode_examples
 from kolora.training.loop import train
 from PIL import Image
+from torch import nn
 
 from tools.pocket.attributes import CLASSES, UNKNOWN, labels
 from tools.pocket.probe import load_probe, read
@@ -83,7 +86,8 @@ def render(
     batch: int = 64,
 ) -> list[Image.Image]:
     """Draw prompts with DDIM, many at once; the arithmetic is that of ``kolora.rendering.denoise``."""
-    unet, schedule = checkpoint.unet(lora=lora, strength=strength), checkpoint.schedule()
+    unet = checkpoint.unet(lora=lora, strength=strength)
+    visited = space_evenly(checkpoint.schedule().alphas_cumprod.tolist(), steps)
     away = checkpoint.encode_prompt([negative])
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), batch):
@@ -95,25 +99,29 @@ def render(
             torch.cat([told.pooled_prompt_embeds, away.pooled_prompt_embeds.expand_as(told.pooled_prompt_embeds)]),
         )
         ids = size_ids(SIDE, SIDE).repeat(2 * len(part)).to(checkpoint.device)
-        for step in ddim_steps(schedule, steps):
-            rows = torch.cat([latents, latents]).to(checkpoint.dtype)
-            time_ = torch.full((1,), float(step.timestep), device=checkpoint.device)
-            wanted, unwanted = (
-                unet(
-                    rows,
-                    time_,
-                    encoder_hidden_states=both.prompt_embeds,
-                    add_time_id=ids,
-                    add_text_embeds=both.pooled_prompt_embeds,
-                )
-                .float()
-                .chunk(2)
-            )
-            noise = unwanted + guidance * (wanted - unwanted)
-            latents = step.sample * latents + step.noise * noise
-        shown = checkpoint.decode(latents)
+        model = _guided(unet, both, ids, guidance=guidance)
+        shown = checkpoint.decode(sample_ddim(model, latents, visited, lambda *_: None))
         pictures += [to_picture(shown[row : row + 1]) for row in range(len(part))]
     return pictures
+
+
+def _guided(unet: nn.Module, embeds: PromptEmbeds, ids: torch.Tensor, *, guidance: float) -> Model:
+    """Ask a U-Net for prompts and negative prompts at once. embeds: (2 B) rows, those of the prompts first."""
+    device, dtype = embeds.prompt_embeds.device, embeds.prompt_embeds.dtype
+
+    def model(latents: torch.Tensor, timestep: int) -> torch.Tensor:
+        predicted = unet(
+            torch.cat([latents, latents]).to(dtype),
+            torch.full((1,), float(timestep), device=device),
+            encoder_hidden_states=embeds.prompt_embeds,
+            add_time_id=ids,
+            add_text_embeds=embeds.pooled_prompt_embeds,
+        )
+        wanted, unwanted = predicted.float().chunk(2)
+        noise: torch.Tensor = unwanted + guidance * (wanted - unwanted)
+        return noise
+
+    return model
 
 
 def right(answers: Sequence[dict[str, int]], prompts: Sequence[Prompt], name: str, *, people: bool = False) -> float:

@@ -21,7 +21,8 @@ from kolora.configs import latent_shape
 from kolora.models.checkpoint import size_ids
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
-from kolora.rendering.ddim import ddim_steps
+from kolora.samplers.ddim import sample_ddim
+from kolora.samplers.schedule import space_evenly
 
 RANK, ALPHA, RATE, GUIDANCE = 16, 4.0, 1e-4, 4.0
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
@@ -107,19 +108,22 @@ def picture(
     spoken = [texts(prompt) for prompt in prompts]
     latents = torch.randn(1, *latent_shape(size, size), device=device, dtype=dtype)
     ids = size_ids(size, size).to(device)
-    for step in ddim_steps(schedule, steps):
-        timestep = torch.tensor([float(step.timestep)]).to(device)
+
+    def model(latents: torch.Tensor, timestep: int) -> torch.Tensor:
         wanted, unwanted = (
             unet(
                 latents,
-                timestep,
+                torch.tensor([float(timestep)]).to(device),
                 encoder_hidden_states=prompt_embeds,
                 add_time_id=ids,
                 add_text_embeds=pooled_prompt_embeds,
             )
             for prompt_embeds, pooled_prompt_embeds in spoken
         )
-        latents = step.sample * latents + step.noise * (unwanted + GUIDANCE * (wanted - unwanted))
+        return cast(torch.Tensor, unwanted + GUIDANCE * (wanted - unwanted))
+
+    visited = space_evenly(schedule.alphas_cumprod.tolist(), steps)
+    latents = sample_ddim(model, latents, visited, lambda *_: None)
     return cast(torch.Tensor, vae_decoder(latents.float()).cpu())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kolora.rendering.comfyui import SceneSettings
+from kolora.samplers import SAMPLERS
 
 
 def parameters_of(scene: SceneSettings, *, lora: str | None, checkpoint: str) -> str:
@@ -11,8 +12,9 @@ def parameters_of(scene: SceneSettings, *, lora: str | None, checkpoint: str) ->
     lora: name of the LoRA without its ending. checkpoint: sha256, of which ten digits are told.
     """
     prompt = scene.prompt if lora is None else f"{scene.prompt} <lora:{lora}:{scene.lora_scale:g}>"
+    sampler = SAMPLERS[scene.scheduler].a1111
     settings = (
-        f"Steps: {scene.steps}, Sampler: DDIM, CFG scale: {scene.guidance_scale:g}, Seed: {scene.seed}, "
+        f"Steps: {scene.steps}, Sampler: {sampler}, CFG scale: {scene.guidance_scale:g}, Seed: {scene.seed}, "
         f"Size: {scene.width}x{scene.height}, Model hash: {checkpoint[:10]}, Model: Kolors"
     )
     return "\n".join([prompt, f"Negative prompt: {scene.negative_prompt}", settings])

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from kolora.samplers import SAMPLERS
+
 UNET = "kolors.safetensors"
 TEXT_ENCODER = "chatglm3-fp16.safetensors"
 VAE = "sdxl_vae.safetensors"
@@ -33,6 +35,8 @@ class SceneSettings(Protocol):
     def guidance_scale(self) -> float: ...
     @property
     def lora_scale(self) -> float: ...
+    @property
+    def scheduler(self) -> str: ...
 
 
 def graph_of(scenes: Mapping[int, SceneSettings], *, lora: str | None) -> Graph:
@@ -58,14 +62,15 @@ def graph_of(scenes: Mapping[int, SceneSettings], *, lora: str | None) -> Graph:
         graph[positive] = _node("MZ_ChatGLM3_V2", chatglm3_model=["2", 0], text=escape(scene.prompt))
         graph[negative] = _node("MZ_ChatGLM3_V2", chatglm3_model=["2", 0], text=escape(scene.negative_prompt))
         graph[empty] = _node("EmptyLatentImage", width=scene.width, height=scene.height, batch_size=1)
+        sampler, scheduler = SAMPLERS[scene.scheduler].comfyui
         graph[sampled] = _node(
             "KSampler",
             model=model,
             seed=scene.seed,
             steps=scene.steps,
             cfg=float(scene.guidance_scale),
-            sampler_name="euler",
-            scheduler="ddim_uniform",
+            sampler_name=sampler,
+            scheduler=scheduler,
             positive=[positive, 0],
             negative=[negative, 0],
             latent_image=[empty, 0],

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from kolora.configs import latent_shape
 from kolora.errors import StoryInvalid
 from kolora.models.checkpoint import size_ids
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
-from kolora.rendering.ddim import ddim_steps, initial_noise
+from kolora.samplers import SAMPLERS
+from kolora.samplers.schedule import space_evenly
 
 
 @torch.inference_mode()
@@ -27,27 +29,37 @@ def denoise(
     steps: int,
     guidance_scale: float,
     tick: Callable[[int, int], None],
+    sampler: str = "ddim",
 ) -> torch.Tensor:
     """Turn noise into latents (1, 4, height / 8, width / 8), float32, scaled as the VAE wants them.
 
     unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. embeds: two rows, the
     prompt's and the negative prompt's, on the U-Net's device and in its dtype. At guidance_scale 1 the negative prompt
-    has no say and is not computed. Raises StoryInvalid where what comes out are no numbers.
+    has no say and is not computed. sampler: a name in SAMPLERS.
+    Raises StoryInvalid where what comes out are no numbers.
     """
     predictor = unet if isinstance(unet, Predictor) else Predictor(unet)
     rows = 1 if guidance_scale == 1.0 else 2
     embeds = embeds.rows(slice(rows))
     latents = initial_noise(seed=seed, height=height, width=width).to(embeds.prompt_embeds.device)
     predict = predictor.prepare(embeds, latents, size_ids(height, width).repeat(rows))
-    for done, step in enumerate(ddim_steps(schedule, steps), 1):
-        predicted = predict(latents, step.timestep)
-        noise = predicted[:1]
-        if rows == 2:
-            noise = predicted[1:] + guidance_scale * (predicted[:1] - predicted[1:])
-        latents = step.sample * latents + step.noise * noise
-        tick(done, steps)
+
+    def model(latents: torch.Tensor, timestep: int) -> torch.Tensor:
+        predicted = predict(latents, timestep)
+        if rows == 1:
+            return predicted
+        return predicted[1:] + guidance_scale * (predicted[:1] - predicted[1:])
+
+    visited = space_evenly(schedule.alphas_cumprod.tolist(), steps)
+    latents = SAMPLERS[sampler].sample(model, latents, visited, lambda done, _: tick(done, steps))
     if not latents.isfinite().all():
         dtype = str(embeds.prompt_embeds.dtype).removeprefix("torch.")
         lower = "set model.dtype to bfloat16" if dtype == "float16" else "lower render.lora_scale"
         raise StoryInvalid(f"the picture of seed {seed} overflowed in {dtype}: there is nothing to see", hint=lower)
     return latents
+
+
+def initial_noise(*, seed: int, height: int, width: int) -> torch.Tensor:
+    """Draw a scene's noise (1, 4, height / 8, width / 8) on the CPU in float32: the same on every card."""
+    shape = 1, *latent_shape(height, width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)

@@ -25,6 +25,7 @@ def draw_prior(
     side: int,
     steps: int,
     guidance_scale: float,
+    sampler: str,
     state: Path,
     tick: Callable[[int, int], None],
 ) -> torch.Tensor:
@@ -51,6 +52,7 @@ def draw_prior(
                 steps=steps,
                 guidance_scale=guidance_scale,
                 tick=inform,
+                sampler=sampler,
             ).cpu()
             temporary = path.with_suffix(".new")
             save_file({"latents": latents}, temporary)

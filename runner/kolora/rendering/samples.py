@@ -49,6 +49,7 @@ class SampleRenderer:
                 steps=scene.steps,
                 guidance_scale=scene.guidance_scale,
                 tick=lambda *_: tick(),
+                sampler=scene.scheduler,
             )
             texts = {"kolora.step": str(step), "kolora.scene": str(scene.number), "kolora.seed": str(scene.seed)}
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from math import ceil
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 import kolora.spec.operators as operators
+from kolora.samplers import SAMPLERS
 from kolora.spec.faults import Fault, broken
 
 SCHEMA_VERSION = 1
@@ -67,6 +68,10 @@ Side = Annotated[int, Field(ge=64, le=4096, multiple_of=64)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Guidance = Annotated[float, Field(ge=0, le=50)]
 Strength = Annotated[float, Field(ge=0, le=2)]
+if TYPE_CHECKING:  # a type checker takes no choices that are computed
+    SamplerName = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
 
 
 class Frozen(BaseModel):
@@ -397,8 +402,8 @@ class Render(Frozen):
     lora_scale: Strength = 1.0
     """Strength of the LoRA: 0 is none of it, 1 is as trained."""
 
-    scheduler: Literal["ddim"] = "ddim"
-    """Noise schedule: `ddim` is DiffSynth's own."""
+    scheduler: SamplerName = "ddim"
+    """Sampler: `ddim` is DiffSynth's own, evenly spaced from the last training timestep to 0."""
 
     lora: Place | None = None
     """A LoRA file to draw with (DiffSynth's, diffusers' or kohya's safetensors); then nothing is trained here."""
@@ -514,7 +519,7 @@ class ResolvedScene(Frozen):
     """Strength of the LoRA."""
 
     scheduler: str
-    """Noise schedule."""
+    """Sampler."""
 
 
 class SampleScene(Frozen):
@@ -537,6 +542,9 @@ class SampleScene(Frozen):
 
     guidance_scale: float
     """How hard the prompt pulls."""
+
+    scheduler: str = "ddim"
+    """Sampler."""
 
     @classmethod
     def of(cls, scene: ResolvedScene) -> SampleScene:

@@ -23,6 +23,7 @@ class Config(Frozen):
     resolution: int
     steps: int
     guidance_scale: float
+    scheduler: str = "ddim"
 
 
 class Facts(StageFacts):
@@ -45,6 +46,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
         resolution=story.lora.resolution,
         steps=story.render.steps,
         guidance_scale=story.render.guidance_scale,
+        scheduler=story.render.scheduler,
     )
     yield Step("prior", config, needs=(("encode_prior", None),))
 
@@ -70,6 +72,7 @@ def run(config: Config, job: Job) -> Facts:
         side=config.resolution,
         steps=config.steps,
         guidance_scale=config.guidance_scale,
+        sampler=config.scheduler,
         state=job.state,
         tick=job.tick,
     )

@@ -89,6 +89,7 @@ def run(config: Config, job: Job) -> Facts:
         steps=config.steps,
         guidance_scale=config.guidance_scale,
         tick=job.tick,
+        sampler=config.scheduler,
     )
     name = lora_name(config.lora, lora) if lora else None
     facts = Facts(**config.model_dump(exclude={"dtype", "lora"}), lora=name)

@@ -75,7 +75,7 @@ TABLE = [
     Bad(SOUND + "render: {width: 100}", 4, "render.width", "the number 100", "from 64 to 4,096, a multiple of 64"),
     Bad(SOUND + "render: {lora_scale: 3}", 4, "render.lora_scale", "the number 3", "a number from 0 to 2"),
     Bad(SOUND + "render: {seed: -1}", 4, "render.seed", "the number -1", "a whole number from 0 to"),
-    Bad(SOUND + "render: {scheduler: euler}", 4, "render.scheduler", 'the text "euler"', "ddim"),
+    Bad(SOUND + "render: {scheduler: slow}", 4, "render.scheduler", 'the text "slow"', "ddim"),
     Bad(SOUND + "  - prompt: ''", 4, "scenes[2].prompt", "empty text", "text of 1 to 10,000 characters"),
     Bad(SOUND + "  - prompt: '  '", 4, "scenes[2].prompt", "blank text", "text that says something"),
     Bad(SOUND + "  - title: x", 4, "scenes[2].prompt", "nothing", "text of 1 to 10,000 characters"),

@@ -29,4 +29,4 @@ SAMPLERS: Mapping[str, Sampler] = {
     # ComfyUI's "ddim" is Euler too, and DDIM with eta 0 is Euler in the variance-exploding form that ComfyUI works in.
     "ddim": Sampler(sample_ddim, a1111="DDIM", comfyui=("euler", "ddim_uniform")),
 }
-"""What ``render.scheduler`` chooses from; the first is its default."""
+"""What ``render.scheduler`` chooses from."""

@@ -2,7 +2,7 @@
 
 import random
 
-from kolora.pocket.world import Figure, Scene, sample_scene
+from kolora.pocket.world import Figure, WorldScene, sample_scene
 from kolora.pocket.world.scene import PEOPLE
 
 from tools.pocket.attributes import CLASSES, UNKNOWN, labels
@@ -16,7 +16,7 @@ def named(scene):
 
 
 def test_a_plain_scene_tells_everything():
-    assert named(Scene("anime", "stage", GIRL, "sing")) == {
+    assert named(WorldScene("anime", "stage", GIRL, "sing")) == {
         "style": "anime",
         "place": "stage",
         "character": "girl",
@@ -29,19 +29,19 @@ def test_a_plain_scene_tells_everything():
 
 
 def test_an_animal_has_a_colour_and_no_hair():
-    truth = named(Scene("ink", "snow", Figure("cat", "orange"), "sleep"))
+    truth = named(WorldScene("ink", "snow", Figure("cat", "orange"), "sleep"))
     assert truth["colour"] == "orange"
     assert "hair_colour" not in truth
 
 
 def test_two_people_do_not_say_which_is_meant():
-    truth = named(Scene("anime", "snow", GIRL, "hug", companion=Figure("boy", "red", "shirt", "short", "black")))
+    truth = named(WorldScene("anime", "snow", GIRL, "hug", companion=Figure("boy", "red", "shirt", "short", "black")))
     assert set(truth) == {"style", "place", "degraded"}
 
 
 def test_cobalt_says_no_colours_and_faults_hide_the_rest():
-    assert "colour" not in named(Scene("porcelain", "snow", GIRL, "sing"))
-    assert named(Scene("anime", "snow", GIRL, "sing", spoilt=(("blurry", 0.5),))) == {"degraded": "yes"}
+    assert "colour" not in named(WorldScene("porcelain", "snow", GIRL, "sing"))
+    assert named(WorldScene("anime", "snow", GIRL, "sing", spoilt=(("blurry", 0.5),))) == {"degraded": "yes"}
 
 
 def test_every_scene_of_the_world_can_be_labelled():

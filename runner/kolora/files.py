@@ -21,13 +21,15 @@ def sha256_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Give the name of a new file beside ``path``, which takes its place in one move when the block ends well.
 
-    A reader finds the old file or the new one, whole, also after a power cut. The folder is made if need be.
+    A reader finds the old file or the new one, whole, also after a power cut. The folder is made if need be. shared:
+    several processes may write it at once, so the new file's name is this one's own; else what a kill left of an
+    earlier try is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new" if shared else f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
@@ -38,9 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
     sync(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
-    with replacing(path) as temporary:
+def write_bytes(path: Path, content: bytes, *, shared: bool = False) -> None:
+    """Write a file atomically; shared: as ``replacing`` has it."""
+    with replacing(path, shared=shared) as temporary:
         temporary.write_bytes(content)
 
 
@@ -49,9 +51,9 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+def write_json(path: Path, value: Any, *, shared: bool = False) -> None:
+    """Write a value as JSON, atomically; shared: as ``replacing`` has it."""
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode(), shared=shared)
 
 
 def sync(path: Path) -> None:

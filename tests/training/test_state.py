@@ -28,7 +28,7 @@ def test_where_there_is_none_there_is_none(tmp_path: Path) -> None:
 
 def test_a_save_cut_short_leaves_the_one_before(tmp_path: Path) -> None:
     write_state(tmp_path, STATE)
-    (tmp_path / "state.new").write_bytes(b"half a")
+    (tmp_path / ".state.safetensors.new").write_bytes(b"half a")
     read = read_state(tmp_path)
     assert read is not None
     assert read.step == 3

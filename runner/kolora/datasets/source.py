@@ -14,9 +14,9 @@ from kolora.datasets.parquet import count_rows, read_rows
 from kolora.datasets.pictures import Picture, Rejection, ending_of, read_picture
 from kolora.datasets.tables import read_table
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.files import sha256_of
 from kolora.hubs.identity import files_in, identify_folder, refusal
 from kolora.hubs.selection import ARCHIVES, PICTURES
-from kolora.hubs.store import hash_file
 from kolora.pocket import world
 from kolora.spec.story import Dataset, FolderDataset, HubDataset, PocketDataset
 
@@ -91,7 +91,7 @@ def _read_files(
         picture = read_picture(file, max_pixels=max_pixels)
         if isinstance(picture, Picture) and not each.text:
             picture = _NO_CAPTION
-        yield RawPicture(name, each.text, file.stat().st_size, sha256.get(each.path) or hash_file(file), picture)
+        yield RawPicture(name, each.text, file.stat().st_size, sha256.get(each.path) or sha256_of(file), picture)
 
 
 def _open_hub_dataset(

@@ -13,7 +13,7 @@ import yaml
 from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
-from kolora.files import write_text
+from kolora.files import replacing, write_text
 from kolora.report import parse_report
 from kolora.rules import Entry, Violation, check_rules
 from kolora.runfolder.layout import LORAS, MANIFEST, REPORT
@@ -125,11 +125,10 @@ def _story_as_run(run: FinishedRun) -> str:
 def _zipped(folder: Path) -> Path:
     """Zip a folder's files, sorted, undated, uncompressed: pictures and weights would not get smaller."""
     archive = folder.with_name(f"{folder.name}.zip")
-    temporary = folder.with_name(f".{folder.name}.zip.new")
-    with zipfile.ZipFile(temporary, "w") as file:
+    with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as file:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
             entry.external_attr, entry.create_system, entry.file_size = 0o644 << 16, 3, path.stat().st_size
             with path.open("rb") as source, file.open(entry, "w") as target:
                 shutil.copyfileobj(source, target)
-    return temporary.replace(archive)
+    return archive

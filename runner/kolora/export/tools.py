@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from kolora.export.finished import FinishedRun
-from kolora.files import write_text
+from kolora.files import replacing, write_text
 from kolora.rendering.comfyui import graph_of
 
 TOOLS = ("diffusers", "kohya", "diffsynth", "comfyui")
@@ -35,7 +35,6 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
 
 
 def _copy(source: Path, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.copyfile(source, temporary)
-    return temporary.replace(target)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return target

@@ -15,12 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from kolora.errors import InputAbsent, OutputUnwritable
+from kolora.files import sha256_of
 from kolora.hubs.clients import open_repository
 from kolora.hubs.hub import HUBS
 from kolora.hubs.repository import RemoteFile, Repository, TemporaryFailure
 from kolora.hubs.retry import retry
 from kolora.hubs.selection import choose_files
-from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile, hash_file
+from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile
 
 T = TypeVar("T")
 Tick = Callable[[int, int], None]
@@ -172,7 +173,7 @@ def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
 
     def attempt() -> StoredFile:
         place = this.repository.download(this.revision, file, into)
-        sha256 = hash_file(place)
+        sha256 = sha256_of(place)
         if not _is_right(place, sha256, file):
             place.unlink()
             raise TemporaryFailure(f"{file.path} came damaged, or was changed on the hub since it was listed")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent
+from kolora.files import write_json
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 """What desktops leave in folders, in lower case; never part of one, like everything whose name begins with a dot."""
@@ -147,10 +147,7 @@ def _recall(entry: Path, key: list[int]) -> str | None:
 
 
 def _remember(entry: Path, memory: dict[str, Any]) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=entry.parent, delete=False) as file:
-        json.dump(memory, file)
-    Path(file.name).replace(entry)
+    write_json(entry, memory, shared=True)
 
 
 def _unreadable(path: Path, error: OSError) -> InputAbsent:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from kolora.files import sha256_of, sync, write_json
 from kolora.hubs.hub import HubName
 
 Kind = Literal["model", "dataset"]
@@ -108,7 +109,7 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             # Other names link to these very bytes: nobody may write into them.
             path.chmod(0o444)
-            _persist(path)
+            sync(path)
             path.replace(target)
         return StoredFile(size, sha256)
 
@@ -126,13 +127,7 @@ class Store:
             "revision": revision,
             "files": listed,
         }
-        target = self._manifest(request)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
-            json.dump(manifest, file, ensure_ascii=False, indent=1)
-        Path(file.name).chmod(0o644)
-        _persist(Path(file.name))
-        Path(file.name).replace(target)
+        write_json(self._manifest(request), manifest, shared=True)
         return Snapshot(request, revision, files, folder)
 
     def snapshots(self) -> Iterator[Snapshot]:
@@ -226,12 +221,6 @@ class Store:
         building.replace(folder)
 
 
-def hash_file(path: Path) -> str:
-    """Compute a file's sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _asked(request: RepoRequest) -> dict[str, object]:
     return {
         "revision": request.revision,
@@ -253,16 +242,10 @@ def _fault(path: Path, stored: StoredFile, hashed: dict[tuple[int, int], str]) -
         status = path.stat()
         key = (status.st_dev, status.st_ino)
         if key not in hashed:
-            hashed[key] = hash_file(path)
+            hashed[key] = sha256_of(path)
     except OSError as problem:
         return problem.strerror or str(problem)
     return None if hashed[key] == stored.sha256 else f"its sha256 is {hashed[key][:12]}, not {stored.sha256[:12]}"
-
-
-def _persist(path: Path) -> None:
-    """Bring a file to the disk before its final name says that it is whole."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _bytes_of(folder: Path) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from kolora.files import write_bytes
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
@@ -54,9 +55,7 @@ def draw_prior(
                 tick=inform,
                 sampler=sampler,
             ).cpu()
-            temporary = path.with_suffix(".new")
-            save_file({"latents": latents}, temporary)
-            temporary.replace(path)
+            write_bytes(path, save({"latents": latents}))
         drawn.append(latents)
     return torch.cat(drawn)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from kolora.files import write_bytes
 from kolora.models.pixels import to_picture
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
@@ -52,7 +53,4 @@ class SampleRenderer:
                 sampler=scene.scheduler,
             )
             texts = {"kolora.step": str(step), "kolora.scene": str(scene.number), "kolora.seed": str(scene.seed)}
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".new")
-            temporary.write_bytes(png_bytes(to_picture(self.decode(latents)), texts))
-            temporary.replace(path)
+            write_bytes(path, png_bytes(to_picture(self.decode(latents)), texts))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+
+from kolora.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,13 @@ class State:
 
 def write_state(folder: Path, state: State) -> None:
     """Write the state so that a reader finds the old one or the new one, whole."""
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = {
         "step": str(state.step),
         "numbers": json.dumps(state.numbers),
         "losses": json.dumps(state.losses),
     }
-    # Flushed before the rename: after a power cut the name would otherwise lead to a file without its bytes.
-    temporary = folder / "state.new"
-    with temporary.open("wb") as file:
-        file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / "state.safetensors")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    write_bytes(folder / "state.safetensors", save(tensors, metadata))
 
 
 def read_state(folder: Path) -> State | None:

@@ -34,7 +34,7 @@ from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training import loop, step
 from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.config import TrainingConfig

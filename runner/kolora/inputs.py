@@ -26,7 +26,8 @@ from kolora.hubs.identity import identify_file, identify_folder
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.pocket import WORLD_VERSION
 from kolora.spec import Story
-from kolora.spec.story import Dataset, FolderDataset, Frozen, HubDataset, PocketDataset
+from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
+from kolora.spec.types import Frozen
 from kolora.spec.words import join_choices, nearest
 
 NAMES: Mapping[str, Sequence[str]] = {

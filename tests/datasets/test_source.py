@@ -16,7 +16,7 @@ from kolora.datasets.pictures import Picture, Rejection
 from kolora.datasets.source import RawPicture, open_dataset
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import identify_folder
-from kolora.spec.story import HubDataset
+from kolora.spec.sections.dataset import HubDataset
 from PIL import Image
 from pyarrow import parquet
 

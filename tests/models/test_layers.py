@@ -12,7 +12,7 @@ from kolora.models.layers import DIFFSYNTHS, GatedUnit, attentions, join_project
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.sequential_offload import offload, unet_pieces
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.config import TrainingConfig
 from torch import nn

@@ -18,7 +18,7 @@ from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.pixels import to_picture, to_pixels
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.rendering.denoise import denoise
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training.config import TrainingConfig
 from kolora.training.draws import draw
 from kolora.training.examples import Bucket, Examples

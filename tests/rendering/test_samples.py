@@ -11,7 +11,7 @@ from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_picture
 from kolora.rendering.denoise import denoise
 from kolora.rendering.samples import SampleRenderer
-from kolora.spec.story import SampleScene
+from kolora.spec.sections.scene import SampleScene
 from PIL import Image
 
 SCENES = [

@@ -8,7 +8,7 @@ from kolora.errors import OutputUnwritable
 from kolora.files import as_unwritable, write_text
 from kolora.runfolder.records import RECORD_FORMAT, StepRecord, files_in, read_record
 from kolora.runfolder.store import RunFolder
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Step
 
 

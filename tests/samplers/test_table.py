@@ -9,7 +9,7 @@ from kolora.rendering.comfyui import graph_of
 from kolora.samplers import SAMPLERS
 from kolora.spec import load_story
 from kolora.spec.schema import expects
-from kolora.spec.story import Render
+from kolora.spec.sections.render import Render
 from kolora.spec.words import join_choices
 
 STORY = "dataset: {{source: pocket}}\nrender: {{scheduler: {}}}\nscenes: [{{prompt: a}}]\n"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from kolora.spec import Story, read_story
 from kolora.spec.canonical import canonical
-from kolora.spec.story import Frozen, Lora
+from kolora.spec.sections.lora import Lora
+from kolora.spec.types import Frozen
 from pydantic import create_model
 
 SPECS = Path(__file__).parents[2] / "specs"

@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from kolora.errors import StoryInvalid
 from kolora.spec import Filter, Story, load_story, story_json_schema
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from pydantic import ValidationError
 
 

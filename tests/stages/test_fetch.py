@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kolora.errors import InputAbsent, Stopped, StoryInvalid
 from kolora.hubs.identity import identify_folder
-from kolora.spec.story import Dataset
+from kolora.spec.sections.dataset import Dataset
 from kolora.stages import fetch
 from kolora.stages.contract import Job
 from PIL import Image

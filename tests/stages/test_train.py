@@ -12,7 +12,8 @@ import pytest
 from kolora.errors import Stopped
 from kolora.models.checkpoint import Checkpoint
 from kolora.runfolder.records import files_in
-from kolora.spec.story import Lora, Prior, SampleScene
+from kolora.spec.sections.lora import Lora, Prior
+from kolora.spec.sections.scene import SampleScene
 from kolora.stages import cache_latents, encode_prior, encode_prompt, prior, train
 from kolora.stages.contract import Job, Key, Tick, step_name
 from kolora.training.config import TrainingConfig

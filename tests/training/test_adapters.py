@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.config import TrainingConfig
 from peft import LoraConfig, inject_adapter_in_model

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training import curves
 from kolora.training.config import TrainingConfig
 from kolora.training.curves import Curves

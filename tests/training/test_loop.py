@@ -18,7 +18,7 @@ from kolora.models.layout import KOLORS
 from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training import loop
 from kolora.training.adapters import add_adapters
 from kolora.training.config import TrainingConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from kolora.errors import StoryInvalid
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training import optimiser
 from kolora.training.config import TrainingConfig
 from kolora.training.optimiser import Optimiser, learning_rate

@@ -11,7 +11,7 @@ from kolora.memory.plan import OffloadOption
 from kolora.models.layout import KOLORS
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training.adapters import FlatParameters, add_adapters
 from kolora.training.config import TrainingConfig
 from kolora.training.draws import Draw, draw

@@ -30,7 +30,7 @@ from kolora.rendering.denoise import initial_noise
 from kolora.samplers.ddim import sample_ddim
 from kolora.samplers.schedule import Model, space_evenly
 from kolora.scoring.judges import Aesthetics, Similarity
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training.config import TrainingConfig
 from kolora.training.examples import encode_examples
 from kolora.training.loop import train

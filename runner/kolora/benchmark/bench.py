@@ -23,7 +23,7 @@ from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.models.tokenizer import Tokenizer
 from kolora.rendering.denoise import denoise
-from kolora.spec.story import Lora
+from kolora.spec.sections.lora import Lora
 from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import train

@@ -14,7 +14,7 @@ from kolora.export.submission import pack_submission
 from kolora.files import writing
 from kolora.hubs.hub import HUBS
 from kolora.places import cache_folder, is_offline
-from kolora.spec.story import HUB_ID
+from kolora.spec.types import HUB_ID
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from kolora.errors import StoryInvalid
-from kolora.spec.story import HubDataset
+from kolora.spec.sections.dataset import HubDataset
 
 _PICTURE_COLUMNS = ("image", "file_name", "image_path", "img", "picture", "filename", "path", "file", "jpg", "png")
 _TEXT_COLUMNS = ("text", "caption", "prompt", "description", "captions")

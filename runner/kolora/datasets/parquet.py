@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from kolora.datasets.columns import picture_column, text_column
 from kolora.errors import InputAbsent
-from kolora.spec.story import HubDataset
+from kolora.spec.sections.dataset import HubDataset
 
 ROWS = 16
 """Rows read at a time: pictures are large."""

@@ -18,7 +18,7 @@ from kolora.files import sha256_of
 from kolora.hubs.identity import files_in, identify_folder, refusal
 from kolora.hubs.selection import ARCHIVES, PICTURES
 from kolora.pocket import world
-from kolora.spec.story import Dataset, FolderDataset, HubDataset, PocketDataset
+from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
 
 _NO_CAPTION = Rejection("no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kolora.datasets.columns import picture_column, text_column
 from kolora.errors import StoryInvalid
-from kolora.spec.story import HubDataset
+from kolora.spec.sections.dataset import HubDataset
 
 
 def read_table(folder: Path, name: str, files: Collection[str], dataset: HubDataset) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
 from kolora.rendering.pictures import png_bytes
-from kolora.spec.story import SampleScene
+from kolora.spec.sections.scene import SampleScene
 
 
 @dataclass(frozen=True)

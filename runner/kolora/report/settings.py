@@ -11,7 +11,9 @@ from pydantic_core import PydanticUndefined
 from kolora.report.values import ReportModel
 from kolora.spec.flat import flatten
 from kolora.spec.operators import OPERATORS
-from kolora.spec.story import FolderDataset, HubDataset, PocketDataset, Scene, Story
+from kolora.spec.sections.dataset import FolderDataset, HubDataset, PocketDataset
+from kolora.spec.sections.scene import Scene
+from kolora.spec.story import Story
 
 DATASETS: tuple[type[BaseModel], ...] = (PocketDataset, FolderDataset, HubDataset)
 

@@ -4,7 +4,10 @@ from kolora.spec.faults import Problem, StoryProblems
 from kolora.spec.load import load_story, read_story
 from kolora.spec.new import new_story
 from kolora.spec.schema import story_json_schema
-from kolora.spec.story import Filter, ResolvedGrid, ResolvedScene, Story
+from kolora.spec.sections.filters import Filter
+from kolora.spec.sections.grid import ResolvedGrid
+from kolora.spec.sections.scene import ResolvedScene
+from kolora.spec.story import Story
 
 __all__ = [
     "Filter",

@@ -13,7 +13,9 @@ from pydantic.fields import FieldInfo
 
 from kolora.spec.operators import COMMON, OPERATORS, Operator, Parameter
 from kolora.spec.schema import expects
-from kolora.spec.story import Filter, Scene, Story
+from kolora.spec.sections.filters import Filter
+from kolora.spec.sections.scene import Scene
+from kolora.spec.story import Story
 
 BEGIN = "<!-- spec reference: begin -->"
 END = "<!-- spec reference: end -->"

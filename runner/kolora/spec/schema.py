@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from kolora.spec.faults import Step
-from kolora.spec.story import PATTERNS, Story
+from kolora.spec.story import Story
+from kolora.spec.types import PATTERNS
 from kolora.spec.words import join_choices
 
 Schema = dict[str, Any]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kolora.inputs import Inputs
 from kolora.spec import Story
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 
 if TYPE_CHECKING:
     from kolora.models.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kolora.inputs import Inputs, LoraFile
 from kolora.spec import Story
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from kolora.inputs import Inputs
 from kolora.spec import Story
-from kolora.spec.story import Dataset, Frozen, PocketDataset
+from kolora.spec.sections.dataset import Dataset, PocketDataset
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
 
 VERSION = 2

@@ -16,7 +16,7 @@ from kolora.datasets.metadata import write_metadata
 from kolora.errors import StoryInvalid
 from kolora.inputs import Inputs
 from kolora.spec import Filter, Story
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
 from kolora.stages.fetch import ImageLine, read_lines
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kolora.inputs import Inputs
 from kolora.spec import Story
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
 
 VERSION = 1

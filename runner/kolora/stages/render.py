@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kolora.inputs import Inputs, LoraFile
 from kolora.spec import ResolvedScene, Story
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, Key, StageFacts, Step
 from kolora.stages.encode_prompt import FILE
 from kolora.stages.export_lora import lora_file, lora_name

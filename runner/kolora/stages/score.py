@@ -9,7 +9,7 @@ from typing import Any
 from kolora.datasets.metadata import read_metadata
 from kolora.inputs import Inputs, Scorer
 from kolora.spec import Story
-from kolora.spec.story import Frozen
+from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, Key, StageFacts, Step
 
 VERSION = 2

@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from kolora.inputs import Inputs
 from kolora.spec import Story
-from kolora.spec.story import SampleScene
+from kolora.spec.sections.scene import SampleScene
 from kolora.stages.contract import Job, Key, StageFacts, Step
 from kolora.stages.encode_prompt import FILE
 from kolora.training.config import TrainingConfig

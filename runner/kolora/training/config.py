@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kolora.spec.story import Frozen, Lora
+from kolora.spec.sections.lora import Lora
+from kolora.spec.types import Frozen
 
 
 class TrainingConfig(Frozen):
-    """The settings of a training run, each under its name in the story's ``lora``; none has a default.
+    """The settings of a training run, each under its name in the story's ``lora``.
+
+    Those of the first version have no default. A setting that is added later has one, the same as in the story, so that
+    the digests of older runs stay: canonical form leaves out what equals its default.
 
     What shapes the training set (resolution, crops, captions) and what only decides how a step fits into memory is not
     here: neither is asked for while training.

@@ -25,7 +25,7 @@ from kolora.runfolder.reader import read_run
 from kolora.session import complete
 from kolora.spec import ResolvedScene, Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
-from kolora.spec.story import FolderDataset
+from kolora.spec.sections.dataset import FolderDataset
 from kolora.stages import score
 from kolora.verification.claims import digests, picture_claims, picture_fault, story_against_lock
 from kolora.verification.compare import compare, compare_grids, different_loras

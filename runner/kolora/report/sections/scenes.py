@@ -13,7 +13,7 @@ from kolora.report.values import ReportModel, Words
 from kolora.runfolder.layout import IMAGE
 from kolora.runfolder.reader import RunReader
 from kolora.runfolder.records import PlannedScene
-from kolora.spec.story import Render
+from kolora.spec.sections.render import Render
 from kolora.stages import render, score
 
 if TYPE_CHECKING:

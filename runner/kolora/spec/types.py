@@ -1,0 +1,63 @@
+"""The types of the story's keys, and the frozen model that its sections are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from kolora.samplers import SAMPLERS
+from kolora.spec.faults import Fault, broken
+
+NAME = r"""^[^\x00-\x20\x7f/\\:*?"'<>|.-][^\x00-\x20\x7f/\\:*?"'<>|]*$"""
+WORD = r"^[a-z][a-z0-9_-]*$"
+HUB_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
+COLOUR = r"^#[0-9a-fA-F]{6}$"
+PATTERNS = {
+    NAME: "at most 64 characters fit for a file name, no spaces, not starting with - or .",
+    WORD: "a word of at most 64 lower-case letters, digits, - or _",
+    HUB_ID: "owner/name, as the hub spells it",
+    COLOUR: 'a colour like "#ffffff", in quotes',
+}
+"""What each pattern asks for, in words."""
+
+
+def _printable(text: str) -> str:
+    """Return ``text``, or refuse control characters: they break file metadata, HTML and terminals."""
+    bad = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
+    if bad:
+        raise broken(Fault(given=f"text with the control character U+{ord(bad[0]):04X}", expected="printable text"))
+    return text
+
+
+def _filled(text: str) -> str:
+    """Return ``text``, or refuse it when it is blank."""
+    if not text.strip():
+        raise broken(Fault(given="blank text", expected="text that says something"))
+    return text
+
+
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
+Prompt = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_printable), AfterValidator(_filled)]
+Title = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable), AfterValidator(_filled)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""torch's generators on the CPU read 32 bits of a seed: larger ones would repeat smaller ones."""
+Side = Annotated[int, Field(ge=64, le=4096, multiple_of=64)]
+Steps = Annotated[int, Field(ge=1, le=1000)]
+Guidance = Annotated[float, Field(ge=0, le=50)]
+Strength = Annotated[float, Field(ge=0, le=2)]
+if TYPE_CHECKING:  # a type checker takes no choices that are computed
+    SamplerName = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
+
+
+class Frozen(BaseModel):
+    """A part of the story: frozen, strict about types, and refusing keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kolora.pocket.world import HELD_OUT, STYLES, WorldScene, caption, draw, draw_set, sample_scene
-from kolora.pocket.world.places import BEHIND
+from kolora.pocket.world.places import BACKGROUNDS
 from kolora.pocket.world.scene import (
     ALONE,
     CHARACTERS,
@@ -92,7 +92,7 @@ def test_held_out_styles_and_their_words_never_reach_base_training():
 def test_the_world_is_as_large_as_promised():
     assert set(CHARACTERS) >= {"girl", "boy", "cat", "knight", "princess", "dragon", "horse"}
     assert len(PLACES) >= 14
-    assert set(PLACES) == set(BEHIND)
+    assert set(PLACES) == set(BACKGROUNDS)
     assert len(STYLES) + len(HELD_OUT) >= 5
     assert "ink" in HELD_OUT
     assert set(STYLES + HELD_OUT) == set(LOOKS) == set(FINISHES)

@@ -15,8 +15,8 @@ from multiprocessing.pool import AsyncResult, Pool
 import numpy as np
 from kolora.models.tokenizer import Tokenizer
 from kolora.pocket.world import HELD_OUT, STYLES, caption, draw, sample_scene
-from kolora.pocket.world.places import SIZE
 from kolora.pocket.world.scene import sample_spoiling
+from kolora.pocket.world.scenery import SIZE
 from kolora.pocket.world.spoil import spoil
 from PIL import Image
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kolora.pocket.world.pen import Colour, Pen, Point, dark, light
-from kolora.pocket.world.places import note, star
 from kolora.pocket.world.scene import Figure
+from kolora.pocket.world.scenery import note, star
 
 COLOURS: dict[str, Colour] = {
     "red": (222, 58, 62),

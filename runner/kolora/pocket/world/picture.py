@@ -10,8 +10,9 @@ from PIL import Image
 from kolora.pocket.world.animals import draw_animal
 from kolora.pocket.world.pen import ENLARGE, Pen
 from kolora.pocket.world.people import draw_person
-from kolora.pocket.world.places import BEFORE, BEHIND, GROUND, SIZE, ground_shadow
+from kolora.pocket.world.places import BACKGROUNDS, FOREGROUNDS
 from kolora.pocket.world.scene import ANIMALS, Figure, WorldScene
+from kolora.pocket.world.scenery import GROUND, SIZE, ground_shadow
 from kolora.pocket.world.spoil import spoil
 from kolora.pocket.world.styles import FINISHES, LOOKS
 
@@ -22,10 +23,10 @@ def draw(scene: WorldScene, *, seed: int, size: int = SIZE) -> Image.Image:
     canvas = Image.new("RGB", (SIZE * ENLARGE, SIZE * ENLARGE), (255, 255, 255))
     look = LOOKS[scene.style]
     pen = Pen(canvas, look)
-    BEHIND[scene.place](Pen(canvas, replace(look, tint=look.far or look.tint)), rng)
+    BACKGROUNDS[scene.place](Pen(canvas, replace(look, tint=look.far or look.tint)), rng)
     _figures(pen, scene, rng)
-    if scene.place in BEFORE:
-        BEFORE[scene.place](pen, rng)
+    if scene.place in FOREGROUNDS:
+        FOREGROUNDS[scene.place](pen, rng)
     picture = FINISHES[scene.style](canvas.reduce(ENLARGE), rng)
     for fault, amount in scene.spoilt:
         picture = spoil(picture, fault, amount, rng)

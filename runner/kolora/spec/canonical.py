@@ -14,13 +14,14 @@ def canonical(model: BaseModel) -> dict[str, Any]:
     """Return a model as plain JSON values without the keys that equal their default.
 
     Fields that a dump excludes are left out too. Reading the result back gives an equal model: where the value of one
-    key decides the default of another (``unsaid`` of a model), that default counts. A model whose form is no
-    plain mapping of its fields says it itself (``canonical_form``).
+    key decides the default of another (``dependent_defaults`` of a model), that default counts. A model whose form is
+    no plain mapping of its fields says it itself (``canonical_form``).
     """
     dumped = model.model_dump(mode="json")
     defaults = _defaults(model)
     kept = {}
     for name, value in dumped.items():
+        # Compared as Python values, as defaults are written; the dump has a list where the default is a tuple.
         given = getattr(model, name)
         if name in defaults and given == defaults[name]:
             continue
@@ -46,5 +47,5 @@ def _defaults(model: BaseModel) -> dict[str, Any]:
     defaults = {
         name: field.get_default(call_default_factory=True) for name, field in fields.items() if not field.is_required()
     }
-    unsaid = getattr(model, "unsaid", None)
-    return defaults | (unsaid() if unsaid else {})
+    dependent_defaults = getattr(model, "dependent_defaults", None)
+    return defaults | (dependent_defaults() if dependent_defaults else {})

@@ -17,10 +17,10 @@ from kolora.spec.faults import Problem, Step
 from kolora.spec.words import describe, printable
 
 MOST_BYTES = 1 << 20
-MOST_NODES = 20_000
+_MOST_NODES = 20_000
 """Values in a document once its aliases are written out; 64 full scenes are about 1,300."""
-DEEPEST = 20
-LONGEST_NUMBER = 40
+_DEEPEST = 20
+_LONGEST_NUMBER = 40
 
 Path = tuple[Step, ...]
 
@@ -115,11 +115,12 @@ class _Composer(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose one node, or raise UnreadableError beyond the limits."""
+        # Counted while composing: a file of a million brackets is refused before it has cost memory or the stack.
         self.depth += 1
         self.count += 1
-        if self.depth > DEEPEST or self.count > MOST_NODES:
+        if self.depth > _DEEPEST or self.count > _MOST_NODES:
             mark = self.get_mark()
-            raise UnreadableError(_too_much(self.depth, mark.line + 1, mark.column + 1))
+            raise UnreadableError(_limit_problem(self.depth, mark.line + 1, mark.column + 1))
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -167,17 +168,18 @@ class _Walk:
 
     def enter(self, node: yaml.Node, path: Path, above: tuple[yaml.Node, ...]) -> None:
         """Count one more value, and raise UnreadableError beyond the limits or inside itself."""
+        # Counted a second time: aliases of aliases ("billion laughs") are few nodes and very many values.
         self.count += 1
         place = _place(node)
         if any(node is other for other in above):
             raise UnreadableError(_problem(path, place, "an alias of what it stands in", "values that end"))
-        if self.count > MOST_NODES or len(above) > DEEPEST:
-            raise UnreadableError(_too_much(len(above), place.line, place.column))
+        if self.count > _MOST_NODES or len(above) > _DEEPEST:
+            raise UnreadableError(_limit_problem(len(above), place.line, place.column))
 
     def mapping(self, node: yaml.MappingNode, path: Path, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
         """Return a mapping, its merged values first so that its own override them."""
         values: dict[str, Any] = {}
-        for source in self.merged(node, path):
+        for source in self.merge_sources(node, path):
             self.enter(source, path, above)
             values = self.mapping(source, path, (*above, source)) | values
         first: dict[str, Place] = {}
@@ -195,7 +197,7 @@ class _Walk:
             values[name] = self.value(item, (*path, name), above)
         return values
 
-    def merged(self, node: yaml.MappingNode, path: Path) -> Iterator[yaml.MappingNode]:
+    def merge_sources(self, node: yaml.MappingNode, path: Path) -> Iterator[yaml.MappingNode]:
         """Yield the mappings that ``<<`` merges into ``node``."""
         for key, item in node.value:
             if key.tag != f"{_TAG}merge":
@@ -220,17 +222,18 @@ class _Walk:
         text = node.value
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
             return text
-        if not isinstance(node, yaml.ScalarNode) or node.tag not in _READERS or not _fits(node):
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _READERS or not _matches_tag(node):
             tag = printable(node.tag.replace(_TAG, "!!"))
             self.problems.append(_problem(path, _place(node), f"the YAML tag {tag}", "a plain value without a tag"))
             return None
-        if len(text) > LONGEST_NUMBER:
+        # int() of a long text takes quadratic time, and Python refuses over 4,300 digits with an error of its own.
+        if len(text) > _LONGEST_NUMBER:
             self.problems.append(_problem(path, _place(node), f"a number of {len(text):,} digits", "a shorter number"))
             return None
         return _READERS[node.tag](text)
 
 
-def _fits(node: yaml.ScalarNode) -> bool:
+def _matches_tag(node: yaml.ScalarNode) -> bool:
     """Tell whether a scalar is written as its tag says; an explicit ``!!int x`` is not."""
     return any(node.tag == _TAG + name and re.match(rf"^(?:{pattern})\Z", node.value) for name, pattern, _ in _CORE)
 
@@ -256,11 +259,11 @@ def _problem(path: Path, place: Place, given: str, expected: str) -> Problem:
     return Problem(spell(path), given, expected, line=place.line, column=place.column)
 
 
-def _too_much(depth: int, line: int | None, column: int | None) -> Problem:
-    if depth > DEEPEST:
-        return Problem("", f"values nested over {DEEPEST} deep", "a story, which is 5 deep", line=line, column=column)
-    expected = f"a story of at most {MOST_NODES:,} values, aliases written out"
-    return Problem("", f"more than {MOST_NODES:,} values", expected, line=line, column=column)
+def _limit_problem(depth: int, line: int | None, column: int | None) -> Problem:
+    if depth > _DEEPEST:
+        return Problem("", f"values nested over {_DEEPEST} deep", "a story, which is 5 deep", line=line, column=column)
+    expected = f"a story of at most {_MOST_NODES:,} values, aliases written out"
+    return Problem("", f"more than {_MOST_NODES:,} values", expected, line=line, column=column)
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:

@@ -14,7 +14,7 @@ from kolora.spec.words import printable
 Step = str | int
 """A key, or the index of an item (from 0)."""
 
-MOST_SHOWN = 40
+_MOST_SHOWN = 40
 """Problems that a message spells out."""
 
 FAULTS = "faults"
@@ -32,7 +32,7 @@ class Fault(NamedTuple):
     """Whether the key itself is at fault rather than its value."""
 
 
-def broken(*faults: Fault) -> PydanticCustomError:
+def validation_error(*faults: Fault) -> PydanticCustomError:
     """Return the error for a validator to raise; it carries ``faults`` to the loader."""
     message = "; ".join(f"given {fault.given}, expected {fault.expected}" for fault in faults)
     return PydanticCustomError(FAULTS, "{message}", {"message": message, FAULTS: faults})
@@ -91,5 +91,5 @@ class StoryProblems(StoryInvalid):
         count = len(self.problems)
         if count == 1:
             return f"{name}: {self.problems[0]}"
-        lines = [f"{name} has {count:,} problems:", *(str(problem) for problem in self.problems[:MOST_SHOWN])]
-        return "\n  ".join(lines) + (f"\n  and {count - MOST_SHOWN:,} more" if count > MOST_SHOWN else "")
+        lines = [f"{name} has {count:,} problems:", *(str(problem) for problem in self.problems[:_MOST_SHOWN])]
+        return "\n  ".join(lines) + (f"\n  and {count - _MOST_SHOWN:,} more" if count > _MOST_SHOWN else "")

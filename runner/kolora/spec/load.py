@@ -21,8 +21,8 @@ from kolora.spec.story import SCHEMA_VERSION, Story
 from kolora.spec.words import describe, join_choices, nearest, printable
 from kolora.version import __version__
 
-FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
-LONGEST_EXPONENT = 12
+_FULL_WIDTH = {"：": "colon and a space", "，": "comma"}
+_LONGEST_EXPONENT = 12
 """Numbers with more digits than that before or behind the point are not written out in messages."""
 
 
@@ -34,6 +34,7 @@ def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
     path = Path(path)
     try:
         with path.open("rb") as file:
+            # One byte more than is allowed, so that a file that is too long shows, and /dev/zero ends.
             raw = file.read(MOST_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -56,15 +57,17 @@ def load_story(
         document, problems = read(decode(source) if isinstance(source, bytes) else source)
     except UnreadableError as error:
         raise StoryProblems(name, [error.problem]) from error
-    document, doubled = rename_keys(document)
-    problems += doubled
-    document, refused = apply_overrides(document, overrides)
+    document, duplicates = rename_keys(document)
+    problems += duplicates
+    document, refused_overrides = apply_overrides(document, overrides)
+    # Before validation: a story for a later kolora would otherwise be called wrong for its new keys.
     _check_version(document, name)
     if isinstance(document.data, dict):
         document = dataclasses.replace(document, data=with_former_defaults(document.data, version=version))
-    story, found = _validate(document)
+    story, story_problems = _validate(document)
+    # A key that YAML could not read has no value here, and validation would complain about it once more.
     seen = {problem.path for problem in problems}
-    problems += refused + [problem for problem in found if problem.path not in seen]
+    problems += refused_overrides + [problem for problem in story_problems if problem.path not in seen]
     if story is None or problems:
         raise StoryProblems(name, sorted(problems, key=_order))
     return story
@@ -124,9 +127,9 @@ def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fau
 
 def _unknown_key(key: str, known: list[str]) -> Fault:
     """Return the fault of a key that does not exist, the full-width marks of Chinese typing by name."""
-    mark = next((mark for mark in FULL_WIDTH if mark in key), None)
+    mark = next((mark for mark in _FULL_WIDTH if mark in key), None)
     if mark:
-        expected = f"`key: value` with an ASCII {FULL_WIDTH[mark]}, not with a full-width {mark}"
+        expected = f"`key: value` with an ASCII {_FULL_WIDTH[mark]}, not with a full-width {mark}"
         return Fault(given=f'the key "{printable(key)}"', expected=expected, key=True)
     return Fault(
         given=f'unknown key "{printable(key)}"', expected=join_choices(known), nearest=nearest(key, known), key=True
@@ -154,7 +157,7 @@ def _plain_number(given: str | float) -> str | None:
         number = Decimal(str(given))
     except InvalidOperation:
         return None
-    if not number.is_finite() or not -LONGEST_EXPONENT <= number.adjusted() <= LONGEST_EXPONENT:
+    if not number.is_finite() or not -_LONGEST_EXPONENT <= number.adjusted() <= _LONGEST_EXPONENT:
         return None
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -12,7 +12,7 @@ from typing import Any
 from kolora.spec.document import Document, Path, Place
 from kolora.spec.faults import Problem
 
-RENAMED: Mapping[tuple[str, ...], str] = {
+RENAMED_KEYS: Mapping[tuple[str, ...], str] = {
     ("lora", "schedule"): "lr_scheduler",
 }
 """The old path of a key, and its name today in the same section."""
@@ -24,7 +24,7 @@ FORMER_DEFAULTS: Mapping[str, Mapping[tuple[str, ...], Any]] = {}
 def rename_keys(document: Document) -> tuple[Document, list[Problem]]:
     """Return the document with today's names in place of old ones; giving both names of a key is a problem."""
     problems: list[Problem] = []
-    for old, name in RENAMED.items():
+    for old, name in RENAMED_KEYS.items():
         new = (*old[:-1], name)
         holder = _section(document.data, old[:-1])
         if holder is None or old[-1] not in holder:
@@ -38,15 +38,15 @@ def rename_keys(document: Document) -> tuple[Document, list[Problem]]:
             continue
         document = Document(
             _with_key_renamed(document.data, old, name),
-            _moved(document.places, old, new),
-            _moved(document.keys, old, new),
+            _move_places(document.places, old, new),
+            _move_places(document.keys, old, new),
         )
     return document, problems
 
 
 def current_path(path: Path) -> Path:
     """Return the path of a key by the names of today: ``lora.schedule`` is ``lora.lr_scheduler``."""
-    for old, name in RENAMED.items():
+    for old, name in RENAMED_KEYS.items():
         if path[: len(old)] == old:
             return (*old[:-1], name, *path[len(old) :])
     return path
@@ -67,7 +67,7 @@ def with_former_defaults(data: dict[str, Any], *, version: str) -> dict[str, Any
     version: of the package that the story was written for. Only defaults that have changed since are spelled out.
     """
     for last, defaults in FORMER_DEFAULTS.items():
-        if _numbers(version) <= _numbers(last):
+        if _version_numbers(version) <= _version_numbers(last):
             for path, value in defaults.items():
                 data = _with_default(data, path, value)
     return data
@@ -94,13 +94,13 @@ def _with_default(data: Mapping[str, Any], path: tuple[str, ...], value: Any) ->
     return {**data, head: _with_default(data.get(head) or {}, tuple(rest), value)}
 
 
-def _moved(places: Mapping[Path, Place], old: tuple[str, ...], new: tuple[str, ...]) -> dict[Path, Place]:
-    moved = {}
+def _move_places(places: Mapping[Path, Place], old: tuple[str, ...], new: tuple[str, ...]) -> dict[Path, Place]:
+    places_now = {}
     for path, place in places.items():
         below = path[: len(old)] == old
-        moved[(*new, *path[len(old) :]) if below else path] = place
-    return moved
+        places_now[(*new, *path[len(old) :]) if below else path] = place
+    return places_now
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())

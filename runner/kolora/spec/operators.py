@@ -20,7 +20,7 @@ Kind = Literal["whole", "number", "size", "flag", "choice"]
 SIZE = r"^[0-9]+ ?([kKmMgGtT][iI]?[bB])?$"
 """A number of bytes in Data-Juicer's spelling. It drops a decimal point silently, so none is allowed here."""
 
-UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Parameter:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if self.kind == "size":
             return isinstance(value, str) and re.match(SIZE, value) is not None
+        # True is an int to Python; a threshold of true is a slip.
         numbers = (int,) if self.kind == "whole" else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and self.least <= value < float("inf")
 
@@ -103,9 +104,9 @@ COMMON = (
 )
 """Parameters of every filter: whether a bound itself passes, and whether what lies outside is kept instead."""
 
-ANY_OR_ALL = Parameter("any_or_all", "choice", "any", ("any", "all"))
-NO_TOKENIZER = Parameter("tokenization", "choice", False, (False,))
-LANG = Parameter("lang", "choice", "en", ("en", "zh"))
+_ANY_OR_ALL = Parameter("any_or_all", "choice", "any", ("any", "all"))
+_NO_TOKENIZER = Parameter("tokenization", "choice", False, (False,))
+_LANG = Parameter("lang", "choice", "en", ("en", "zh"))
 
 
 def _bounds(stem: str, kind: Kind, low: Any, high: Any) -> tuple[Parameter, Parameter]:
@@ -121,19 +122,19 @@ _TABLE = (
     Operator(
         "image_shape_filter",
         "Keep pictures by width and height, in pixels.",
-        (*_bounds("width", "whole", 1, None), *_bounds("height", "whole", 1, None), ANY_OR_ALL),
+        (*_bounds("width", "whole", 1, None), *_bounds("height", "whole", 1, None), _ANY_OR_ALL),
         {"image_width": ("min_width", "max_width"), "image_height": ("min_height", "max_height")},
     ),
     Operator(
         "image_aspect_ratio_filter",
         "Keep pictures by width / height.",
-        (*_bounds("ratio", "number", 0.333, 3.0), ANY_OR_ALL),
+        (*_bounds("ratio", "number", 0.333, 3.0), _ANY_OR_ALL),
         {"aspect_ratios": ("min_ratio", "max_ratio")},
     ),
     Operator(
         "image_size_filter",
         "Keep pictures by bytes of their file.",
-        (*_bounds("size", "size", "0", "1TB"), ANY_OR_ALL),
+        (*_bounds("size", "size", "0", "1TB"), _ANY_OR_ALL),
         {"image_sizes": ("min_size", "max_size")},
     ),
     _text(
@@ -147,15 +148,15 @@ _TABLE = (
         "Keep pictures by words of their text, parted by spaces.",
         "num_words",
         _bounds("num", "whole", 10, None),
-        LANG,
-        NO_TOKENIZER,
+        _LANG,
+        _NO_TOKENIZER,
     ),
     _text(
         "alphanumeric_filter",
         "Keep pictures by the share of letters and digits in their text.",
         "alnum_ratio",
         _bounds("ratio", "number", 0.25, None),
-        NO_TOKENIZER,
+        _NO_TOKENIZER,
     ),
     _text(
         "special_characters_filter",
@@ -187,14 +188,15 @@ _TABLE = (
         "Keep pictures by the share of repeated runs of words in their text.",
         "word_rep_ratio",
         _bounds("ratio", "number", 0.0, 0.5),
-        LANG,
-        NO_TOKENIZER,
+        _LANG,
+        _NO_TOKENIZER,
         Parameter("rep_len", "whole", 10, least=1),
     ),
 )
 
 OPERATORS: Mapping[str, Operator] = {operator.name: operator for operator in _TABLE}
 
+# Each reason follows "expected" in a message, as in "given the operator X, expected an operator that kolora allows".
 _CODE = "an operator that kolora allows: this one runs code from the story"
 _REMOTE = "an operator that kolora allows: this one calls a language model or a remote service"
 _WRITES = "an operator that kolora allows: this one reads or writes outside the run folder"
@@ -246,17 +248,17 @@ REFUSED: Mapping[str, str] = {
 }
 """Operators refused by name, each with what was expected instead."""
 
-_REFUSED_KINDS = (
+_REFUSED_PATTERNS = (
     (re.compile(r"^(video|audio)_|^ray_video_"), _MEDIA),
     (re.compile(r"^(llm|mllm|vlm)_|_llm_|_vlm_"), _REMOTE),
     (re.compile(r"_deduplicator$|_selector$"), _WHOLE),
     (re.compile(r"_(mapper|grouper|aggregator|pipeline)$"), _CHANGES),
 )
 
-OURS = "a parameter that a story sets: kolora sets this one"
-WRITES = "a parameter that a story sets: this one writes outside the run folder"
+_OURS = "a parameter that a story sets: kolora sets this one"
+_WRITES_FILES = "a parameter that a story sets: this one writes outside the run folder"
 REFUSED_PARAMETERS: Mapping[str, str] = {
-    **dict.fromkeys(("stats_export_path", "work_dir", "runtime_env"), WRITES),
+    **dict.fromkeys(("stats_export_path", "work_dir", "runtime_env"), _WRITES_FILES),
     **dict.fromkeys(
         (
             "text_key",
@@ -289,7 +291,7 @@ REFUSED_PARAMETERS: Mapping[str, str] = {
             "memory",
             "ray_execution_mode",
         ),
-        OURS,
+        _OURS,
     ),
 }
 """Parameters that Data-Juicer has for every operator and that are no business of a story."""
@@ -299,7 +301,7 @@ def refusal(name: str) -> str | None:
     """Return what is expected instead of the operator ``name`` if it is refused by name, else None."""
     if name in REFUSED:
         return REFUSED[name]
-    return next((reason for pattern, reason in _REFUSED_KINDS if pattern.search(name)), None)
+    return next((reason for pattern, reason in _REFUSED_PATTERNS if pattern.search(name)), None)
 
 
 def normalise(item: Any) -> dict[str, dict[str, Any]]:
@@ -362,10 +364,10 @@ def _parameter_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iter
 def _order_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iterator[Fault]:
     for low, high in operator.limits.values():
         pair = [parameters.get(name, operator.known[name].default) for name in (low, high)]
-        sound = all(
+        are_valid = all(
             value is None or operator.known[name].takes(value) for name, value in zip((low, high), pair, strict=True)
         )
-        if sound and None not in pair and _amount(pair[0]) > _amount(pair[1]):
+        if are_valid and None not in pair and _amount(pair[0]) > _amount(pair[1]):
             name = low if low in parameters else high
             yield Fault(
                 path=(operator.name, name),
@@ -379,7 +381,7 @@ def _amount(value: Any) -> float:
     if not isinstance(value, str):
         return float(value)
     digits, unit = re.match(r"([0-9]+) ?([a-z]?)", value.lower()).groups()  # type: ignore[union-attr]
-    return float(int(digits) << UNITS[unit])
+    return float(int(digits) << _UNITS[unit])
 
 
 def json_schema() -> dict[str, Any]:

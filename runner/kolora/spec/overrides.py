@@ -43,11 +43,11 @@ def _path(argument: str, path_text: str) -> Path:
     path: list[str | int] = []
     at = 0
     while at < len(path_text):
-        found = _STEP.match(path_text, at)
-        if not found or (at == 0 and not found[1]):
+        match = _STEP.match(path_text, at)
+        if not match or (at == 0 and not match[1]):
             break
-        path.append(found[1] or int(found[2] or found[3]) - 1)
-        at = found.end()
+        path.append(match[1] or int(match[2] or match[3]) - 1)
+        at = match.end()
     if at < len(path_text) or not path:
         raise _unreadable(
             argument, "", f'the path "{printable(path_text)}"', "a path such as lora.steps or scenes[2].seed"
@@ -59,6 +59,7 @@ def _path(argument: str, path_text: str) -> Path:
 
 def _value(argument: str, path_text: str, text: str) -> Any:
     if not text.strip():
+        # YAML would read nothing as null, which most keys refuse; `--set title=` is meant to empty it.
         return ""
     try:
         document, problems = read(text.strip())

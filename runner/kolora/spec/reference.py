@@ -68,11 +68,11 @@ def _table(heading: str, model: type[BaseModel], fields: dict[str, FieldInfo]) -
 
 
 def _default_and_doc(info: FieldInfo) -> tuple[str, str]:
-    default = "required" if info.is_required() else _shown(info.get_default())
+    default = "required" if info.is_required() else _format_default(info.get_default())
     return default, info.description or ""
 
 
-def _shown(value: Any) -> str:
+def _format_default(value: Any) -> str:
     if value is None:
         return "none"
     return f"`{value}`" if isinstance(value, str) and value else f"`{json.dumps(value, ensure_ascii=False)}`"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kolora.spec.faults import Fault, broken
+from kolora.spec.faults import Fault, validation_error
 from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
 from kolora.spec.sections.filters import Filter
 from kolora.spec.sections.grid import CELL, Grid, ResolvedGrid
@@ -23,7 +23,7 @@ from kolora.spec.types import NAME, Frozen, Title
 SCHEMA_VERSION = 1
 
 
-def _or_own_lora(schema: dict[str, Any]) -> None:
+def _require_dataset_or_lora(schema: dict[str, Any]) -> None:
     """Let editors know that a story needs a data set or a LoRA of its own."""
     schema["required"].remove("dataset")
     own = {"required": ["render"], "properties": {"render": {"required": ["lora"]}}}
@@ -33,7 +33,7 @@ def _or_own_lora(schema: dict[str, Any]) -> None:
 class Story(Frozen):
     """A picture story: what to learn from, how to learn it, and what to draw."""
 
-    model_config = ConfigDict(json_schema_extra=_or_own_lora)
+    model_config = ConfigDict(json_schema_extra=_require_dataset_or_lora)
 
     kolora: Literal[1] = 1
     """Version of this schema."""
@@ -79,27 +79,29 @@ class Story(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _own_lora(cls, data: object) -> object:
+    def _allow_no_dataset(cls, data: object) -> object:
         """A story that brings its own LoRA may leave the data set out."""
         render = data.get("render") if isinstance(data, Mapping) else None
-        brings = isinstance(render, Mapping) and render.get("lora") is not None
-        return {"dataset": None, **data} if isinstance(data, Mapping) and brings else data
+        has_lora = isinstance(render, Mapping) and render.get("lora") is not None
+        return {"dataset": None, **data} if isinstance(data, Mapping) and has_lora else data
 
     @model_validator(mode="after")
-    def _something_to_learn_from(self) -> Self:
+    def _check_dataset(self) -> Self:
         if self.dataset is None and self.render.lora is None:
             expected = "the pictures to learn from, or a LoRA in render.lora"
-            raise broken(Fault(path=("dataset",), given="nothing", expected=expected))
+            raise validation_error(Fault(path=("dataset",), given="nothing", expected=expected))
         return self
 
     @model_validator(mode="after")
-    def _room(self) -> Self:
+    def _check_grid_size(self) -> Self:
+        # Checked here and not in Grid, as the number of rows follows from the number of scenes.
         grid = self.resolved_grid()
         for side, total, cells in (("width", grid.width, grid.columns), ("height", grid.height, grid.rows)):
+            # A picture under 8 pixels shows nothing, and rounding could leave it none.
             least = 8 * cells + grid.gap * (cells - 1)
             if total < least:
                 expected = f"at least {least} pixels for {cells} pictures and their gaps"
-                raise broken(Fault(path=("grid", side), given=str(total), expected=expected))
+                raise validation_error(Fault(path=("grid", side), given=str(total), expected=expected))
         return self
 
     @property

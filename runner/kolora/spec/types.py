@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kolora.samplers import SAMPLERS
-from kolora.spec.faults import Fault, broken
+from kolora.spec.faults import Fault, validation_error
 
+# No pattern may look ahead or behind: pydantic's engine, Rust's regex, cannot.
 NAME = r"""^[^\x00-\x20\x7f/\\:*?"'<>|.-][^\x00-\x20\x7f/\\:*?"'<>|]*$"""
 WORD = r"^[a-z][a-z0-9_-]*$"
 HUB_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
@@ -23,26 +24,32 @@ PATTERNS = {
 """What each pattern asks for, in words."""
 
 
-def _printable(text: str) -> str:
+def _check_printable(text: str) -> str:
     """Return ``text``, or refuse control characters: they break file metadata, HTML and terminals."""
     bad = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
     if bad:
-        raise broken(Fault(given=f"text with the control character U+{ord(bad[0]):04X}", expected="printable text"))
+        given = f"text with the control character U+{ord(bad[0]):04X}"
+        raise validation_error(Fault(given=given, expected="printable text"))
     return text
 
 
-def _filled(text: str) -> str:
+def _check_not_blank(text: str) -> str:
     """Return ``text``, or refuse it when it is blank."""
     if not text.strip():
-        raise broken(Fault(given="blank text", expected="text that says something"))
+        raise validation_error(Fault(given="blank text", expected="text that says something"))
     return text
 
 
-Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
-Prompt = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_printable), AfterValidator(_filled)]
-Title = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable), AfterValidator(_filled)]
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_check_printable)]
+Prompt = Annotated[
+    str, Field(min_length=1, max_length=10_000), AfterValidator(_check_printable), AfterValidator(_check_not_blank)
+]
+Title = Annotated[str, Field(max_length=200), AfterValidator(_check_printable)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_printable)]
+PathOrName = Annotated[
+    str, Field(min_length=1, max_length=4096), AfterValidator(_check_printable), AfterValidator(_check_not_blank)
+]
+"""A folder or file, relative to the story, or one of the names that the key documents, as `kolors` or `auto`."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """torch's generators on the CPU read 32 bits of a seed: larger ones would repeat smaller ones."""
 Side = Annotated[int, Field(ge=64, le=4096, multiple_of=64)]

@@ -6,11 +6,11 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-LONGEST = 60
+_LONGEST = 60
 """Characters of a given text that a message repeats."""
 
 
-def printable(text: str, *, most: int = LONGEST) -> str:
+def printable(text: str, *, most: int = _LONGEST) -> str:
     """Return text of a stranger's as a message may hold it: short, on one line, no control characters at work."""
     short = text[:most] + ("…" if len(text) > most else "")
     return "".join(letter if _is_printable(letter) else f"\\u{ord(letter):04x}" for letter in short)
@@ -22,9 +22,10 @@ def _is_printable(letter: str) -> bool:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """Return the choice that ``word`` is most likely a misspelling of, or None."""
+    # Compared in lower case and with underscores, so that Min-Width finds min_width; 0.6 is difflib's own default.
     folded = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+    matches = difflib.get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
 
 
 def join_choices(choices: Iterable[object], *, end: str = "or") -> str:
@@ -54,4 +55,4 @@ def _quoted(text: str) -> str:
     if not text.strip():
         return "empty text" if not text else "blank text"
     quoted = f'the text "{printable(text)}"'
-    return quoted if len(text) <= LONGEST else f"{quoted} ({len(text):,} characters)"
+    return quoted if len(text) <= _LONGEST else f"{quoted} ({len(text):,} characters)"

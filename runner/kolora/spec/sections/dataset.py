@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kolora.spec.faults import Fault, broken
-from kolora.spec.types import HUB_ID, WORD, Frozen, Label, Place, Seed, Text
+from kolora.spec.faults import Fault, validation_error
+from kolora.spec.types import HUB_ID, WORD, Frozen, Label, PathOrName, Seed, Text
 
 
-class _Gathered(Frozen):
+class _CommonKeys(Frozen):
     """What every data set has in common."""
 
     min_images: Annotated[int, Field(ge=1, le=100_000)] = 4
@@ -20,7 +20,7 @@ class _Gathered(Frozen):
     """The most pixels one source picture may have; larger ones are dropped as decompression bombs."""
 
 
-class PocketDataset(_Gathered):
+class PocketDataset(_CommonKeys):
     """Pictures drawn by pocket's own little world; nothing is downloaded."""
 
     source: Literal["pocket"]
@@ -36,29 +36,29 @@ class PocketDataset(_Gathered):
     """Which pictures are drawn."""
 
     @model_validator(mode="after")
-    def _enough(self) -> Self:
+    def _check_min_images(self) -> Self:
         if self.min_images > self.count:
             fault = Fault(
                 path=("min_images",), given=str(self.min_images), expected=f"no more than count, which is {self.count}"
             )
-            raise broken(fault)
+            raise validation_error(fault)
         return self
 
 
-class FolderDataset(_Gathered):
+class FolderDataset(_CommonKeys):
     """Pictures in a folder, with `metadata.csv`, `metadata.jsonl`, `.txt` files beside them, or one caption."""
 
     source: Literal["folder"]
     """`folder`."""
 
-    path: Place
+    path: PathOrName
     """The folder with the pictures, relative to the story file."""
 
     caption: Text = ""
     """Text for pictures that have none of their own."""
 
 
-class HubDataset(_Gathered):
+class HubDataset(_CommonKeys):
     """A data set on ModelScope or Hugging Face."""
 
     source: Literal["modelscope", "huggingface"]

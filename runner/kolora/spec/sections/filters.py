@@ -9,20 +9,21 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 import kolora.spec.operators as operators
-from kolora.spec.faults import broken
+from kolora.spec.faults import validation_error
 
 
 class Filter(RootModel[dict[str, dict[str, Any]]]):
     """One Data-Juicer operator in Data-Juicer's own form: `operator: {parameter: value}`, or the bare name."""
 
+    # Not Frozen's config: a root model has no keys to forbid, and parameters are checked by the table of operators.
     model_config = ConfigDict(frozen=True)
 
     @field_validator("root", mode="before")
     @classmethod
-    def _allowed(cls, item: object) -> object:
+    def _check_operator(cls, item: object) -> object:
         faults = operators.faults(item)
         if faults:
-            raise broken(*faults)
+            raise validation_error(*faults)
         return operators.normalise(item)
 
     @property

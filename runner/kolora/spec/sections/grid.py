@@ -9,7 +9,7 @@ from pydantic import Field
 from kolora.spec.types import COLOUR, Frozen
 
 CELL = 512
-"""Pixels of a picture's side in the grid when the story does not size the grid itself."""
+"""Pixels of a cell's side where the story does not size the grid: 2 x 4 pictures make 1024 x 2048."""
 
 
 class Grid(Frozen):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kolora.spec.faults import Fault, broken
+from kolora.spec.faults import Fault, validation_error
 from kolora.spec.types import Frozen, Prompt, Seed, Text, Title
 
 
@@ -25,21 +25,21 @@ class Prior(Frozen):
     """How much they count beside the training pictures, which count 1."""
 
 
-SUITED: dict[str, dict[str, dict[str, Any]]] = {
+_DEFAULTS_BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
     "preset": {"style": {"rank": 16}, "entity": {"rank": 4}},
     "optimizer": {"prodigy": {"learning_rate": 1.0}},
 }
-"""What some values of `lora` make the defaults of others."""
+"""Defaults of other keys that a value of this key brings: `preset: entity` makes rank 4."""
 
 
-def _suited(given: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults_by_choice(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that the given values of ``lora`` decide."""
-    suited = {}
-    for key, choices in SUITED.items():
+    defaults = {}
+    for key, choices in _DEFAULTS_BY_CHOICE.items():
         chosen = given.get(key)
         if isinstance(chosen, str):
-            suited.update(choices.get(chosen, {}))
-    return suited
+            defaults.update(choices.get(chosen, {}))
+    return defaults
 
 
 class Lora(Frozen):
@@ -134,39 +134,41 @@ class Lora(Frozen):
     gradient_checkpointing: Literal["auto", True, False] = "auto"
     """Whether activations are computed twice to save memory; `auto` does so where memory is short."""
 
+    # Before the fields' own defaults: later nobody could tell a rank of 16 that was given from the default.
     @model_validator(mode="before")
     @classmethod
-    def _suit(cls, given: Any) -> Any:
+    def _fill_dependent_defaults(cls, given: Any) -> Any:
         """Fill in what the values given make the defaults of others."""
-        return _suited(given) | given if isinstance(given, dict) else given
+        return _defaults_by_choice(given) | given if isinstance(given, dict) else given
 
-    def unsaid(self) -> dict[str, Any]:
+    def dependent_defaults(self) -> dict[str, Any]:
         """Return the defaults that the values of other keys decide; ``canonical`` goes by them."""
-        return _suited({key: getattr(self, key) for key in SUITED})
+        return _defaults_by_choice({key: getattr(self, key) for key in _DEFAULTS_BY_CHOICE})
 
     @model_validator(mode="after")
-    def _fitting_template(self) -> Self:
+    def _check_template(self) -> Self:
         if self.template is None:
             return self
+        # Without {trigger} the trained word would never be shown; with another name the brace would be taught as text.
         names = set(re.findall(r"\{([^{}]*)\}", self.template))
         if names - {"caption", "trigger"} or not names or ("trigger" in names) != bool(self.trigger):
-            wanted = (
+            expected = (
                 "{trigger}, and {caption} where wanted" if self.trigger else "{caption}, or a trigger for {trigger}"
             )
-            raise broken(Fault(path=("template",), given=f'"{self.template}"', expected=wanted))
+            raise validation_error(Fault(path=("template",), given=f'"{self.template}"', expected=expected))
         return self
 
     @model_validator(mode="after")
-    def _warm_in_time(self) -> Self:
+    def _check_warmup(self) -> Self:
         if self.warmup_steps >= self.steps:
             expected = f"fewer than steps, which is {self.steps}"
-            raise broken(Fault(path=("warmup_steps",), given=str(self.warmup_steps), expected=expected))
+            raise validation_error(Fault(path=("warmup_steps",), given=str(self.warmup_steps), expected=expected))
         return self
 
     @field_validator("target_modules")
     @classmethod
-    def _once(cls, modules: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_target_modules(cls, modules: tuple[str, ...]) -> tuple[str, ...]:
         twice = next((module for module in modules if modules.count(module) > 1), None)
         if twice:
-            raise broken(Fault(given=f"{twice} more than once", expected="each projection once"))
+            raise validation_error(Fault(given=f"{twice} more than once", expected="each projection once"))
         return modules

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kolora.spec.types import Frozen, Place
+from kolora.spec.types import Frozen, PathOrName
 
 
 class Model(Frozen):
     """The checkpoint that is taught and that draws."""
 
-    checkpoint: Place = "kolors"
+    checkpoint: PathOrName = "kolors"
     """`kolors`, `pocket` (the small checkpoint inside the package), or a folder in the Kolors file layout."""
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

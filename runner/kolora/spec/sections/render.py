@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kolora.spec.types import Frozen, Guidance, Place, SamplerName, Seed, Side, Steps, Strength, Text
+from kolora.spec.types import Frozen, Guidance, PathOrName, SamplerName, Seed, Side, Steps, Strength, Text
 
-NEGATIVE_PROMPT = "丑陋，变形，嘈杂，模糊，低对比度"
+_NEGATIVE_PROMPT = "丑陋，变形，嘈杂，模糊，低对比度"
+"""Ugly, deformed, noisy, blurry, low contrast: the one that contestants' notebook uses."""
 
 
 class Render(Frozen):
@@ -22,7 +23,7 @@ class Render(Frozen):
     guidance_scale: Guidance = 4.0
     """How hard the prompt pulls; 1 means no guidance."""
 
-    negative_prompt: Text = NEGATIVE_PROMPT
+    negative_prompt: Text = _NEGATIVE_PROMPT
     """What the pictures should not be."""
 
     seed: Seed = 0
@@ -34,5 +35,5 @@ class Render(Frozen):
     scheduler: SamplerName = "ddim"
     """Sampler: `ddim` is DiffSynth's own, evenly spaced from the last training timestep to 0."""
 
-    lora: Place | None = None
+    lora: PathOrName | None = None
     """A LoRA file to draw with (DiffSynth's, diffusers' or kohya's safetensors); then nothing is trained here."""

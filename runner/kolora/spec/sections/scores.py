@@ -6,16 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kolora.spec.types import Frozen, Place
+from kolora.spec.types import Frozen, PathOrName
 
 
 class Scores(Frozen):
     """How the pictures are judged."""
 
-    aesthetics: Place = "auto"
+    aesthetics: PathOrName = "auto"
     """Aesthetic predictor: `auto` (the checkpoint's own), `off`, or a folder."""
 
-    clip: Place = "auto"
+    clip: PathOrName = "auto"
     """CLIP for the similarity of text and picture: `auto` (the checkpoint's own), `off`, or a folder."""
 
     threshold: Annotated[float, Field(ge=1, le=10)] = 6.0

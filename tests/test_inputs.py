@@ -60,7 +60,7 @@ def test_only_what_is_loaded_is_a_checkpoints_identity(tiny_checkpoint, tmp_path
 
 def test_the_story_as_given_keeps_its_own_paths(tiny_checkpoint, tmp_path):
     found = find(write_story(tmp_path / "one", tiny_checkpoint), tmp_path)
-    assert found.given.model.checkpoint == "checkpoint"
+    assert found.original_story.model.checkpoint == "checkpoint"
     assert found.story.model.checkpoint == str(tmp_path / "one" / "checkpoint")
 
 

@@ -114,7 +114,7 @@ def known(steps):
 
 
 def reasons(before, after, **options):
-    decided = decide(after, finished={step.digest for step in before}, known=known(before), **options)
+    decided = decide(after, finished_digests={step.digest for step in before}, records=known(before), **options)
     return {each.step.name: each.reason for each in decided if each.runs}
 
 
@@ -149,17 +149,17 @@ def test_scenes_without_the_lora_need_no_training_and_are_not_drawn_twice():
 
 def test_other_reasons():
     steps = steps_of()
-    everything = decide(steps, finished=(), known={})
+    everything = decide(steps, finished_digests=(), records={})
     assert {each.reason for each in everything} == {"no result from an earlier run"}
-    lost = decide(steps, finished={step.digest for step in steps[1:]}, known=known(steps))
+    lost = decide(steps, finished_digests={step.digest for step in steps[1:]}, records=known(steps))
     assert [each.reason for each in lost if each.runs] == ["files of its result are missing or damaged"]
     older = known(steps)
     older["fetch"].version, older["fetch"].digest = 0, "old"
-    anew = decide(steps[:1], finished=(), known=older)
+    anew = decide(steps[:1], finished_digests=(), records=older)
     assert anew[0].reason == "stage version changed: 0 -> 2"
-    forced = decide(steps, finished={step.digest for step in steps}, known=known(steps), forced=["render"])
+    forced = decide(steps, finished_digests={step.digest for step in steps}, records=known(steps), forced=["render"])
     assert [each.step.name for each in forced if each.runs] == ["render-01", "render-02"]
-    resumed = decide(steps, finished=(), known={}, resumable=["train"])
+    resumed = decide(steps, finished_digests=(), records={}, resumable=["train"])
     assert {each.reason for each in resumed if each.step.name == "train"} == {
         "was interrupted, continues where it was saved"
     }
@@ -194,7 +194,7 @@ def test_pictures_of_the_class_are_drawn_before_training_and_only_where_asked():
 
 def test_results_of_an_older_kolora_have_a_sentence_of_their_own():
     steps = steps_of()
-    decided = decide(steps, finished=(), known={}, former="0.1.0")
+    decided = decide(steps, finished_digests=(), records={}, older_version="0.1.0")
     assert {each.reason for each in decided} == {"results of kolora 0.1.0 are not kept by this version"}
 
 
@@ -202,7 +202,7 @@ def test_results_of_an_older_kolora_have_a_sentence_of_their_own():
 def test_every_name_that_a_plan_prints_can_be_forced_and_stopped_after(name):
     steps = steps_of()
     check_names(steps, forced=[name], until=name)
-    cut = cut_after(decide(steps, finished=(), known={}), name)
+    cut = cut_after(decide(steps, finished_digests=(), records={}), name)
     assert cut[-1].step.name.startswith(name)
     assert len(cut) < len(steps)
 

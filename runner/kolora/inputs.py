@@ -81,14 +81,14 @@ _CHOICES: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {
 
 @dataclass(frozen=True)
 class ResolvedInputs:
-    """A story as given and with its paths made absolute, its checkpoint's folder, and the identity of all it uses.
+    """A story as it was written and with absolute paths, its checkpoint's folder, and the identity of all it uses.
 
     origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
     be identified; only a plan may go on with such a gap. files: the sha256 of every input file by its path, of each of
     ``checkpoint``, ``dataset``, ``aesthetics`` and ``clip`` that is a folder.
     """
 
-    given: Story
+    original_story: Story
     story: Story
     checkpoint: Path
     inputs: Inputs
@@ -149,10 +149,10 @@ def paths_of(story: Story) -> Mapping[str, str]:
 
 def check_paths(story: Story, *, base: Path, cache: Path, roots: Sequence[Path]) -> None:
     """Raise StoryInvalid for a path that leads out, InputAbsent for one that leads nowhere; before any download."""
-    _check_there(_confine_paths(story, base, [base, cache, *roots]))
+    _check_exist(_confine_paths(story, base, [base, cache, *roots]))
 
 
-def _check_there(story: Story) -> None:
+def _check_exist(story: Story) -> None:
     for key, path in paths_of(story).items():
         if not Path(path).exists():
             near = nearest(Path(path).name, NAMES[key]) or join_choices(NAMES[key])
@@ -200,12 +200,12 @@ class _Resolver:
         self._story = story
         self._cache = cache
         self._pins = pins
-        self._memo = _writable(cache / "identities")
+        self._memo = _writable_memo(cache / "identities")
 
     def resolve(self) -> None:
         """Resolve everything that the story uses; raises InputAbsent for the first that is not there."""
         story = self._story
-        _check_there(story)
+        _check_exist(story)
         if story.render.lora is not None:
             path = Path(story.render.lora)
             self._set(lora=LoraFile(digest=identify_file(path, memo=self._memo), path=path))
@@ -280,6 +280,6 @@ def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
     )
 
 
-def _writable(memo: Path) -> Path | None:
+def _writable_memo(memo: Path) -> Path | None:
     parent = next(folder for folder in (memo, *memo.parents) if folder.exists())
     return memo if os.access(parent, os.W_OK) else None

@@ -18,8 +18,8 @@ from kolora.spec.words import nearest
 from kolora.stages import STAGES
 from kolora.stages.contract import Key, Step
 
-SHOWN_CHANGES = 3
-SHOWN_LETTERS = 40
+_SHOWN_CHANGES = 3
+_SHOWN_LETTERS = 40
 
 REASONS = {
     "forced": "asked for by --force",
@@ -36,7 +36,7 @@ REASONS = {
 }
 """What a reason may say; a report in another language has its own words for these keys."""
 
-NOT_SET = "not set"
+_NOT_SET = "not set"
 
 SECTIONS = {
     "cache_latents": "lora",
@@ -64,11 +64,11 @@ class Decision:
     @property
     def reason(self) -> str:
         """Why, in words for the user."""
-        said = ", ".join(REASONS[key].format(*values) for key, *values in self.why if key != "more")
-        return said + "".join(f" and {REASONS[key].format(*values)}" for key, *values in self.why if key == "more")
+        words = ", ".join(REASONS[key].format(*values) for key, *values in self.why if key != "more")
+        return words + "".join(f" and {REASONS[key].format(*values)}" for key, *values in self.why if key == "more")
 
 
-class Known(Protocol):
+class EarlierRecord(Protocol):
     """What a decision reads of an earlier record."""
 
     @property
@@ -87,11 +87,11 @@ def plan_steps(story: Story, inputs: Inputs) -> tuple[Step, ...]:
     for stage in STAGES.values():
         for step in stage.steps(story, inputs):
             digests = [planned[key].digest for key in step.needs]
-            planned[step.key] = dataclasses.replace(step, digest=digest_of(step, digests))
+            planned[step.key] = dataclasses.replace(step, digest=_digest_of(step, digests))
     return tuple(planned.values())
 
 
-def digest_of(step: Step, inputs: Sequence[str]) -> str:
+def _digest_of(step: Step, inputs: Sequence[str]) -> str:
     """Digest what a step's result depends on: stage, its version, its config in canonical form, its inputs' digests."""
     covered = [step.stage, STAGES[step.stage].VERSION, canonical(step.config), list(inputs)]
     return hashlib.sha256(json.dumps(covered, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
@@ -100,23 +100,23 @@ def digest_of(step: Step, inputs: Sequence[str]) -> str:
 def decide(
     steps: Sequence[Step],
     *,
-    finished: Collection[str],
-    known: Mapping[str, Known],
+    finished_digests: Collection[str],
+    records: Mapping[str, EarlierRecord],
     resumable: Collection[str] = (),
     forced: Collection[str] = (),
-    former: str | None = None,
+    older_version: str | None = None,
 ) -> tuple[Decision, ...]:
     """Decide for each step whether it runs.
 
-    finished: digests of steps whose results are whole. known: the last record of each step, by name. resumable:
-    names of steps that left a saved state. forced: names of steps or stages that run in any case. former: the older
+    finished_digests: of steps whose results are whole. records: the last record of each step, by name. resumable: names
+    of steps that left a saved state. forced: names of steps or stages that run in any case. older_version: of the
     kolora that wrote the folder, where its results are not kept.
     """
     decisions = []
     for step in steps:
         is_forced = step.name in forced or step.stage in forced
-        runs = is_forced or step.digest not in finished
-        record = known.get(step.name)
+        runs = is_forced or step.digest not in finished_digests
+        record = records.get(step.name)
         if is_forced:
             why: tuple[Reason, ...] = (("forced",),)
         elif not runs:
@@ -124,7 +124,7 @@ def decide(
         elif step.name in resumable:
             why = (("interrupted",),)
         elif record is None:
-            why = (("former", former),) if former else (("first",),)
+            why = (("former", older_version),) if older_version else (("first",),)
         else:
             why = _why(step, record, steps)
         decisions.append(Decision(step, runs, why))
@@ -134,12 +134,12 @@ def decide(
 def check_names(steps: Sequence[Step], *, forced: Collection[str] = (), until: str | None = None) -> None:
     """Raise UsageError for a name that is neither a step nor a stage of the story: what ``plan`` prints is one."""
     names = [step.name for step in steps]
-    known = [*dict.fromkeys(step.stage for step in steps), *names]
+    choices = [*dict.fromkeys(step.stage for step in steps), *names]
     for option, name in [("--until", until), *(("--force", each) for each in forced)]:
-        if name is None or name in known:
+        if name is None or name in choices:
             continue
-        near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else f"steps of this story: {', '.join(dict.fromkeys(known))}"
+        near = nearest(name, choices)
+        hint = f"did you mean {near}?" if near else f"steps of this story: {', '.join(dict.fromkeys(choices))}"
         raise UsageError(f"unknown step {name!r} in {option}", hint=hint)
 
 
@@ -149,7 +149,7 @@ def cut_after(decisions: Sequence[Decision], until: str | None) -> tuple[Decisio
     return tuple(decisions[: places[-1] + 1]) if places else tuple(decisions)
 
 
-def _why(step: Step, record: Known, steps: Sequence[Step]) -> tuple[Reason, ...]:
+def _why(step: Step, record: EarlierRecord, steps: Sequence[Step]) -> tuple[Reason, ...]:
     if record.digest == step.digest:
         return (("damaged",),)
     version = STAGES[step.stage].VERSION
@@ -157,12 +157,12 @@ def _why(step: Step, record: Known, steps: Sequence[Step]) -> tuple[Reason, ...]
         return (("version", str(record.version), str(version)),)
     changes = _changes(record.config, canonical(step.config), section=SECTIONS.get(step.stage, ""))
     if changes:
-        more = len(changes) - SHOWN_CHANGES
-        return (*changes[:SHOWN_CHANGES], *([("more", str(more))] if more > 0 else []))
+        more = len(changes) - _SHOWN_CHANGES
+        return (*changes[:_SHOWN_CHANGES], *([("more", str(more))] if more > 0 else []))
     needed = {each.name: each.digest for each in steps if each.key in step.needs}
     changed = [name for name, digest in needed.items() if record.inputs.get(name) != digest]
     gone = [name for name in record.inputs if name not in needed]
-    names = ", ".join((changed + gone)[:SHOWN_CHANGES])
+    names = ", ".join((changed + gone)[:_SHOWN_CHANGES])
     return (("changed", names),) if names else (("otherwise",),)
 
 
@@ -173,7 +173,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any], *, section: str) ->
     for key in sorted(before.keys() | after.keys()):
         if key in before and key in after and before[key] == after[key]:
             continue
-        values = [_shown(leaves[key]) if key in leaves else NOT_SET for leaves in (before, after)]
+        values = [_format_value(leaves[key]) if key in leaves else _NOT_SET for leaves in (before, after)]
         is_digest = all(len(value) == 64 and " " not in value for value in values)
         changes.append(("changed", key) if is_digest else ("changed_from", key, *values))
     return changes
@@ -188,8 +188,8 @@ def _as_in_story(config: Mapping[str, Any], section: str) -> dict[str, Any]:
     return named
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):
         return text
-    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}…"

@@ -14,7 +14,7 @@ from kolora.environment import go_offline, set_environment
 from kolora.errors import KoloraError
 from kolora.events import OnEvent, ignore
 from kolora.execution.downloads import download_for
-from kolora.execution.locks import HeldLock, find_lock
+from kolora.execution.locks import ActiveLock, find_lock
 from kolora.execution.loop import check_before_download, decisions_of, execute, record_failure
 from kolora.execution.signals import Halt
 from kolora.files import writing
@@ -100,10 +100,10 @@ def plan(story: LoadedStory | Story, *, out: Path | str | None = None) -> tuple[
 
     What is absent counts as absent and raises nothing: ``run`` would.
     """
-    loaded = _loaded(story)
+    loaded = _as_loaded(story)
     root = _root(loaded, out)
-    found = inputs_of(loaded, out=root, strict=False, pins=find_lock(loaded, out=root).pins)
-    return decisions_of(found, RunFolder(root))
+    resolved = inputs_of(loaded, out=root, strict=False, pins=find_lock(loaded, out=root).pins)
+    return decisions_of(resolved, RunFolder(root))
 
 
 def run(
@@ -131,24 +131,26 @@ def run(
     for the report. Prints nothing. Raises KoloraError's subclasses; a run that failed has a report too.
     """
     set_environment()
-    loaded = _loaded(story)
+    loaded = _as_loaded(story)
     root = _root(loaded, out)
-    held = find_lock(loaded, out=root, chosen=lock, ignored=ignore_lock)
+    active_lock = find_lock(loaded, out=root, chosen=lock, ignored=ignore_lock)
     folder = RunFolder(root)
     where = find_device(device)
     halt = Halt()
     with halt.listening() if handle_signals else contextlib.nullcontext():
         try:
-            found = _resolve(loaded, root, held, where, on_event, halt, until=until, offline=is_offline(offline))
+            resolved = _resolve(
+                loaded, root, active_lock, where, on_event, halt, until=until, offline=is_offline(offline)
+            )
         except KoloraError as problem:
             with _second_to(problem):
                 if record_failure(loaded.story, folder, problem, source=loaded.text, command=command):
                     write_report(root)
             raise
-        held.refuse_drift(found, device=where, accept_environment=accept_environment)
-        held.limit_threads(device=where)
+        active_lock.refuse_drift(resolved, device=where, accept_environment=accept_environment)
+        active_lock.limit_threads(device=where)
         worked = complete(
-            found,
+            resolved,
             source=loaded.text,
             root=root,
             device=where,
@@ -164,7 +166,7 @@ def run(
 
 
 def complete(
-    found: ResolvedInputs,
+    resolved: ResolvedInputs,
     *,
     source: str,
     root: Path,
@@ -183,10 +185,10 @@ def complete(
     source: the story file's text. overrides: what was written over it. report: write one, and seal the folder if it is
     complete. Returns whether anything had to be done.
     """
-    check_names(plan_steps(found.story, found.inputs), forced=forced, until=until)
+    check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
     try:
         worked = execute(
-            found,
+            resolved,
             source=source,
             folder=RunFolder(root),
             device=device,
@@ -220,7 +222,7 @@ def write_reports(root: Path, *, seal: bool) -> tuple[Path, ...]:
 def _resolve(
     loaded: LoadedStory,
     root: Path,
-    held: HeldLock,
+    active_lock: ActiveLock,
     device: str,
     on_event: OnEvent,
     halt: Halt,
@@ -234,11 +236,11 @@ def _resolve(
     check_paths_of(loaded, out=root)
     check_before_download(loaded.story, cache=cache_folder(), device=device, until=until)
     if not offline:
-        download_for(loaded, on_event=on_event, halt=halt, pins=held.pins)
-    return inputs_of(loaded, out=root, pins=held.pins)
+        download_for(loaded, on_event=on_event, halt=halt, pins=active_lock.pins)
+    return inputs_of(loaded, out=root, pins=active_lock.pins)
 
 
-def _loaded(story: LoadedStory | Story) -> LoadedStory:
+def _as_loaded(story: LoadedStory | Story) -> LoadedStory:
     return from_values(story) if isinstance(story, Story) else story
 
 

@@ -19,7 +19,7 @@ from kolora.spec import Story, load_story
 from kolora.spec.canonical import canonical
 
 SHIPPED = Path(str(files("kolora") / "specs"))
-OUT_VOLUME = Path("/out")
+_OUT_VOLUME = Path("/out")
 LARGEST_STORY = 2**20
 """Bytes read of a story at most; what is longer is refused by the reader of stories."""
 
@@ -95,7 +95,7 @@ def _roots(loaded: LoadedStory, out: Path) -> Sequence[Path]:
 
 def _find(name: str) -> Path:
     given = Path(name)
-    places = [given] if given.is_absolute() else [Path.cwd() / given, OUT_VOLUME / given, SHIPPED / given]
+    places = [given] if given.is_absolute() else [Path.cwd() / given, _OUT_VOLUME / given, SHIPPED / given]
     if given.suffix == "" and given.parent == Path():
         places.append(SHIPPED / f"{name}.yaml")
     for place in places:
@@ -107,6 +107,6 @@ def _find(name: str) -> Path:
         raise UsageError(f"unknown command or story {name!r}", hint="kolora --help")
     shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
     raise InputAbsent(
-        f"unknown story {name!r}: not in this folder, not in {OUT_VOLUME}, not among the shipped ones ({shipped})",
+        f"unknown story {name!r}: not in this folder, not in {_OUT_VOLUME}, not among the shipped ones ({shipped})",
         hint="kolora new writes a story to start from",
     )

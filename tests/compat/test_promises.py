@@ -71,7 +71,7 @@ def test_an_old_run_keeps_its_steps(release: str):
     folder = RunFolder(HERE / release / "run")
     known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
     finished = {record.digest for record in known.values()}
-    again = decide(steps, finished=finished, known=known, former=folder.former_version())
+    again = decide(steps, finished_digests=finished, records=known, older_version=folder.older_version())
     assert {each.step.name: each.reason for each in again if each.runs} == {}
     assert len(again) > 10
 
@@ -80,7 +80,7 @@ def test_a_run_of_kolora_0_1_is_told_to_be_one():
     folder = RunFolder(HERE / "0.1" / "run")
     steps = plan_steps(read_story(folder.root / "story.yaml"), inputs_of(lock_of("0.1")))
     known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
-    decided = decide(steps, finished=(), known=known, former=folder.former_version())
+    decided = decide(steps, finished_digests=(), records=known, older_version=folder.older_version())
     assert {each.reason for each in decided} == {"results of kolora 0.1.0 are not kept by this version"}
 
 
@@ -177,7 +177,7 @@ def test_a_raised_version_runs_just_that_stage_and_what_reads_it(stage: str, mon
     story = _story_with_every_stage()
     before = plan_steps(story, INPUTS)
     monkeypatch.setattr(STAGES[stage], "VERSION", STAGES[stage].VERSION + 1)
-    decided = decide(plan_steps(story, INPUTS), finished={step.digest for step in before}, known={})
+    decided = decide(plan_steps(story, INPUTS), finished_digests={step.digest for step in before}, records={})
     runs = {each.step.key for each in decided if each.runs}
     readers = {step.key for step in before if step.stage == stage}
     for step in before:

@@ -242,7 +242,7 @@ def test_the_loras_files_say_what_they_are(done):
 
 
 def test_a_run_folder_has_one_run_at_a_time(again, capsys):
-    with RunFolder(again / "out").held():
+    with RunFolder(again / "out").hold():
         assert run(again / "story.yaml", "-o", again / "out") == 73
     assert "another kolora is at work" in capsys.readouterr().err
 
@@ -335,7 +335,7 @@ def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
 def small_gpu(monkeypatch):
     """Stand for a GPU whose memory does not hold a training step, but for so many passes as are said."""
     monkeypatch.setattr(
-        "kolora.execution.loop._memory_plan", lambda found, _: plan_story(found.story, None, there=None)
+        "kolora.execution.loop._memory_plan", lambda resolved, _: plan_story(resolved.story, None, there=None)
     )
     build_step = loop.build_step
 

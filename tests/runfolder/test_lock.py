@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from kolora.errors import InputAbsent, SchemaTooNew
-from kolora.execution.locks import HeldLock
+from kolora.execution.locks import ActiveLock
 from kolora.hubs.store import RepoRequest
 from kolora.runfolder.lock import DEEPEST, read_lock
 
@@ -208,14 +208,14 @@ def test_pins_fill_in_a_revision_and_replace_none() -> None:
 
 
 def test_a_run_computes_with_the_locks_threads(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = HeldLock(read_lock((done / "story.lock.yaml").read_bytes(), name="story.lock.yaml"))
+    active_lock = ActiveLock(read_lock((done / "story.lock.yaml").read_bytes(), name="story.lock.yaml"))
     monkeypatch.delenv("OMP_NUM_THREADS")
-    held.limit_threads(device="cuda")
+    active_lock.limit_threads(device="cuda")
     assert "OMP_NUM_THREADS" not in os.environ
-    held.limit_threads(device="cpu")
+    active_lock.limit_threads(device="cpu")
     code = "import torch; print(torch.get_num_threads())"
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout.strip() == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    held.limit_threads(device="cpu")
+    active_lock.limit_threads(device="cpu")
     assert os.environ["OMP_NUM_THREADS"] == "2"

@@ -15,7 +15,7 @@ from kolora.stages.contract import Step
 @pytest.fixture
 def folder(tmp_path):
     folder = RunFolder(tmp_path / "out")
-    with folder.held():
+    with folder.hold():
         yield folder
 
 
@@ -50,11 +50,11 @@ def record_of(folder, step, digest="d" * 64, **files):
 
 def test_a_step_is_finished_only_under_its_digest_and_with_all_its_files(folder):
     record = record_of(folder, "fetch", a_txt="one", b__c_txt="two")
-    assert folder.finished("fetch", record.digest) == record
-    assert folder.finished("fetch", "e" * 64) is None
+    assert folder.finished_record("fetch", record.digest) == record
+    assert folder.finished_record("fetch", "e" * 64) is None
     inside = folder.folder("fetch", record.digest)
     (inside / "b" / "c.txt").write_text("t")
-    assert folder.finished("fetch", record.digest) is None
+    assert folder.finished_record("fetch", record.digest) is None
     assert not list(folder.work.glob("*.partial"))
     assert not list(folder.work.glob("*.state"))
 
@@ -114,7 +114,7 @@ def test_tidying_removes_what_belongs_to_no_step(folder):
     gone = record_of(folder, "render-02", "3" * 64, image_png="gone")
     for record in (old, new, gone):
         folder.publish(record)
-    folder.tidy([Step("render", Frozen(), scene=1, digest=new.digest)])
+    folder.remove_leftovers([Step("render", Frozen(), scene=1, digest=new.digest)])
     assert [path.name for path in folder.work.iterdir()] == [folder.folder("render-01", new.digest).name]
     assert [path.name for path in folder.root.glob("images/*")] == ["01.png"]
     assert [path.name for path in folder.records.iterdir()] == ["render-01.json"]
@@ -128,7 +128,7 @@ def test_the_seal_lists_what_is_published_and_sha256sum_agrees(folder):
     assert "images/01.png" in listed
     assert "work/" not in listed
     subprocess.run(["sha256sum", "-c", "--quiet", "manifest.sha256"], cwd=folder.root, check=True)
-    folder.open_up()
+    folder.unseal()
     assert not folder.is_sealed()
 
 

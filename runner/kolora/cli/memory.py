@@ -29,7 +29,7 @@ class _Amount(click.ParamType[float]):
 MEMORY = click.option("--memory", type=_Amount(), help="Plan for a GPU of that much memory [the present one's].")
 
 
-def memory_lines(story: Story, found: ResolvedInputs, *, memory: float | None) -> Iterator[str]:
+def memory_lines(story: Story, resolved: ResolvedInputs, *, memory: float | None) -> Iterator[str]:
     """Say for each part of the work how it is done, and what it is expected to need; memory: GiB.
 
     Pocket needs no GPU, and without one there is nothing to say of it.
@@ -38,7 +38,7 @@ def memory_lines(story: Story, found: ResolvedInputs, *, memory: float | None) -
     is_pocket = story.model.checkpoint == "pocket"
     if is_pocket and there is None:
         return
-    is_here = is_pocket or found.inputs.checkpoint != "absent"
-    plan = plan_story(story, found.checkpoint if is_here else None, there=there)
+    is_here = is_pocket or resolved.inputs.checkpoint != "absent"
+    plan = plan_story(story, resolved.checkpoint if is_here else None, there=there)
     for name, line in describe(plan):
         yield f"{name:<13} {line}"

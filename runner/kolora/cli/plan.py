@@ -42,18 +42,18 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
     """Show what a run of STORY would do, and why."""
     loaded = find_story(story, overrides)
     root = out_folder(loaded.story.name, out)
-    held = find_lock(loaded, out=root)
-    found = inputs_of(loaded, out=root, strict=False, pins=held.pins)
-    for name, runs, reason in plan_lines(decisions_of(found, RunFolder(root))):
+    active_lock = find_lock(loaded, out=root)
+    resolved = inputs_of(loaded, out=root, strict=False, pins=active_lock.pins)
+    for name, runs, reason in plan_lines(decisions_of(resolved, RunFolder(root))):
         click.echo(f"{'run ' if runs else 'keep'} {name:<28} {reason}")
     _show_tokens(loaded)
-    for request in requests_of(loaded, pins=held.pins):
+    for request in requests_of(loaded, pins=active_lock.pins):
         click.echo(f"to download: {request.id} from {HUBS[request.hub].title}, {_size(request)}")
-    for line in memory_lines(loaded.story, found, memory=memory):
+    for line in memory_lines(loaded.story, resolved, memory=memory):
         click.echo(f"memory: {line}")
-    for each in held.drift(found, device=find_device()) if not found.absent else ():
-        click.echo(f"drifted from {held.name}: {each.what}")
-    for problem in found.absent:
+    for each in active_lock.drift(resolved, device=find_device()) if not resolved.absent else ():
+        click.echo(f"drifted from {active_lock.name}: {each.what}")
+    for problem in resolved.absent:
         click.echo(f"missing: {problem.error}\n  hint: {problem.hint}")
 
 
@@ -65,11 +65,11 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora fetch asks the hubs", hint="KOLORA_OFFLINE=0 kolora fetch")
     loaded = find_story(story, overrides)
-    held = find_lock(loaded, out=out_folder(loaded.story.name, None))
+    active_lock = find_lock(loaded, out=out_folder(loaded.story.name, None))
     console, halt = console_for(sys.stdout), Halt()
     try:
         with halt.listening():
-            download_for(loaded, on_event=console.on_event, halt=halt, refresh=True, pins=held.pins)
+            download_for(loaded, on_event=console.on_event, halt=halt, refresh=True, pins=active_lock.pins)
     finally:
         console.close()
     click.echo(f"the cache {cache_folder()} has all that {loaded.story.name} needs")

@@ -38,5 +38,5 @@ def download_one(request: RepoRequest, *, on_event: OnEvent, halt: Halt, refresh
 
     cache = cache_folder()
     with writing(cache):
-        snapshot, came = download(request, cache=cache, tick=tick, refresh=refresh)
-    on_event(Downloaded(request.id, request.hub, snapshot.revision, len(snapshot.files), came))
+        snapshot, downloaded_bytes = download(request, cache=cache, tick=tick, refresh=refresh)
+    on_event(Downloaded(request.id, request.hub, snapshot.revision, len(snapshot.files), downloaded_bytes))

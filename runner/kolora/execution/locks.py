@@ -16,7 +16,7 @@ from kolora.stories import LoadedStory
 
 
 @dataclass(frozen=True)
-class HeldLock:
+class ActiveLock:
     """A lock that holds for a run, and what messages call it; no lock pins nothing."""
 
     lock: Lock | None = None
@@ -27,15 +27,15 @@ class HeldLock:
         """The revisions that downloads must come at."""
         return self.lock.pins if self.lock is not None else NO_PINS
 
-    def drift(self, found: ResolvedInputs, *, device: str) -> list[Drift]:
+    def drift(self, resolved: ResolvedInputs, *, device: str) -> list[Drift]:
         """List what is not as the lock pins it."""
         if self.lock is None:
             return []
-        return drift_of(self.lock, found, device=device, packages=packages(), image=image_digest())
+        return drift_of(self.lock, resolved, device=device, packages=packages(), image=image_digest())
 
-    def refuse_drift(self, found: ResolvedInputs, *, device: str, accept_environment: bool) -> None:
+    def refuse_drift(self, resolved: ResolvedInputs, *, device: str, accept_environment: bool) -> None:
         """Raise LockDrifted where the lock does not hold."""
-        refuse_drift(self.drift(found, device=device), lock=self.name, accept_environment=accept_environment)
+        refuse_drift(self.drift(resolved, device=device), lock=self.name, accept_environment=accept_environment)
 
     def limit_threads(self, *, device: str) -> None:
         """Compute with as many threads as the lock has: on a CPU sums are split by them, and their last bits differ.
@@ -47,7 +47,7 @@ class HeldLock:
             limit_threads(numerics.threads)
 
 
-def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ignored: bool = False) -> HeldLock:
+def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ignored: bool = False) -> ActiveLock:
     """Find the lock that holds: the chosen one, else NAME.lock.yaml beside NAME.yaml.
 
     The one in ``out`` is what a run there wrote: it follows that run and binds no other, unless it is chosen.
@@ -56,13 +56,13 @@ def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ign
         raise UsageError("--lock and --no-lock exclude each other", hint="give one of them")
     path = chosen or _lock_beside(loaded)
     if ignored or path is None or (chosen is None and path.resolve() == (out / LOCK).resolve()):
-        return HeldLock()
+        return ActiveLock()
     try:
         with path.open("rb") as file:
             source = file.read(MOST_BYTES + 1)
     except OSError as problem:
         raise InputAbsent(f"the lock {path} cannot be read: {problem.strerror}", hint="--lock FILE") from problem
-    return HeldLock(read_lock(source, name=path.name), path.name)
+    return ActiveLock(read_lock(source, name=path.name), path.name)
 
 
 def _lock_beside(loaded: LoadedStory) -> Path | None:

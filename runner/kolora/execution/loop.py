@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kolora.device import gpu_memory
 from kolora.errors import DeviceUnusable, KoloraError
 from kolora.events import Noticed, OnEvent, Planned, StepBegan, StepEnded, StepProgressed
-from kolora.execution.memory import first_line, is_out_of_memory, out_of_memory, run_frugally
+from kolora.execution.memory import first_line, is_out_of_memory, out_of_memory, run_with_retry
 from kolora.execution.progress import Progress
 from kolora.execution.provenance import image_digest, now, numerics, packages, peaks, reset_peaks
 from kolora.execution.signals import Halt
@@ -35,23 +35,23 @@ from kolora.version import __version__
 if TYPE_CHECKING:
     from kolora.models.checkpoint import Checkpoint
 
-LARGE_CHECKPOINT = 4 * 2**30
+_LARGE_CHECKPOINT = 4 * 2**30
 """Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""
 
 
 def decisions_of(
-    found: ResolvedInputs, folder: RunFolder, *, forced: Sequence[str] = (), until: str | None = None
+    resolved: ResolvedInputs, folder: RunFolder, *, forced: Sequence[str] = (), until: str | None = None
 ) -> tuple[Decision, ...]:
     """Plan a story against what its run folder already holds."""
-    steps = plan_steps(found.story, found.inputs)
-    known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
+    steps = plan_steps(resolved.story, resolved.inputs)
+    records = {step.name: record for step in steps if (record := folder.last_record(step.name))}
     decisions = decide(
         steps,
-        finished={step.digest for step in steps if folder.finished(step.name, step.digest)},
-        known=known,
+        finished_digests={step.digest for step in steps if folder.finished_record(step.name, step.digest)},
+        records=records,
         resumable={step.name for step in steps if folder.saved_state(step.name, step.digest)},
         forced=forced,
-        former=folder.former_version(),
+        older_version=folder.older_version(),
     )
     return cut_after(decisions, until)
 
@@ -64,7 +64,7 @@ def check_before_download(story: Story, *, cache: Path, device: str, until: str 
 
 
 def execute(
-    found: ResolvedInputs,
+    resolved: ResolvedInputs,
     *,
     source: str,
     folder: RunFolder,
@@ -85,37 +85,38 @@ def execute(
     far the run came; the report is made from it. Raises KoloraError's subclasses.
     """
     progress = Progress(folder.root)
-    with folder.held():
+    with folder.hold():
         if fresh:
             shutil.rmtree(folder.work)
             folder.work.mkdir()
-        progress.decisions = decisions = decisions_of(found, folder, forced=forced, until=until)
+        progress.decisions = decisions = decisions_of(resolved, folder, forced=forced, until=until)
         on_event(Planned(decisions))
-        if folder.is_sealed() and not any(decision.runs for decision in decisions) and _tells(folder, found):
+        nothing_to_run = not any(decision.runs for decision in decisions)
+        if folder.is_sealed() and nothing_to_run and _is_report_current(folder, resolved):
             return False
-        folder.open_up()
+        folder.unseal()
         failure: KoloraError | None = None
         try:
             write_text(folder.root / layout.STORY, source)
-            _check_device(found, device, decisions)
-            _Loop(found, folder, device, on_event, halt, progress).run()
+            _check_device(resolved, device, decisions)
+            _Loop(resolved, folder, device, on_event, halt, progress).run()
             if until is None:
-                folder.tidy([decision.step for decision in decisions])
-                _write_lock(found, folder, decisions, overrides)
+                folder.remove_leftovers([decision.step for decision in decisions])
+                _write_lock(resolved, folder, decisions, overrides)
         except KoloraError as problem:
             failure = problem
             raise
         except Exception as problem:
-            failure = _translated(problem, folder.root)
+            failure = _to_kolora_error(problem, folder.root)
             if failure is None:
                 failure = KoloraError(f"{type(problem).__name__}: {problem}", hint="kolora run --debug tells more")
                 raise
             raise failure from problem
         finally:
             progress.finish(
-                found.given,
+                resolved.original_story,
                 failure,
-                checkpoint=CheckpointName(name=found.checkpoint_name, digest=found.inputs.checkpoint),
+                checkpoint=CheckpointName(name=resolved.checkpoint_name, digest=resolved.inputs.checkpoint),
                 is_partial=until is not None,
                 device=device,
                 command=command,
@@ -130,7 +131,7 @@ def record_failure(
 
     Leaves a complete folder alone, as what it says is still true; returns whether there is something to report.
     """
-    with folder.held():
+    with folder.hold():
         if folder.is_sealed():
             return False
         write_text(folder.root / layout.STORY, source)
@@ -150,40 +151,40 @@ class _Loop:
 
     def __init__(
         self,
-        found: ResolvedInputs,
+        resolved: ResolvedInputs,
         folder: RunFolder,
         device: str,
         on_event: OnEvent,
         halt: Halt,
         progress: Progress,
     ) -> None:
-        self._found = found
+        self._resolved = resolved
         self._folder = folder
         self._device = device
         self._on_event = on_event
         self._halt = halt
         self._progress = progress
-        self._opened: Checkpoint | None = None
+        self._loaded_checkpoint: Checkpoint | None = None
         self._digests: dict[Key, str] = {each.step.key: each.step.digest for each in progress.decisions}
 
     def run(self) -> None:
         """Keep what is done, do the rest."""
         for decision in self._progress.decisions:
             if decision.runs:
-                self._do(decision)
+                self._run_step(decision)
             else:
-                self._keep(decision.step)
+                self._keep_step(decision.step)
 
-    def _keep(self, step: Step) -> None:
-        record = self._folder.finished(step.name, step.digest)
+    def _keep_step(self, step: Step) -> None:
+        record = self._folder.finished_record(step.name, step.digest)
         assert record is not None
         self._folder.publish(record)
-        self._progress.kept(step, record.seconds)
+        self._progress.mark_kept(step, record.seconds)
 
-    def _do(self, decision: Decision) -> None:
+    def _run_step(self, decision: Decision) -> None:
         step = decision.step
         self._halt.check()
-        self._progress.began(step)
+        self._progress.mark_started(step)
         self._on_event(StepBegan(step, decision.reason))
 
         def tick(done: int, total: int) -> None:
@@ -191,14 +192,14 @@ class _Loop:
             self._on_event(StepProgressed(step, done, total))
             self._halt.check()
 
-        record = run_frugally(
+        record = run_with_retry(
             lambda: self._finish(step, tick),
             step,
-            lambda: self._opened,
+            lambda: self._loaded_checkpoint,
             lambda message: self._on_event(Noticed(message, step)),
         )
         self._folder.publish(record)
-        self._progress.ended(step, record.seconds)
+        self._progress.mark_finished(step, record.seconds)
         self._on_event(StepEnded(step, record.seconds))
 
     def _finish(self, step: Step, tick: Tick) -> StepRecord:
@@ -236,43 +237,45 @@ class _Loop:
             started=started,
             seconds=round(time.monotonic() - clock, 3),
             peak_memory_bytes=peaks(),
-            numerics=numerics(self._device, self._opened, step.stage),
+            numerics=numerics(self._device, self._loaded_checkpoint, step.stage),
         )
         self._folder.finish(record)
         return record
 
     def _checkpoint(self) -> Checkpoint:
         """Open the checkpoint on first use; this is what loads torch."""
-        if self._opened is None:
+        if self._loaded_checkpoint is None:
             from kolora.models.checkpoint import Checkpoint
 
-            memory = _memory_plan(self._found, self._device)
-            dtype = self._found.story.model.dtype
-            self._opened = Checkpoint(self._found.checkpoint, device=self._device, dtype=dtype, memory=memory)
-        return self._opened
+            memory = _memory_plan(self._resolved, self._device)
+            dtype = self._resolved.story.model.dtype
+            self._loaded_checkpoint = Checkpoint(
+                self._resolved.checkpoint, device=self._device, dtype=dtype, memory=memory
+            )
+        return self._loaded_checkpoint
 
 
-def _memory_plan(found: ResolvedInputs, device: str) -> MemoryPlan:
+def _memory_plan(resolved: ResolvedInputs, device: str) -> MemoryPlan:
     """Plan for the GPU there is; a CPU's memory is the user's own business."""
-    return plan_story(found.story, found.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
+    return plan_story(resolved.story, resolved.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
 
 
-def _tells(folder: RunFolder, found: ResolvedInputs) -> bool:
+def _is_report_current(folder: RunFolder, resolved: ResolvedInputs) -> bool:
     """Tell whether the last run's report is of this very story, titles and all."""
     try:
         run = json.loads((folder.root / layout.RUN_RECORD).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
-    return bool(run.get("story") == found.given.model_dump(mode="json") and run.get("status") == "complete")
+    return bool(run.get("story") == resolved.original_story.model_dump(mode="json") and run.get("status") == "complete")
 
 
-def _check_device(found: ResolvedInputs, device: str, decisions: Sequence[Decision]) -> None:
+def _check_device(resolved: ResolvedInputs, device: str, decisions: Sequence[Decision]) -> None:
     """Refuse to train or render a full-size checkpoint on a CPU: it would take days and the machine's memory."""
     if device != "cpu" or not any(decision.runs and decision.step.stage != "fetch" for decision in decisions):
         return
-    size = sum(path.stat().st_size for path in (found.checkpoint / "unet").glob("*") if path.is_file())
-    if size > LARGE_CHECKPOINT:
-        raise _no_gpu(found.checkpoint_name)
+    size = sum(path.stat().st_size for path in (resolved.checkpoint / "unet").glob("*") if path.is_file())
+    if size > _LARGE_CHECKPOINT:
+        raise _no_gpu(resolved.checkpoint_name)
 
 
 def _no_gpu(checkpoint: str) -> DeviceUnusable:
@@ -282,7 +285,7 @@ def _no_gpu(checkpoint: str) -> DeviceUnusable:
     )
 
 
-def _translated(problem: Exception, root: Path) -> KoloraError | None:
+def _to_kolora_error(problem: Exception, root: Path) -> KoloraError | None:
     """Return what an exception of a library means for the user; None for our own bugs."""
     if isinstance(problem, OSError):
         return as_unwritable(problem, root)
@@ -292,15 +295,15 @@ def _translated(problem: Exception, root: Path) -> KoloraError | None:
 
 
 def _write_lock(
-    found: ResolvedInputs, folder: RunFolder, decisions: Sequence[Decision], overrides: Sequence[str]
+    resolved: ResolvedInputs, folder: RunFolder, decisions: Sequence[Decision], overrides: Sequence[str]
 ) -> None:
     """Write what the story's wishes came to: identities of its inputs, kept pictures, versions, results."""
     records = {record.step: record for each in decisions if (record := folder.last_record(each.step.name))}
-    filtered = records.get("filter")
+    filter_record = records.get("filter")
     lock = lock_of(
-        found,
+        resolved,
         records,
-        filtered=None if filtered is None else folder.folder("filter", filtered.digest),
+        filter_folder=None if filter_record is None else folder.folder("filter", filter_record.digest),
         overrides=overrides,
         packages=packages(),
         image=image_digest(),

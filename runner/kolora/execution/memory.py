@@ -12,24 +12,24 @@ from kolora.stages.contract import Step
 if TYPE_CHECKING:
     from kolora.models.checkpoint import Checkpoint
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
-LARGE = {
+_MEMORY_KEYS = {
     "train": "lora.resolution or lora.rank",
     "cache_latents": "lora.resolution",
     "render": "render.width and height",
     "baseline": "render.width and height",
 }
 """Keys that a stage's memory grows with, besides those that the memory plan has already split."""
-LARGE_ANYWHERE = "lora.resolution or render.width and height"
+_MEMORY_KEYS_OF_ANY = "lora.resolution or render.width and height"
 
 
-def run_frugally(
-    work: Callable[[], Result],
+def run_with_retry(
+    work: Callable[[], _Result],
     step: Step,
     checkpoint: Callable[[], Checkpoint | None],
     notice: Callable[[str], None],
-) -> Result:
+) -> _Result:
     """Run a step; if the GPU's memory does not hold it, once more in the next more frugal way, where there is one.
 
     checkpoint: gives the one that is open, if any. notice: is told of the second try. Raises DeviceUnusable.
@@ -41,11 +41,11 @@ def run_frugally(
             raise
         first = first_line(problem)
     # Only here, where the exception no longer holds what the failed attempt had made.
-    opened = checkpoint()
-    assert opened is not None
-    if not opened.step_down(step.stage):
+    loaded = checkpoint()
+    assert loaded is not None
+    if not loaded.step_down(step.stage):
         raise out_of_memory(first, step)
-    options = "; ".join(f"{name}: {option}" for name, option in opened.memory.options_of(step.stage).items())
+    options = "; ".join(f"{name}: {option}" for name, option in loaded.memory.options_of(step.stage).items())
     notice(f"{step.name} is out of memory, and is tried once more: {options}")
     try:
         return work()
@@ -68,7 +68,7 @@ def first_line(problem: Exception) -> str:
 
 def out_of_memory(message: str, step: Step | None) -> DeviceUnusable:
     """Return the error that names the key to change; step: the one at work, where that is known."""
-    keys = LARGE.get(step.stage, LARGE_ANYWHERE) if step else LARGE_ANYWHERE
+    keys = _MEMORY_KEYS.get(step.stage, _MEMORY_KEYS_OF_ANY) if step else _MEMORY_KEYS_OF_ANY
     return DeviceUnusable(
         f"{step.name if step else 'the run'} is out of memory: {message}",
         hint=f"lower {keys}; raise model.memory, if it is set; or free the GPU of other work",

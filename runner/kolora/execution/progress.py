@@ -29,7 +29,7 @@ from kolora.spec import Story
 from kolora.stages.contract import StageFacts, Step
 from kolora.version import __version__
 
-HEARTBEAT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 1.0
 
 
 @dataclass
@@ -42,27 +42,27 @@ class Progress:
     actions: dict[str, Action] = field(default_factory=dict)
     seconds: dict[str, float | None] = field(default_factory=dict)
     _beat: float = 0.0
-    _step_began: float = 0.0
+    _step_started: float = 0.0
 
-    def kept(self, step: Step, seconds: float | None) -> None:
+    def mark_kept(self, step: Step, seconds: float | None) -> None:
         """Note that a step's earlier result is used; seconds: what it took then."""
         self.actions[step.name], self.seconds[step.name] = "kept", seconds
 
-    def began(self, step: Step) -> None:
+    def mark_started(self, step: Step) -> None:
         """Note that a step is at work; until it ends it counts as failed."""
-        self.actions[step.name], self._step_began = "failed", time.monotonic()
+        self.actions[step.name], self._step_started = "failed", time.monotonic()
 
-    def ended(self, step: Step, seconds: float | None) -> None:
+    def mark_finished(self, step: Step, seconds: float | None) -> None:
         """Note that a step is finished."""
         self.actions[step.name], self.seconds[step.name] = "ran", seconds
 
     def beat(self, step: Step, done: int, total: int) -> None:
         """Write the heartbeat, at most once a second."""
         moment = time.monotonic()
-        if moment - self._beat < HEARTBEAT_SECONDS and done < total:
+        if moment - self._beat < _HEARTBEAT_SECONDS and done < total:
             return
         self._beat = moment
-        elapsed = moment - self._step_began
+        elapsed = moment - self._step_started
         write_json(
             self.root / layout.STATUS,
             {

@@ -22,7 +22,7 @@ STORY = "story.yaml"
 LOCK = "story.lock.yaml"
 STATUS = "status.json"
 MANIFEST = "manifest.sha256"
-HELD = ".lock"
+RUN_LOCK = ".lock"
 """The file that a run holds locked while it works."""
 
 REPORT = "report.json"
@@ -56,7 +56,7 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
 PICTURES: Mapping[str, str] = {"render": IMAGES, "baseline": BASELINE}
 """Where the pictures of stages with a step a scene are published: with the LoRA, and without it to compare."""
 
-NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, HELD, STATUS, MANIFEST)
+NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, RUN_LOCK, STATUS, MANIFEST)
 """What is nobody's result, by its first name."""
 
 

@@ -28,10 +28,10 @@ from kolora.version import __version__
 
 LOCK_VERSION = 2
 """2: the story in canonical form, a checkpoint by the files that are loaded of it, and today's names of steps."""
-HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
+_HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
 MOST_BYTES = 32 * 2**20
 DEEPEST = 20
-SHOWN = 5
+_SHOWN = 5
 """Files named in one message."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -52,17 +52,18 @@ class Origin(_Frozen):
 class Folder(_Frozen):
     """A folder of input files: one digest of all, and every file's own; origin is None for what is not of a hub.
 
-    told: the digest that pictures of a lock 1 tell, where it is another: it covered files that are not loaded too.
+    lock_1_sha256: what the metadata of pictures made under a lock 1 call this folder, where that is another digest: it
+    covered files that are not loaded too. None otherwise.
     """
 
     name: str = ""
     sha256: Sha256
-    told: Sha256 | None = Field(default=None, exclude=True)
+    lock_1_sha256: Sha256 | None = Field(default=None, exclude=True)
     origin: Origin | None = None
     files: dict[str, Sha256 | Literal[""]] = {}
 
 
-class Row(_Frozen):
+class TrainingPicture(_Frozen):
     """One picture that the filters kept: the source file's name, its pixels as trained on, its caption."""
 
     source: str
@@ -76,7 +77,7 @@ class Pictures(_Frozen):
     identity: str | None = None
     origin: Origin | None = None
     files: dict[str, Sha256 | Literal[""]] = {}
-    kept: dict[str, Row] = {}
+    kept: dict[str, TrainingPicture] = {}
 
 
 class Numerics(_Frozen):
@@ -141,42 +142,42 @@ class LockDrifted(InputAbsent):
 
 
 def lock_of(
-    found: ResolvedInputs,
+    resolved: ResolvedInputs,
     records: Mapping[str, StepRecord],
     *,
-    filtered: Path | None,
+    filter_folder: Path | None,
     overrides: Sequence[str],
     packages: Mapping[str, str],
     image: str | None,
 ) -> Lock:
-    """Resolve a finished run. records: by step. filtered: the folder of the filter's results; None where none ran."""
-    sources, files = found.inputs, found.files
-    scorers = {"aesthetics": sources.aesthetics, "clip": sources.clip}
+    """Say what a finished run came to. records: by step. filter_folder: of the filter's step, None where none ran."""
+    inputs, files = resolved.inputs, resolved.files
+    scorers = {"aesthetics": inputs.aesthetics, "clip": inputs.clip}
     return Lock(
         lock=2,
         kolora=__version__,
-        name=found.story.name,
+        name=resolved.story.name,
         overrides=tuple(overrides),
-        story=canonical(found.given),
+        story=canonical(resolved.original_story),
         checkpoint=Folder(
-            name=found.checkpoint_name,
-            sha256=sources.checkpoint,
-            origin=_origin(found, found.checkpoint),
+            name=resolved.checkpoint_name,
+            sha256=inputs.checkpoint,
+            origin=_origin(resolved, resolved.checkpoint),
             files=dict(files["checkpoint"]),
         ),
         dataset=None
-        if found.story.training_set is None
+        if resolved.story.training_set is None
         else Pictures(
-            identity=sources.dataset or None,
-            origin=_origin(found, sources.pictures),
+            identity=inputs.dataset or None,
+            origin=_origin(resolved, inputs.pictures),
             files=dict(files.get("dataset", {})),
-            kept={} if filtered is None else _kept(filtered, records["filter"]),
+            kept={} if filter_folder is None else _training_pictures(filter_folder, records["filter"]),
         ),
-        lora=None if sources.lora is None else sources.lora.digest,
+        lora=None if inputs.lora is None else inputs.lora.digest,
         scorers={
             kind: None
             if scorer is None
-            else Folder(sha256=scorer.digest, origin=_origin(found, scorer.folder), files=dict(files[kind]))
+            else Folder(sha256=scorer.digest, origin=_origin(resolved, scorer.folder), files=dict(files[kind]))
             for kind, scorer in scorers.items()
         },
         packages=dict(packages),
@@ -190,7 +191,7 @@ def lock_of(
 def lock_text(lock: Lock) -> str:
     """Spell a lock as YAML."""
     dumped = lock.model_dump(mode="json")
-    return HEAD + yaml.safe_dump(dumped, allow_unicode=True, sort_keys=False, width=120)
+    return _HEAD + yaml.safe_dump(dumped, allow_unicode=True, sort_keys=False, width=120)
 
 
 def read_lock(source: bytes, *, name: str) -> Lock:
@@ -198,11 +199,11 @@ def read_lock(source: bytes, *, name: str) -> Lock:
 
     Raises InputAbsent for what is no lock, SchemaTooNew for one of a later kolora.
     """
-    renew = "run the story again with --no-lock: that writes a new lock"
+    hint = "run the story again with --no-lock: that writes a new lock"
     try:
         values = _plain(source)
     except (yaml.YAMLError, ValueError) as problem:
-        raise InputAbsent(f"{name} is no lock: {str(problem).splitlines()[0]}", hint=renew) from problem
+        raise InputAbsent(f"{name} is no lock: {str(problem).splitlines()[0]}", hint=hint) from problem
     version = values.get("lock") if isinstance(values, dict) else None
     if isinstance(version, int) and version > LOCK_VERSION:
         raise SchemaTooNew(
@@ -214,9 +215,9 @@ def read_lock(source: bytes, *, name: str) -> Lock:
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise InputAbsent(f"{name} is no lock of this kolora: {where}: {first['msg']}", hint=renew) from problem
+        raise InputAbsent(f"{name} is no lock of this kolora: {where}: {first['msg']}", hint=hint) from problem
     except (KeyError, TypeError, AttributeError, ValueError) as problem:
-        raise InputAbsent(f"{name} is no lock of this kolora: it is not formed like one", hint=renew) from problem
+        raise InputAbsent(f"{name} is no lock of this kolora: it is not formed like one", hint=hint) from problem
 
 
 def _with_canonical_story(lock: Lock) -> Lock:
@@ -229,28 +230,28 @@ def _with_canonical_story(lock: Lock) -> Lock:
 
 
 def drift_of(
-    lock: Lock, found: ResolvedInputs, *, device: str, packages: Mapping[str, str], image: str | None
+    lock: Lock, resolved: ResolvedInputs, *, device: str, packages: Mapping[str, str], image: str | None
 ) -> list[Drift]:
     """List what is not as the lock pins it, before anything heavy runs.
 
     A scorer that the story switches off is not missed. An image counts where the lock names one.
     """
-    sources, files = found.inputs, found.files
-    inputs = [("checkpoint", lock.checkpoint.sha256, sources.checkpoint, lock.checkpoint.files)]
+    inputs, files = resolved.inputs, resolved.files
+    digests = [("checkpoint", lock.checkpoint.sha256, inputs.checkpoint, lock.checkpoint.files)]
     pictures = lock.dataset or Pictures()
-    inputs.append(("dataset", pictures.identity or "", sources.dataset, pictures.files))
-    inputs.append(("render.lora", lock.lora or "none", sources.lora.digest if sources.lora else "none", {}))
-    for kind, scorer in (("aesthetics", sources.aesthetics), ("clip", sources.clip)):
+    digests.append(("dataset", pictures.identity or "", inputs.dataset, pictures.files))
+    digests.append(("render.lora", lock.lora or "none", inputs.lora.digest if inputs.lora else "none", {}))
+    for kind, scorer in (("aesthetics", inputs.aesthetics), ("clip", inputs.clip)):
         pinned = lock.scorers.get(kind)
         if pinned is not None and scorer is not None:
-            inputs.append((kind, pinned.sha256, scorer.digest, pinned.files))
-    drifted = [
+            digests.append((kind, pinned.sha256, scorer.digest, pinned.files))
+    input_drifts = [
         Drift(f"{kind} is not what the lock pins: {_changes(pins, files.get(kind, {}), pinned, digest)}", "input")
-        for kind, pinned, digest, pins in inputs
+        for kind, pinned, digest, pins in digests
         if pinned != digest
     ]
-    drifts = environment_drift(lock, device, packages, image)
-    return drifted + [Drift(f"{what} is {now}, the lock has {then}", "environment") for what, now, then in drifts]
+    others = environment_drift(lock, device, packages, image)
+    return input_drifts + [Drift(f"{what} is {now}, the lock has {then}", "environment") for what, now, then in others]
 
 
 def environment_drift(
@@ -267,17 +268,17 @@ def environment_drift(
     return [(what, now, then) for what, then, now in pairs if then != now]
 
 
-def refuse_drift(drifted: Sequence[Drift], *, lock: str, accept_environment: bool) -> None:
+def refuse_drift(drifts: Sequence[Drift], *, lock: str, accept_environment: bool) -> None:
     """Raise LockDrifted with everything that drifted at once; accepted differences of the environment are none."""
-    refused = [each for each in drifted if each.of == "input" or not accept_environment]
+    refused = [each for each in drifts if each.of == "input" or not accept_environment]
     if not refused:
         return
-    told = "".join(f"\n  {each.what}" for each in refused)
+    lines = "".join(f"\n  {each.what}" for each in refused)
     if any(each.of == "input" for each in refused):
         hint = "bring what the lock pins (kolora fetch STORY), or --no-lock goes on with what there is"
     else:
         hint = "--accept-environment goes on here: the same inputs, pictures that may differ by rounding"
-    raise LockDrifted(f"{lock} does not hold here:{told}", hint=hint)
+    raise LockDrifted(f"{lock} does not hold here:{lines}", hint=hint)
 
 
 def _plain(source: bytes) -> Any:
@@ -294,13 +295,15 @@ def _plain(source: bytes) -> Any:
     return yaml.load(text, Loader=yaml.CSafeLoader)
 
 
-def _kept(filtered: Path, record: StepRecord) -> dict[str, Row]:
-    texts = {row.file_name: row.text for row in read_metadata(filtered / "train")}
+def _training_pictures(filter_folder: Path, record: StepRecord) -> dict[str, TrainingPicture]:
+    texts = {row.file_name: row.text for row in read_metadata(filter_folder / "train")}
     kept = {}
-    for line in read_ledger(filtered):
+    for line in read_ledger(filter_folder):
         if line.train:
             name = Path(line.train).name
-            kept[name] = Row(source=line.source, sha256=record.files[f"train/{name}"].sha256, text=texts[name])
+            kept[name] = TrainingPicture(
+                source=line.source, sha256=record.files[f"train/{name}"].sha256, text=texts[name]
+            )
     return kept
 
 
@@ -333,8 +336,8 @@ def _results(records: Mapping[str, StepRecord]) -> dict[str, str]:
     return {**lora, **pictures, **grid}
 
 
-def _origin(found: ResolvedInputs, folder: Path | None) -> Origin | None:
-    origin = found.origins.get(folder) if folder else None
+def _origin(resolved: ResolvedInputs, folder: Path | None) -> Origin | None:
+    origin = resolved.origins.get(folder) if folder else None
     return Origin.model_validate(dict(origin)) if origin else None
 
 
@@ -343,8 +346,8 @@ def _changes(pinned: Mapping[str, str], now: Mapping[str, str], was: str, digest
     changed = [f"{name} has other bytes" for name in pinned if name in now and now[name] != pinned[name]]
     gone = [f"{name} is gone" for name in pinned if name not in now]
     new = [f"{name} is new" for name in now if name not in pinned]
-    told = changed + gone + new
-    if not told:
+    changes = changed + gone + new
+    if not changes:
         return f"it is {digest[:12]}, the lock has {was[:12]}"
-    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    return ", ".join(told[:SHOWN]) + more
+    more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+    return ", ".join(changes[:_SHOWN]) + more

@@ -12,7 +12,12 @@ from kolora.hubs.catalogue import loaded_files, loaded_scorer_files
 from kolora.hubs.identity import identity_of_files
 from kolora.runfolder.records import RECORD_FORMAT
 
-STAGES_OF_0_1 = {"condition": "encode_prompt", "encode": "cache_latents", "convert": "export_lora", "plain": "baseline"}
+STAGES_OF_0_1 = {
+    "condition": "encode_prompt",
+    "encode": "cache_latents",
+    "convert": "export_lora",
+    "plain": "baseline",
+}
 """What stages were called; pictures without the LoRA were steps of ``render`` then."""
 PRIOR_OF_0_1 = "condition-prior"
 """The one step whose name was neither a stage nor one with a scene's number."""
@@ -42,7 +47,7 @@ def migrate_record(record: Mapping[str, Any]) -> dict[str, Any]:
     if record.get("format", 1) >= RECORD_FORMAT or "step" not in record:
         return dict(record)
     inputs = record.get("inputs") or {}
-    return _named(record) | {
+    return _with_new_names(record) | {
         "config": record.get("part") or {},
         "facts": _facts(record.get("facts")),
         "inputs": {migrate_step_name(name): digest for name, digest in inputs.items()},
@@ -57,10 +62,13 @@ def migrate_run(run: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(error, Mapping) and isinstance(error.get("step"), str):
         error = dict(error) | {"step": migrate_step_name(error["step"])}
     steps = run.get("steps") or []
-    return dict(run) | {"error": error, "steps": [_named(step) if "step" in step else step for step in steps]}
+    return dict(run) | {
+        "error": error,
+        "steps": [_with_new_names(step) if "step" in step else step for step in steps],
+    }
 
 
-def _named(step: Mapping[str, Any]) -> dict[str, Any]:
+def _with_new_names(step: Mapping[str, Any]) -> dict[str, Any]:
     """Give a step today's names, and the number of its scene."""
     name = migrate_step_name(str(step["step"]))
     stage, _, rest = name.partition("-")
@@ -82,8 +90,9 @@ def _facts(facts: Any) -> Any:
 def migrate_lock(lock: Mapping[str, Any]) -> dict[str, Any]:
     """Return a lock 1 in the form of a lock 2; ``story`` stays as it was written.
 
-    Checkpoint and scorers become what is loaded of them, by the digests of their files; ``told`` keeps the digest that
-    pictures of that time tell. A digest that its own files do not give is left: it will be found not to hold.
+    Checkpoint and scorers become what is loaded of them, by the digests of their files; ``lock_1_sha256`` keeps the
+    digest that the metadata of pictures of that time have. A digest that its own files do not give is left as it is:
+    it will not hold.
     """
     scorers = lock.get("scorers") or {}
     steps = lock.get("steps") or {}
@@ -92,17 +101,17 @@ def migrate_lock(lock: Mapping[str, Any]) -> dict[str, Any]:
         numerics.append(dict(each) | {"steps": [migrate_step_name(name) for name in each["steps"]]})
     return dict(lock) | {
         "lock": 2,
-        "checkpoint": _loaded(lock.get("checkpoint"), loaded_files),
-        "scorers": {kind: _loaded(scorer, loaded_scorer_files) for kind, scorer in scorers.items()},
+        "checkpoint": _reduce_to_loaded_files(lock.get("checkpoint"), loaded_files),
+        "scorers": {kind: _reduce_to_loaded_files(scorer, loaded_scorer_files) for kind, scorer in scorers.items()},
         "numerics": numerics,
         "steps": {migrate_step_name(name): digest for name, digest in steps.items()},
     }
 
 
-def _loaded(folder: Any, choose: Callable[[Iterable[str]], list[str]]) -> Any:
+def _reduce_to_loaded_files(folder: Any, choose: Callable[[Iterable[str]], list[str]]) -> Any:
     """Reduce a folder of input files to those that are loaded."""
     files = folder.get("files") if isinstance(folder, Mapping) else None
     if not files or identity_of_files(files) != folder["sha256"]:
         return folder
     loaded = {path: files[path] for path in choose(files)}
-    return dict(folder) | {"files": loaded, "sha256": identity_of_files(loaded), "told": folder["sha256"]}
+    return dict(folder) | {"files": loaded, "sha256": identity_of_files(loaded), "lock_1_sha256": folder["sha256"]}

@@ -20,20 +20,20 @@ Status = Literal["complete", "failed", "stopped", "partial"]
 Action = Literal["kept", "ran", "failed", "pending"]
 
 
-class Recorded(BaseModel):
+class _RecordModel(BaseModel):
     """A part of a record; keys that this version does not know are left alone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class StepFile(Recorded):
+class StepFile(_RecordModel):
     """One file of a finished step."""
 
     sha256: str
     bytes: int = 0
 
 
-class StepRecord(Recorded):
+class StepRecord(_RecordModel):
     """What is known of a finished step; ``config`` (in canonical form) and ``inputs`` are what its digest covers.
 
     facts: what the stage found, in the form of its ``Facts``. numerics: the arithmetic in force.
@@ -56,14 +56,14 @@ class StepRecord(Recorded):
     numerics: dict[str, str | bool | int | float | None] = {}
 
 
-class CheckpointName(Recorded):
+class CheckpointName(_RecordModel):
     """The checkpoint of a run: what reports call it, and its identity where it was found."""
 
     name: str
     digest: str | None = None
 
 
-class RunFailure(Recorded):
+class RunFailure(_RecordModel):
     """Why a run ended early, in the words of the error; facts: of the stage that failed, where it has some."""
 
     code: int | None = None
@@ -73,7 +73,7 @@ class RunFailure(Recorded):
     facts: dict[str, Any] | None = None
 
 
-class StepLine(Recorded):
+class StepLine(_RecordModel):
     """How one step of a run fared, and why; ``why`` is the reason as key and values."""
 
     step: str
@@ -86,7 +86,7 @@ class StepLine(Recorded):
     seconds: float | None = None
 
 
-class Machine(Recorded):
+class Machine(_RecordModel):
     """The machine and the packages of a run."""
 
     python: str | None = None
@@ -100,7 +100,7 @@ class Machine(Recorded):
     packages: dict[str, str] = {}
 
 
-class PlannedScene(Recorded):
+class PlannedScene(_RecordModel):
     """A scene of the story with every value filled in."""
 
     number: int
@@ -116,7 +116,7 @@ class PlannedScene(Recorded):
     scheduler: str | None = None
 
 
-class RunRecord(Recorded):
+class RunRecord(_RecordModel):
     """``records/run.json``: what was asked for and how far the run came. story: with every default spelled out."""
 
     format: int = 1

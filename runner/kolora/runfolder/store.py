@@ -20,7 +20,7 @@ DIGEST_SHOWN = 12
 """Hex digits of a digest in a folder's name."""
 
 
-class Digested(Protocol):
+class PlannedStep(Protocol):
     """What the store asks of a planned step."""
 
     @property
@@ -43,12 +43,12 @@ class RunFolder:
         self.logs = root / layout.LOGS
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Hold the folder for one run; raises OutputUnwritable when another one holds it or it cannot be written."""
         with writing(self.root):
             for folder in (self.work, self.records, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / layout.HELD).open("w")
+            lock = (self.root / layout.RUN_LOCK).open("w")
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +62,7 @@ class RunFolder:
         """Name the folder of a finished step."""
         return self.work / f"{step}-{digest[:DIGEST_SHOWN]}"
 
-    def finished(self, step: str, digest: str) -> StepRecord | None:
+    def finished_record(self, step: str, digest: str) -> StepRecord | None:
         """Read the record of a step if it is finished under this digest and its files are all there."""
         folder = self.folder(step, digest)
         record = read_record(folder / layout.STEP_RECORD)
@@ -78,7 +78,7 @@ class RunFolder:
         """Read the newest record of a step of this name, whatever its digest."""
         return read_record(self.root / layout.record_path(step))
 
-    def former_version(self) -> str | None:
+    def older_version(self) -> str | None:
         """Return which kolora wrote the folder, if it was one whose finished steps are not kept by this one."""
         try:
             run = json.loads((self.root / layout.RUN_RECORD).read_bytes())
@@ -139,7 +139,7 @@ class RunFolder:
                 (self.root / outside).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(partial / inside, self.root / outside)
 
-    def tidy(self, steps: Sequence[Digested]) -> None:
+    def remove_leftovers(self, steps: Sequence[PlannedStep]) -> None:
         """Remove what belongs to no step of this story: older results, and scenes that are gone."""
         names = {step.name for step in steps}
         wanted = {self.folder(step.name, step.digest).name for step in steps}
@@ -161,7 +161,7 @@ class RunFolder:
                 if path.relative_to(self.root).as_posix() not in shown:
                     path.unlink()
 
-    def open_up(self) -> None:
+    def unseal(self) -> None:
         """Take back the promise that the folder is complete."""
         (self.root / layout.MANIFEST).unlink(missing_ok=True)
 

@@ -166,7 +166,7 @@ def _copy_lora(job: _Job) -> list[str]:
 def _read_pictures(job: _Job) -> tuple[dict[int, ResolvedScene], list[Finding]]:
     """Copy the submitted pictures; return the scenes whose picture can be compared, and what pictures say wrongly."""
     readable, findings = {}, []
-    checkpoint = job.lock.checkpoint.told or job.lock.checkpoint.sha256
+    checkpoint = job.lock.checkpoint.lock_1_sha256 or job.lock.checkpoint.sha256
     for scene in job.story.resolved_scenes():
         name = picture_path("render", scene.number)
         if not _copied(job, name):

@@ -17,7 +17,7 @@ import pytest
 from kolora.errors import StoryInvalid
 from kolora.stages import fetch
 from kolora.stages.contract import Job
-from kolora.stages.filter import SHOWN, SHOWN_SIDE, Config, Sieve, TooFewPictures, run
+from kolora.stages.filter import MOST_THUMBNAILS, THUMBNAIL_SIDE, Config, FilterCount, TooFewPictures, run
 from PIL import Image
 
 from tests.pictures import make_pictures, truth
@@ -114,12 +114,12 @@ def test_two_hundred_mixed_files_end_in_a_complete_ledger(tmp_path: Path, monkey
     shown = [line["thumbnail"] for line in ledger if line["thumbnail"]]
     taken = Counter(line["by"] for line in ledger if line["operators"] and line["by"])
     assert Counter(line["by"] for line in ledger if line["thumbnail"]) == {
-        name: min(SHOWN, count) for name, count in taken.items()
+        name: min(MOST_THUMBNAILS, count) for name, count in taken.items()
     }
     for line in ledger:
         if line["thumbnail"]:
             with Image.open(this.folder / line["thumbnail"]) as small:
-                assert max(small.size) <= SHOWN_SIDE
+                assert max(small.size) <= THUMBNAIL_SIDE
     assert tree(this.folder) == [
         *("dropped", *shown, "ledger.jsonl", "train"),
         *(f"train/{name}" for name in names),
@@ -239,7 +239,7 @@ def test_too_few_pictures_say_which_filter_took_how_many_and_leave_the_ledger(tm
     )
     assert caught.value.hint == "loosen image_shape_filter, or lower dataset.min_images"
     assert caught.value.facts.kept == 1
-    assert caught.value.facts.funnel[1] == Sieve(name="image_shape_filter", entered=4, left=2)
+    assert caught.value.facts.funnel[1] == FilterCount(name="image_shape_filter", entered=4, left=2)
     assert [line["by"] for line in ledger_of(this)] == [
         "image_shape_filter",
         "image_shape_filter",

@@ -18,6 +18,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
         return
     for scene in story.resolved_scenes():
         if scene.lora_scale:
-            bare = scene.model_copy(update={"lora_scale": 0.0})
-            config = config_of(bare, checkpoint=inputs.checkpoint, dtype=story.model.dtype, lora=None)
+            # Strength 0 and no LoRA in the config: the digest is then the same before and after any training.
+            without_lora = scene.model_copy(update={"lora_scale": 0.0})
+            config = config_of(without_lora, checkpoint=inputs.checkpoint, dtype=story.model.dtype, lora=None)
             yield Step("baseline", config, scene=scene.number, needs=(("encode_prompt", scene.number),))

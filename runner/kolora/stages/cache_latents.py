@@ -100,8 +100,8 @@ def run(config: Config, job: Job) -> Facts:
     tokenizer = checkpoint.tokenizer()
     counts = {each.text: tokenizer.count(each.text) for each in pictures}
     lines = [{"picture": each.picture, "text": each.text, "tokens": counts[each.text]} for each in pictures]
-    written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    (job.folder / "texts.jsonl").write_text(written, encoding="utf-8")
+    text_lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (job.folder / "texts.jsonl").write_text(text_lines, encoding="utf-8")
     truncated = {text: count for text, count in counts.items() if count > tokenizer.limit}
     for text, count in truncated.items():
         log.warning("a caption has %d tokens, only the first %d are read: %s", count, tokenizer.limit, text)

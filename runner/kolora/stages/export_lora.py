@@ -24,7 +24,7 @@ FILES: dict[Ecosystem, str] = {
 }
 """Each ecosystem's file; diffusers looks for this very name in a folder, ComfyUI and A1111 read kohya's."""
 
-IMPLEMENTATIONS = {"diffsynth": "DiffSynth-Studio", "diffusers": "diffusers", "kohya": "sd-scripts"}
+_IMPLEMENTATIONS = {"diffsynth": "DiffSynth-Studio", "diffusers": "diffusers", "kohya": "sd-scripts"}
 
 
 class Config(Frozen):
@@ -51,19 +51,19 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     yield Step("export_lora", config, needs=(("train", None),) if is_trained else ())
 
 
-def lora_file(given: LoraFile | None, job: Job) -> Path | None:
-    """Find the LoRA a step is to use: the one given, else the one trained, if any."""
-    if given is not None:
-        return given.path
-    trained = job.inputs_of("train")
-    return trained[0] / "lora.safetensors" if trained else None
+def lora_file(own_lora: LoraFile | None, job: Job) -> Path | None:
+    """Find the LoRA a step is to use: the story's own (``render.lora``), else the one that was trained, if any."""
+    if own_lora is not None:
+        return own_lora.path
+    train_folders = job.inputs_of("train")
+    return train_folders[0] / "lora.safetensors" if train_folders else None
 
 
-def lora_name(given: LoraFile | None, path: Path) -> str:
+def lora_name(own_lora: LoraFile | None, path: Path) -> str:
     """Name a LoRA for tools that keep many in one folder, by its content."""
     from kolora.models.lora import HASH, read_metadata
 
-    return f"kolora-{given.digest[:8] if given else read_metadata(path)[HASH].removeprefix('0x')[:8]}"
+    return f"kolora-{own_lora.digest[:8] if own_lora else read_metadata(path)[HASH].removeprefix('0x')[:8]}"
 
 
 def run(config: Config, job: Job) -> Facts:
@@ -74,10 +74,11 @@ def run(config: Config, job: Job) -> Facts:
     assert path is not None
     weights = read_lora(path)
     rank = max(down.shape[0] for down, _ in weights.pairs.values())
-    described = _description(config, read_metadata(path))
+    description = _description(config, read_metadata(path))
     for done, (ecosystem, name) in enumerate(FILES.items(), 1):
-        metadata = described | {"modelspec.implementation": IMPLEMENTATIONS[ecosystem]}
+        metadata = description | {"modelspec.implementation": _IMPLEMENTATIONS[ecosystem]}
         if ecosystem == "kohya":
+            # kohya's readers scale by alpha / dim; the scale is in the weights by now, so that the two are equal.
             metadata |= {
                 "ss_network_module": "networks.lora",
                 "ss_network_dim": str(rank),
@@ -88,12 +89,12 @@ def run(config: Config, job: Job) -> Facts:
     return Facts(modules=len(weights.pairs), rank=rank, given=config.lora is not None)
 
 
-def _description(config: Config, trained: dict[str, str]) -> dict[str, str]:
-    """Say in a file's header what it is (modelspec 1.0.0) and how it was trained; trained: header of the LoRA."""
+def _description(config: Config, header: dict[str, str]) -> dict[str, str]:
+    """Say in a file's header what it is (modelspec 1.0.0) and how it was trained; header: of the LoRA as it came."""
     if config.lora is not None:
         origin = {"kolora.lora": config.lora.digest}
     else:
-        origin = {key: value for key, value in trained.items() if key.startswith("kolora.")}
+        origin = {key: value for key, value in header.items() if key.startswith("kolora.")}
     size = {"modelspec.resolution": f"{config.resolution}x{config.resolution}"} if config.resolution else {}
     return {
         **origin,

@@ -21,14 +21,14 @@ from kolora.stages.contract import Job, StageFacts, Step
 from kolora.stages.fetch import ImageLine, read_lines
 
 VERSION = 2
-SHOWN = 24
-"""Pictures dropped by one operator that are kept small, to be looked at; the ledger names them all."""
-SHOWN_SIDE = 192
+MOST_THUMBNAILS = 24
+"""Pictures dropped by one operator of which a small copy is made, to be looked at; the ledger names them all."""
+THUMBNAIL_SIDE = 192
 """Pixels of their longer side."""
 
 Verdict = Literal["kept", "dropped"]
 Scalar = str | bool | int | float | None
-Verdicts = Sequence[Mapping[str, Mapping[str, Any]]]
+_Verdicts = Sequence[Mapping[str, Mapping[str, Any]]]
 """Of every operator, by a picture's id: what Data-Juicer measured, and whether it kept the picture."""
 
 
@@ -39,10 +39,11 @@ class Config(Frozen):
     filters: tuple[Filter, ...] = ()
 
 
-class Sieve(StageFacts):
+class FilterCount(StageFacts):
     """One filter: how many pictures went in and how many came out."""
 
     name: str
+    # "in" and "out" in records and reports; `in` is no name in Python.
     entered: int = Field(validation_alias=AliasChoices("in", "entered"), serialization_alias="in")
     left: int = Field(validation_alias=AliasChoices("out", "left"), serialization_alias="out")
 
@@ -52,7 +53,7 @@ class Facts(StageFacts):
 
     kept: int
     dropped: int
-    funnel: tuple[Sieve, ...] = ()
+    funnel: tuple[FilterCount, ...] = ()
 
 
 class Measurement(StageFacts):
@@ -82,7 +83,7 @@ class LedgerLine(StageFacts):
     operators: tuple[Measurement, ...] = ()
 
     @property
-    def against(self) -> Measurement | None:
+    def dropping_operator(self) -> Measurement | None:
         """The first operator that dropped the picture."""
         return next((each for each in self.operators if each.verdict == "dropped"), None)
 
@@ -107,10 +108,11 @@ def run(config: Config, job: Job) -> Facts:
 
     The first that each operator dropped are in `dropped/`, small. Raises TooFewPictures, the ledger written.
     """
-    fetched = job.input("fetch")
-    lines = read_lines(fetched)
-    ledger = _numbered(_judged(lines, config.filters, _verdicts(lines, config.filters, job)))
-    images = {line.id: fetched / line.image for line in lines if line.image}
+    fetch_folder = job.input("fetch")
+    lines = read_lines(fetch_folder)
+    ledger = _number_pictures(_join_verdicts(lines, config.filters, _verdicts(lines, config.filters, job)))
+    images = {line.id: fetch_folder / line.image for line in lines if line.image}
+    # Before anything may fail for want of pictures: the ledger is what says why, and it is published even then.
     _write_ledger(ledger, job.folder)
     _show_dropped([(images[line.id], line.thumbnail) for line in ledger if line.thumbnail], job.folder)
     kept = [line for line in ledger if line.verdict == "kept"]
@@ -121,13 +123,13 @@ def run(config: Config, job: Job) -> Facts:
     return facts
 
 
-def _verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], job: Job) -> Verdicts:
+def _verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], job: Job) -> _Verdicts:
     """Ask Data-Juicer, unless there is nothing to ask."""
     if not filters:
         return []
-    fetched = job.input("fetch")
+    fetch_folder = job.input("fetch")
     rows = [
-        {"id": line.id, "text": line.text, "image": str((fetched / line.image).resolve()), "bytes": line.bytes}
+        {"id": line.id, "text": line.text, "image": str((fetch_folder / line.image).resolve()), "bytes": line.bytes}
         for line in lines
         if line.image
     ]
@@ -145,7 +147,7 @@ def _verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], job: Job) -
         shutil.rmtree(scratch)
 
 
-def _judged(lines: Sequence[ImageLine], filters: Sequence[Filter], verdicts: Verdicts) -> list[LedgerLine]:
+def _join_verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], verdicts: _Verdicts) -> list[LedgerLine]:
     """Join what fetch and every operator found about each source file; the first to drop it gives the reason."""
     ledger = []
     for line in lines:
@@ -153,61 +155,62 @@ def _judged(lines: Sequence[ImageLine], filters: Sequence[Filter], verdicts: Ver
         if line.verdict == "dropped":
             change: dict[str, Any] = {"by": "fetch", "kind": line.kind, "reason": line.reason}
         else:
-            measured = tuple(_measured(item, found[line.id]) for item, found in zip(filters, verdicts, strict=True))
-            change = {"operators": measured}
-            against = entry.model_copy(update=change).against
-            if against is not None:
-                change |= {"verdict": "dropped", "by": against.name, "reason": _reason(against)}
+            rows = (verdicts_of_one[line.id] for verdicts_of_one in verdicts)
+            operators = tuple(_measurement(item, row) for item, row in zip(filters, rows, strict=True))
+            change = {"operators": operators}
+            dropper = entry.model_copy(update=change).dropping_operator
+            if dropper is not None:
+                change |= {"verdict": "dropped", "by": dropper.name, "reason": _reason(dropper)}
         ledger.append(entry.model_copy(update=change))
     return ledger
 
 
-def _numbered(ledger: Sequence[LedgerLine]) -> list[LedgerLine]:
+def _number_pictures(ledger: Sequence[LedgerLine]) -> list[LedgerLine]:
     """Name the pictures that are trained on, in order, and those dropped ones that are shown small."""
     digits = max(2, len(str(sum(line.verdict == "kept" for line in ledger))))
     kept = 0
     shown: Counter[str | None] = Counter()
-    numbered = []
+    lines = []
     for line in ledger:
         if line.verdict == "kept":
             kept += 1
             line = line.model_copy(update={"train": f"train/{kept:0{digits}}.jpg"})
-        elif line.operators and shown[line.by] < SHOWN:
+        elif line.operators and shown[line.by] < MOST_THUMBNAILS:
             shown[line.by] += 1
             line = line.model_copy(update={"thumbnail": f"dropped/{line.id}.jpg"})
-        numbered.append(line)
-    return numbered
+        lines.append(line)
+    return lines
 
 
-def _measured(item: Filter, found: Mapping[str, Any]) -> Measurement:
+def _measurement(item: Filter, row: Mapping[str, Any]) -> Measurement:
     # Data-Juicer measures a list of pictures a row; ours have one.
-    values = {name: found["stats"][name] for name in item.operator.stats}
+    values = {name: row["stats"][name] for name in item.operator.stats}
     return Measurement(
         name=item.name,
         values={name: value[0] if isinstance(value, list) else value for name, value in values.items()},
         thresholds=item.thresholds,
-        verdict="kept" if found["kept"] else "dropped",
+        verdict="kept" if row["kept"] else "dropped",
     )
 
 
 def _reason(operator: Measurement) -> str:
-    found = ", ".join(f"{name} {_shown(value)}" for name, value in operator.values.items())
+    values = ", ".join(f"{name} {_format_value(value)}" for name, value in operator.values.items())
     bounds = ", ".join(f"{name} {value}" for name, value in operator.thresholds.items() if value is not None)
-    return f"{found}; {bounds}" if bounds else found
+    return f"{values}; {bounds}" if bounds else values
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _funnel(ledger: Sequence[LedgerLine], filters: Sequence[Filter]) -> tuple[Sieve, ...]:
+def _funnel(ledger: Sequence[LedgerLine], filters: Sequence[Filter]) -> tuple[FilterCount, ...]:
     """Count the pictures before and after fetch and every operator, in order."""
     left = len(ledger)
     funnel = []
     places = [_first_drop(line) for line in ledger]
-    taken = [sum(line.by == "fetch" for line in ledger), *(places.count(place) for place in range(len(filters)))]
-    for name, count in zip(["fetch", *(item.name for item in filters)], taken, strict=True):
-        funnel.append(Sieve(name=name, entered=left, left=left - count))
+    losses = [sum(line.by == "fetch" for line in ledger), *(places.count(place) for place in range(len(filters)))]
+    for name, count in zip(["fetch", *(item.name for item in filters)], losses, strict=True):
+        funnel.append(FilterCount(name=name, entered=left, left=left - count))
         left -= count
     return tuple(funnel)
 
@@ -218,12 +221,13 @@ def _first_drop(line: LedgerLine) -> int | None:
 
 
 def _too_few(facts: Facts, needed: int) -> TooFewPictures:
-    taken = [(sieve.entered - sieve.left, sieve.name) for sieve in facts.funnel]
-    told = ", ".join(f"{name} took {count}" for count, name in taken if count) or "there were no more"
-    most, name = max(taken)
+    losses = [(each.entered - each.left, each.name) for each in facts.funnel]
+    reasons = ", ".join(f"{name} took {count}" for count, name in losses if count) or "there were no more"
+    most, name = max(losses)
     cure = "add pictures or mend those that the ledger names" if name == "fetch" else f"loosen {name}"
+    total = facts.kept + facts.dropped
     return TooFewPictures(
-        f"{facts.kept} of {facts.kept + facts.dropped} pictures are left, dataset.min_images asks for {needed}: {told}",
+        f"{facts.kept} of {total} pictures are left, dataset.min_images asks for {needed}: {reasons}",
         hint=f"{cure}, or lower dataset.min_images" if most else "add pictures, or lower dataset.min_images",
         facts=facts,
     )
@@ -240,7 +244,8 @@ def _show_dropped(dropped: Sequence[tuple[Path, str]], folder: Path) -> None:
     (folder / "dropped").mkdir()
     for image, thumbnail in dropped:
         with Image.open(image) as picture:
-            picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+            picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+            # Only looked at: size matters more here than fidelity.
             picture.save(folder / thumbnail, quality=80)
 
 

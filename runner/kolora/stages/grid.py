@@ -42,7 +42,7 @@ def run(config: Config, job: Job) -> Facts:
     """Paste the scenes, in the story's order, row by row."""
     from kolora.rendering.pictures import paste_grid, png_bytes
 
-    pasted = paste_grid(
+    picture = paste_grid(
         [folder / "image.png" for folder in job.inputs_of("render")],
         columns=config.columns,
         width=config.width,
@@ -50,6 +50,6 @@ def run(config: Config, job: Job) -> Facts:
         gap=config.gap,
         background=config.background,
     )
-    (job.folder / "grid.png").write_bytes(png_bytes(pasted, {}))
+    (job.folder / "grid.png").write_bytes(png_bytes(picture, {}))
     job.tick(1, 1)
     return Facts(width=config.width, height=config.height, columns=config.columns, rows=config.rows)

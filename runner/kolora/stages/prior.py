@@ -76,6 +76,7 @@ def run(config: Config, job: Job) -> Facts:
         state=job.state,
         tick=job.tick,
     )
+    # All pictures are denoised before the first is decoded, so that U-Net and VAE are never in memory together.
     checkpoint.release("unet")
     folder = job.folder / "pictures"
     folder.mkdir()

@@ -51,10 +51,10 @@ class Facts(StageFacts):
 
 def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     """One step a scene, from its prompt embeddings and, where one is trained, the LoRA."""
-    trained: tuple[Key, ...] = (("train", None),) if story.training_set is not None else ()
+    train_keys: tuple[Key, ...] = (("train", None),) if story.training_set is not None else ()
     for scene in story.resolved_scenes():
         config = config_of(scene, checkpoint=inputs.checkpoint, dtype=story.model.dtype, lora=inputs.lora)
-        needs = (("encode_prompt", scene.number), *trained)
+        needs = (("encode_prompt", scene.number), *train_keys)
         yield Step("render", config, scene=scene.number, needs=needs)
 
 
@@ -77,12 +77,12 @@ def run(config: Config, job: Job) -> Facts:
     from kolora.rendering.pictures import png_bytes
 
     checkpoint = job.checkpoint()
-    (encoded,) = job.inputs_of("encode_prompt")
+    (embeds_folder,) = job.inputs_of("encode_prompt")
     lora = lora_file(config.lora, job)
     latents = denoise(
         checkpoint.predictor(lora=lora, strength=config.lora_scale),
         checkpoint.schedule(),
-        read_prompt_embeds(encoded / FILE, device=checkpoint.device),
+        read_prompt_embeds(embeds_folder / FILE, device=checkpoint.device),
         seed=config.seed,
         height=config.height,
         width=config.width,
@@ -95,9 +95,9 @@ def run(config: Config, job: Job) -> Facts:
     facts = Facts(**config.model_dump(exclude={"dtype", "lora"}), lora=name)
     texts = {f"kolora.{key}": str(value) for key, value in facts.model_dump(exclude_none=True).items()}
     graph = graph_of({1: config}, lora=name and f"{name}.safetensors")
-    others = {
+    plain_texts = {
         "prompt": json.dumps(graph),
         "parameters": parameters_of(config, lora=name, checkpoint=config.checkpoint),
     }
-    (job.folder / "image.png").write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=others))
+    (job.folder / "image.png").write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=plain_texts))
     return facts

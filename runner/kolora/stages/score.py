@@ -65,17 +65,17 @@ class Facts(StageFacts):
 def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     """One step, from the scenes, their baseline and the training pictures."""
     scenes = story.resolved_scenes()
-    compared = [scene for scene in scenes if story.report.compare and scene.lora_scale]
-    filtered: tuple[Key, ...] = (("filter", None),) if story.training_set is not None else ()
+    scenes_with_lora = [scene for scene in scenes if story.report.compare and scene.lora_scale]
+    filter_keys: tuple[Key, ...] = (("filter", None),) if story.training_set is not None else ()
     config = Config(
         prompts=tuple(scene.prompt for scene in scenes),
         threshold=story.scores.threshold,
         aesthetics=inputs.aesthetics,
         clip=inputs.clip,
     )
-    rendered: list[Key] = [("render", scene.number) for scene in scenes]
-    baseline: list[Key] = [("baseline", scene.number) for scene in compared]
-    yield Step("score", config, needs=(*filtered, *rendered, *baseline))
+    render_keys: list[Key] = [("render", scene.number) for scene in scenes]
+    baseline_keys: list[Key] = [("baseline", scene.number) for scene in scenes_with_lora]
+    yield Step("score", config, needs=(*filter_keys, *render_keys, *baseline_keys))
 
 
 def run(config: Config, job: Job) -> Facts:
@@ -86,6 +86,7 @@ def run(config: Config, job: Job) -> Facts:
     """
     pictures = [folder / "image.png" for folder in job.inputs_of("render")]
     checkpoint = job.checkpoint()
+    # The scorers come beside whatever is still loaded: CLIP and the predictor take 3 GB in float32.
     checkpoint.release()
     grades = _grades(config.aesthetics, pictures, checkpoint.device)
     job.tick(1, 3)
@@ -123,19 +124,20 @@ def _likeness(config: Config, pictures: Sequence[Path], job: Job, *, device: str
 
     judge = Similarity(config.clip.folder, device=device)
     scenes = judge.pictures(pictures)
-    bare = [folder / "image.png" for folder in job.inputs_of("baseline")]
-    baseline = judge.pictures(bare) if bare else None
-    taught = judge.pictures([train / row.file_name for row in rows]) if train and rows else None
-    captions = [] if taught is None else similarities(taught, judge.texts([row.text for row in rows]))
-    style = None if taught is None else measure_style(scenes, training=taught, baseline=baseline)
+    baseline_files = [folder / "image.png" for folder in job.inputs_of("baseline")]
+    baseline = judge.pictures(baseline_files) if baseline_files else None
+    training = judge.pictures([train / row.file_name for row in rows]) if train and rows else None
+    captions = [] if training is None else similarities(training, judge.texts([row.text for row in rows]))
+    style = None if training is None else measure_style(scenes, training=training, baseline=baseline)
     return {
         "scenes": similarities(scenes, judge.texts(config.prompts)),
         "training": TrainingScore(clip=tuple(captions), clip_mean=_mean(captions)),
-        "coherence": Likeness(**measure_coherence(scenes, baseline=baseline, training=taught)),
+        "coherence": Likeness(**measure_coherence(scenes, baseline=baseline, training=training)),
         "style": style and Likeness(**style),
     }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
+    # A mean over some of the pictures would pass for one over all.
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -78,16 +78,16 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     if story.training_set is None:
         return
     lora = story.lora
-    sampled = story.resolved_scenes()[: lora.sample_scenes] if lora.sample_every else ()
+    sample_scenes = story.resolved_scenes()[: lora.sample_scenes] if lora.sample_every else ()
     config = Config(
         **TrainingConfig.of(lora).model_dump(),
         checkpoint=inputs.checkpoint,
         dtype=story.model.dtype,
-        samples=tuple(SampleScene.of(scene) for scene in sampled),
+        samples=tuple(SampleScene.of(scene) for scene in sample_scenes),
     )
-    prior: tuple[Key, ...] = (("prior", None),) if lora.prior else ()
-    encoded: list[Key] = [("encode_prompt", scene.number) for scene in sampled]
-    yield Step("train", config, needs=(("cache_latents", None), *prior, *encoded))
+    prior_keys: tuple[Key, ...] = (("prior", None),) if lora.prior else ()
+    embeds_keys: list[Key] = [("encode_prompt", scene.number) for scene in sample_scenes]
+    yield Step("train", config, needs=(("cache_latents", None), *prior_keys, *embeds_keys))
 
 
 def run(config: Config, job: Job) -> Facts:
@@ -101,6 +101,7 @@ def run(config: Config, job: Job) -> Facts:
     from kolora.training.task import TrainingTask
 
     checkpoint = job.checkpoint()
+    # The text encoder (12 GB of Kolors) and the VAE are not asked for while training; samples load the VAE again.
     checkpoint.release()
     option = checkpoint.memory.option("train")
     priors = job.inputs_of("prior")
@@ -116,37 +117,41 @@ def run(config: Config, job: Job) -> Facts:
     )
     embeds = [read_prompt_embeds(folder / FILE, device=checkpoint.device) for folder in job.inputs_of("encode_prompt")]
     scenes = list(zip(config.samples, embeds, strict=True))
-    drawn = job.state / "samples"
+    sample_folder = job.state / "samples"
     with launch(config.devices, task.run_worker, device=checkpoint.device) as group:
-        trained = train(
+        result = train(
             checkpoint.training_unet(),
             checkpoint.schedule(),
             task.training_set(),
             config,
             state=job.state,
             tick=job.tick,
-            sample=SampleRenderer(checkpoint.schedule(), checkpoint.decode, scenes, drawn, recorded=not option.offload),
+            sample=SampleRenderer(
+                checkpoint.schedule(), checkpoint.decode, scenes, sample_folder, recorded=not option.offload
+            ),
             curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
             group=group,
             option=option,
             device=checkpoint.device,
         )
     checkpoint.release()
-    (job.folder / "lora.safetensors").write_bytes(lora_bytes(trained.weights, metadata=_metadata(config)))
-    _write_history(config, trained.losses, job.folder)
+    (job.folder / "lora.safetensors").write_bytes(lora_bytes(result.weights, metadata=_metadata(config)))
+    _write_history(config, result.losses, job.folder)
+    # Of the first and last tenth, as the loss of single steps jumps with their timesteps.
     tenth = max(1, config.steps // 10)
-    pictures = (config.steps - trained.resumed_at) * config.batch_size * config.devices
+    # Of this process alone: the steps before an interruption took time that nobody measured here.
+    pictures = (config.steps - result.resumed_at) * config.batch_size * config.devices
     return Facts(
         steps=config.steps,
         rank=config.rank,
         alpha=config.alpha,
-        parameters=trained.parameters,
-        loss_first=_mean(trained.losses[:tenth]),
-        loss_last=_mean(trained.losses[-tenth:]),
-        skipped=sum(not math.isfinite(loss) for loss in trained.losses),
-        samples_per_second=pictures / trained.seconds if pictures else None,
-        resumed_at=trained.resumed_at,
-        samples=_copy_samples(drawn, job.folder / "samples"),
+        parameters=result.parameters,
+        loss_first=_mean(result.losses[:tenth]),
+        loss_last=_mean(result.losses[-tenth:]),
+        skipped=sum(not math.isfinite(loss) for loss in result.losses),
+        samples_per_second=pictures / result.seconds if pictures else None,
+        resumed_at=result.resumed_at,
+        samples=_copy_samples(sample_folder, job.folder / "samples"),
     )
 
 
@@ -156,6 +161,7 @@ def _metadata(config: Config) -> dict[str, str]:
         "kolora.checkpoint": config.checkpoint,
         "kolora.rank": str(config.rank),
         "kolora.alpha": f"{config.alpha:g}",
+        # alpha / rank is in the weights: a reader that scales once more would draw another strength.
         "kolora.alpha_folded": "true",
         "kolora.steps": str(config.steps),
         "kolora.seed": str(config.seed),
@@ -173,13 +179,13 @@ def _write_history(config: Config, losses: Sequence[float], folder: Path) -> Non
     (folder / "history.json").write_text(json.dumps(history.model_dump()), encoding="utf-8")
 
 
-def _copy_samples(drawn: Path, folder: Path) -> tuple[SampleFacts, ...]:
+def _copy_samples(sample_folder: Path, folder: Path) -> tuple[SampleFacts, ...]:
     """Copy the sample pictures, ``0050-01.png`` of step 50 and scene 1, to where they stay; returns a fact on each."""
-    if not drawn.is_dir():
+    if not sample_folder.is_dir():
         return ()
     facts = []
     folder.mkdir()
-    for path in sorted(drawn.glob("*.png")):
+    for path in sorted(sample_folder.glob("*.png")):
         step, scene = map(int, path.stem.split("-"))
         shutil.copyfile(path, folder / path.name)
         facts.append(SampleFacts(step=step, scene=scene, file=f"samples/{path.name}"))

@@ -204,6 +204,7 @@ class _Resolver:
 
     def resolve(self) -> None:
         """Resolve everything that the story uses; raises InputAbsent for the first that is not there."""
+        # The user's own paths first: they are checked in a moment, checkpoints of many gigabytes take longer.
         story = self._story
         _check_exist(story)
         if story.render.lora is not None:
@@ -220,6 +221,7 @@ class _Resolver:
 
     def _resolve_dataset(self, dataset: Dataset | None) -> None:
         if isinstance(dataset, FolderDataset):
+            # Without a memo and without following links: a stranger's folder is read whole, and nothing outside it.
             digest, self.files["dataset"] = identify_folder(Path(dataset.path))
             self._set(dataset=digest)
         elif isinstance(dataset, PocketDataset):
@@ -271,6 +273,7 @@ def _confine_paths(story: Story, base: Path, roots: Sequence[Path]) -> Story:
 
 def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
     """Resolve a path of the story and refuse one that leads out of the folders it may use."""
+    # Resolved before it is compared: a link or `..` inside the story's folder may lead anywhere.
     path = (base / given).resolve()
     if any(path.is_relative_to(root.resolve()) for root in roots):
         return str(path)
@@ -281,5 +284,6 @@ def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
 
 
 def _writable_memo(memo: Path) -> Path | None:
+    # A cache that was mounted read-only serves as well, only without remembered hashes.
     parent = next(folder for folder in (memo, *memo.parents) if folder.exists())
     return memo if os.access(parent, os.W_OK) else None

@@ -93,6 +93,7 @@ def plan_steps(story: Story, inputs: Inputs) -> tuple[Step, ...]:
 
 def _digest_of(step: Step, inputs: Sequence[str]) -> str:
     """Digest what a step's result depends on: stage, its version, its config in canonical form, its inputs' digests."""
+    # As JSON with sorted keys, so that neither the order of fields nor the version of Python changes it.
     covered = [step.stage, STAGES[step.stage].VERSION, canonical(step.config), list(inputs)]
     return hashlib.sha256(json.dumps(covered, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
@@ -150,6 +151,7 @@ def cut_after(decisions: Sequence[Decision], until: str | None) -> tuple[Decisio
 
 
 def _why(step: Step, record: EarlierRecord, steps: Sequence[Step]) -> tuple[Reason, ...]:
+    # The digest is the same and yet the step runs: its files are not whole.
     if record.digest == step.digest:
         return (("damaged",),)
     version = STAGES[step.stage].VERSION
@@ -174,6 +176,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any], *, section: str) ->
         if key in before and key in after and before[key] == after[key]:
             continue
         values = [_format_value(leaves[key]) if key in leaves else _NOT_SET for leaves in (before, after)]
+        # Two sha256 side by side tell a reader nothing that "changed" does not.
         is_digest = all(len(value) == 64 and " " not in value for value in values)
         changes.append(("changed", key) if is_digest else ("changed_from", key, *values))
     return changes

@@ -147,7 +147,9 @@ def run(
                 if record_failure(loaded.story, folder, problem, source=loaded.text, command=command):
                     write_report(root)
             raise
+        # Not recorded as a failed run: a lock that refuses has changed nothing, and the old report still holds.
         active_lock.refuse_drift(resolved, device=where, accept_environment=accept_environment)
+        # Before anything loads torch, which reads the number of threads once.
         active_lock.limit_threads(device=where)
         worked = complete(
             resolved,
@@ -185,6 +187,7 @@ def complete(
     source: the story file's text. overrides: what was written over it. report: write one, and seal the folder if it is
     complete. Returns whether anything had to be done.
     """
+    # Before the run folder is touched: a misspelt --until must not cost an old result.
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
     try:
         worked = execute(
@@ -233,6 +236,7 @@ def _resolve(
     """Find what a story stands on, downloading what is not here, unless the machine could not use it."""
     if offline:
         go_offline()
+    # What can be refused without the network is refused before gigabytes are downloaded.
     check_paths_of(loaded, out=root)
     check_before_download(loaded.story, cache=cache_folder(), device=device, until=until)
     if not offline:

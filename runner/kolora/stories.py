@@ -46,6 +46,7 @@ def find_story(name: str, overrides: Sequence[str] = ()) -> LoadedStory:
     A relative name is looked for in the working directory, in /out, and among the shipped specs.
     """
     if name == "-":
+        # One byte more than is allowed, so that the reader sees that it is too long, and an endless pipe ends.
         source = sys.stdin.buffer.read(LARGEST_STORY + 1)
         return LoadedStory(
             load_story(source, name="standard input", overrides=overrides), source, Path.cwd(), tuple(overrides)

@@ -81,7 +81,7 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
     (folder / "dir").symlink_to("../elsewhere")
     (folder / "sub2").symlink_to("sub")
     os.mkfifo(folder / "pipe.jpg")
-    assert {source.path: source.refused for source in sources(folder, "all")} == {
+    assert {source.path: source.refusal_reason for source in sources(folder, "all")} == {
         "a.jpg": None,
         "dir": "link out of the folder",
         "inside.jpg": None,

@@ -87,6 +87,7 @@ def run_on_cluster(
     are not yielded.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # An actor that asks for no core: on a full cluster the queue would wait for the very stories that write into it.
     queue = ray.util.queue.Queue(actor_options={"num_cpus": 0})
     listeners: dict[str, Callable[[str, Any], None]] = {"start": on_start, "event": on_event, "stderr": on_stderr}
     remote = ray.remote(_run_task)
@@ -117,6 +118,7 @@ def run_on_cluster(
         for each in done:
             label = waiting.pop(each).label
             result = _result_of(ray, each)
+            # Stopped before it began: nothing was done, and nothing is to be written of it.
             if result.code != Stopped.code or label in started:
                 yield label, result
     queue.shutdown()
@@ -124,6 +126,7 @@ def run_on_cluster(
 
 def _run_task(task: ClusterTask, queue: Any) -> ProcessResult:
     """Run a story on a node; a cancelled task gets a SIGINT, which is a stop like any other."""
+    # A second more than the story has: it is to leave by itself, and its last lines are to arrive.
     halt = Halt(grace=GRACE_SECONDS + 1)
     with halt.listening():
         queue.put(("start", task.label, platform.node()))

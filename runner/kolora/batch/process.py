@@ -20,6 +20,7 @@ from kolora.errors import DeviceUnusable, KoloraError
 from kolora.execution.signals import Halt
 
 LOOK_SECONDS = 0.1
+"""Between two looks at whether a stop was asked for."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def run_process(
     halt: when a stop is asked for, the process gets one SIGTERM: it saves and leaves. on_event: called with each of its
     JSON lines. on_stderr: called with each line of its stderr. environment: variables for it, besides this process's.
     """
+    # -P: what lies in the working directory, a stranger's random.py, is no module.
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "kolora", *arguments],
         env={**os.environ, **environment, "PYTHONPATH": _path()},
@@ -58,6 +60,7 @@ def run_process(
     )
     errors: list[str] = []
     lines: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
+    # Two threads, as a full pipe that nobody reads would stop the process.
     readers = [_reader(process.stdout, lines, is_error=False), _reader(process.stderr, lines, is_error=True)]
     is_stopping = False
     try:

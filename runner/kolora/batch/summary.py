@@ -24,7 +24,7 @@ from kolora.report.values import Language, Words
 from kolora.report.words import WORDS
 from kolora.version import __version__
 
-OUTCOMES = ".batch"
+_OUTCOMES = ".batch"
 """The folder under OUT that holds one outcome a story."""
 State = Literal["waiting", "running", "complete", "failed", "stopped"]
 
@@ -90,14 +90,14 @@ class Summary(BaseModel):
 def write_outcome(out: Path, outcome: Outcome) -> None:
     """Write what is known of a story now."""
     with writing(out):
-        write_text(out / OUTCOMES / f"{outcome.label}.json", outcome.model_dump_json(indent=1) + "\n")
+        write_text(out / _OUTCOMES / f"{outcome.label}.json", outcome.model_dump_json(indent=1) + "\n")
 
 
 def write_summary(out: Path, tasks: Sequence[Task]) -> Summary:
     """Write batch.json and batch.html over all tasks, whichever shard has them."""
     with writing(out):
-        (out / OUTCOMES).mkdir(parents=True, exist_ok=True)
-        with (out / OUTCOMES / ".lock").open("w") as lock:
+        (out / _OUTCOMES).mkdir(parents=True, exist_ok=True)
+        with (out / _OUTCOMES / ".lock").open("w") as lock:
             # Two shards that end together write one after the other, so the last one has seen both.
             fcntl.flock(lock, fcntl.LOCK_EX)
             lines = tuple(_line(out, task) for task in tasks)
@@ -122,7 +122,7 @@ def render_summary(summary: Summary) -> str:
 
 def _line(out: Path, task: Task) -> Line:
     try:
-        outcome = Outcome.model_validate_json((out / OUTCOMES / f"{task.label}.json").read_bytes())
+        outcome = Outcome.model_validate_json((out / _OUTCOMES / f"{task.label}.json").read_bytes())
     except (FileNotFoundError, ValidationError):
         outcome = Outcome(label=task.label, story=task.story)
     try:

@@ -34,6 +34,7 @@ def find_tasks(given: Sequence[str]) -> tuple[Task, ...]:
     tasks = []
     for story in dict.fromkeys(stories):
         label = _label(story)
+        # Two stories of one name would write into one folder.
         seen[label] += 1
         tasks.append(Task(story, label if seen[label] == 1 else f"{label}-{seen[label]}"))
     return tuple(tasks)

@@ -14,10 +14,11 @@ from kolora.hubs.selection import PICTURES
 
 _UNPACKED = (*PICTURES, ".txt", ".csv", ".jsonl")
 """Endings of what is taken out of an archive; links, devices and everything else stay in it."""
-LARGEST_RATIO = 20
-"""Pictures hardly compress: an archive that grows more than this is made to fill a disk."""
+_LARGEST_RATIO = 20
+"""Times its own size that an archive may unpack to: pictures hardly compress, so more is made to fill a disk."""
 ALLOWANCE = 64 * 2**20
-BLOCK = 1 << 20
+"""Bytes besides, as a small archive of drawings or tables may well grow twentyfold."""
+_BLOCK = 1 << 20
 
 
 def unpack(archive: Path, into: Path) -> None:
@@ -26,10 +27,11 @@ def unpack(archive: Path, into: Path) -> None:
     Raises StoryInvalid for a member that leads out of the folder or for more bytes than pictures could give,
     InputAbsent for a damaged archive.
     """
-    room = ALLOWANCE + LARGEST_RATIO * archive.stat().st_size
+    room = ALLOWANCE + _LARGEST_RATIO * archive.stat().st_size
     try:
         for name, member in _members(archive):
             path = PurePosixPath(name)
+            # A backslash is a letter here and a folder on Windows, where the archive may have been made.
             if path.is_absolute() or ".." in path.parts or "\\" in name:
                 raise StoryInvalid(f"{archive.name} has a member {name!r}, which leads out of it", hint=_OTHER)
             if not name.lower().endswith(_UNPACKED) or any(part.startswith((".", "__MACOSX")) for part in path.parts):
@@ -37,11 +39,12 @@ def unpack(archive: Path, into: Path) -> None:
             target = into / path
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
-                while block := member.read(BLOCK):
+                while block := member.read(_BLOCK):
+                    # Counted as it is unpacked: the sizes in an archive's own directory are its maker's word.
                     room -= len(block)
                     if room < 0:
                         raise StoryInvalid(
-                            f"{archive.name} unpacks to more than {LARGEST_RATIO} times its size", hint=_OTHER
+                            f"{archive.name} unpacks to more than {_LARGEST_RATIO} times its size", hint=_OTHER
                         )
                     file.write(block)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError, NotImplementedError) as problem:

@@ -18,12 +18,12 @@ class CaptionedFile:
     """One file of the folder that claims to be a picture.
 
     path: relative to the folder, as the file system spells it. text: its caption, empty where it has none.
-    refused: why it must not be opened; None where it may.
+    refusal_reason: why it must not be opened; None where it may.
     """
 
     path: str
     text: str
-    refused: str | None
+    refusal_reason: str | None
 
 
 def read_folder(folder: Path, files: Sequence[str], *, caption: str) -> tuple[CaptionedFile, ...]:
@@ -77,10 +77,10 @@ def _read_sidecar(folder: Path, path: str | None) -> str:
 
 
 def _read_text(folder: Path, path: str) -> str:
-    refused = refusal(folder, path)
-    if refused:
+    refusal_reason = refusal(folder, path)
+    if refusal_reason:
         raise InputAbsent(
-            f"'{printable_path(path)}' in '{folder}' holds captions but cannot be opened: {refused}",
+            f"'{printable_path(path)}' in '{folder}' holds captions but cannot be opened: {refusal_reason}",
             hint="put the file itself into the folder",
         )
     try:
@@ -96,18 +96,18 @@ def _read_text(folder: Path, path: str) -> str:
 def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str, str]:
     """Read the captions of a metadata file by the path of the picture they belong to."""
     # Some systems decompose accents in file names, some spreadsheets compose them.
-    spelt = {unicodedata.normalize("NFC", path): path for path in files}
+    paths_by_name = {unicodedata.normalize("NFC", path): path for path in files}
     captions: dict[str, str] = {}
     lines: dict[str, int] = {}
     absent = []
     for file_name, text, line in parse_metadata(_read_text(folder, name), name):
-        wanted = PurePosixPath(unicodedata.normalize("NFC", file_name.strip().replace("\\", "/")))
-        if wanted.is_absolute() or ".." in wanted.parts:
+        path_in_folder = PurePosixPath(unicodedata.normalize("NFC", file_name.strip().replace("\\", "/")))
+        if path_in_folder.is_absolute() or ".." in path_in_folder.parts:
             raise StoryInvalid(
                 f"{name} line {line} names '{file_name}', which is outside the folder",
                 hint=f"name files of '{folder}' by their path inside it",
             )
-        path = spelt.get(str(wanted))
+        path = paths_by_name.get(str(path_in_folder))
         if path is None:
             absent.append(f"line {line}: '{file_name}'")
         elif path in lines:

@@ -29,15 +29,15 @@ class ParquetRow:
 
 def count_rows(path: Path) -> int:
     """Count the rows of a parquet file; raises InputAbsent where it is none."""
-    return int(_opened(path).metadata.num_rows)
+    return int(_open_file(path).metadata.num_rows)
 
 
 def read_rows(path: Path, dataset: HubDataset) -> Iterator[ParquetRow]:
     """Yield a file's rows; pictures are bytes, or structs of ``bytes`` and ``path`` as `datasets` writes them."""
-    file = _opened(path)
+    file = _open_file(path)
     columns = {field.name: field.type for field in file.schema_arrow}
-    fitting = [name for name, kind in columns.items() if _holds_bytes(kind)]
-    image = picture_column(dataset, list(columns), fitting=fitting, where=path.name)
+    candidates = [name for name, kind in columns.items() if _holds_bytes(kind)]
+    image = picture_column(dataset, list(columns), candidates=candidates, where=path.name)
     text = text_column(dataset, list(columns), where=path.name)
     try:
         for batch in file.iter_batches(batch_size=ROWS, columns=[image, *([text] if text else [])]):
@@ -45,17 +45,17 @@ def read_rows(path: Path, dataset: HubDataset) -> Iterator[ParquetRow]:
                 content, name = _content(row[image])
                 yield ParquetRow(content, name, str(row.get(text) or "").strip() if text else "")
     except (pyarrow.ArrowException, OSError) as problem:
-        raise _damaged(path, problem) from problem
+        raise _damage(path, problem) from problem
 
 
-def _opened(path: Path) -> Any:
+def _open_file(path: Path) -> Any:
     try:
         return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as problem:
-        raise _damaged(path, problem) from problem
+        raise _damage(path, problem) from problem
 
 
-def _damaged(path: Path, problem: Exception) -> InputAbsent:
+def _damage(path: Path, problem: Exception) -> InputAbsent:
     reason = str(problem).partition("\n")[0]
     return InputAbsent(f"{path.name} is no whole parquet file: {reason}", hint="kolora cache verify looks at the cache")
 

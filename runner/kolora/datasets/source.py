@@ -71,6 +71,7 @@ def _draw(dataset: PocketDataset, language: str) -> Iterator[RawPicture]:
 
 
 def _check_identity(folder: Path, pictures: str) -> Mapping[str, str]:
+    # Hashed again: the user may have worked in the folder since the plan, whose digest names these very files.
     digest, sha256 = identify_folder(folder)
     if digest != pictures:
         raise InputAbsent(
@@ -84,8 +85,8 @@ def _read_files(
 ) -> Iterator[RawPicture]:
     for each in files:
         name = prefix + printable_path(each.path)
-        if each.refused:
-            yield RawPicture(name, each.text, 0, "", Rejection(each.refused))
+        if each.refusal_reason:
+            yield RawPicture(name, each.text, 0, "", Rejection(each.refusal_reason))
             continue
         file = folder / each.path
         picture = read_picture(file, max_pixels=max_pixels)
@@ -142,6 +143,7 @@ def _read_rows(dataset: HubDataset, folder: Path, tables: list[str], scratch: Pa
             if not row.content:
                 yield RawPicture(name, text, 0, "", Rejection("empty row"))
                 continue
+            # Its own ending, so that a picture named otherwise than its bytes is noted as in a folder.
             suffix = PurePosixPath(row.name).suffix
             file = scratch / f"row{suffix if suffix.lower() in PICTURES else ending_of(row.content)}"
             file.write_bytes(row.content)

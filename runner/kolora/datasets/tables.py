@@ -22,6 +22,7 @@ def read_table(folder: Path, name: str, files: Collection[str], dataset: HubData
     """
     rows = _rows((folder / name).read_text(encoding="utf-8-sig", errors="replace"), name)
     columns: dict[str, None] = {}
+    # JSON lines need not all have the same keys; a dict keeps the order in which they were met.
     for row in rows:
         columns |= dict.fromkeys(row)
     folder_of_table = PurePosixPath(name).parent
@@ -35,16 +36,16 @@ def read_table(folder: Path, name: str, files: Collection[str], dataset: HubData
     paths = {}
     for column in columns:
         paths[column] = [find(row.get(column)) for row in rows]
-    fitting = [column for column in columns if any(paths[column])]
-    if not fitting:
+    candidates = [column for column in columns if any(paths[column])]
+    if not candidates:
         return []
-    image = picture_column(dataset, list(columns), fitting=fitting, where=name)
+    image = picture_column(dataset, list(columns), candidates=candidates, where=name)
     text = text_column(dataset, list(columns), where=name)
-    named = []
+    pairs = []
     for row, path in zip(rows, paths[image], strict=True):
         if path is not None:
-            named.append((path, str(row.get(text) or "").strip() if text else ""))
-    return named
+            pairs.append((path, str(row.get(text) or "").strip() if text else ""))
+    return pairs
 
 
 def _rows(content: str, name: str) -> Sequence[dict[str, Any]]:

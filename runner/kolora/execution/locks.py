@@ -55,6 +55,8 @@ def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ign
     if chosen is not None and ignored:
         raise UsageError("--lock and --no-lock exclude each other", hint="give one of them")
     path = chosen or _lock_beside(loaded)
+    # A run in the folder of its own story finds what the last run wrote there: holding to that would pin an edited
+    # story to what it was before the edit.
     if ignored or path is None or (chosen is None and path.resolve() == (out / LOCK).resolve()):
         return ActiveLock()
     try:

@@ -94,12 +94,14 @@ def execute(
         nothing_to_run = not any(decision.runs for decision in decisions)
         if folder.is_sealed() and nothing_to_run and _is_report_current(folder, resolved):
             return False
+        # From here on the folder changes: whoever finds it after a kill must not take it for complete.
         folder.unseal()
         failure: KoloraError | None = None
         try:
             write_text(folder.root / layout.STORY, source)
             _check_device(resolved, device, decisions)
             _Loop(resolved, folder, device, on_event, halt, progress).run()
+            # A run that stops early (--until) has not visited the later steps, whose results may still be good.
             if until is None:
                 folder.remove_leftovers([decision.step for decision in decisions])
                 _write_lock(resolved, folder, decisions, overrides)
@@ -107,6 +109,7 @@ def execute(
             failure = problem
             raise
         except Exception as problem:
+            # The record and the report name the failure; a bug of ours is raised as it is, with its traceback.
             failure = _to_kolora_error(problem, folder.root)
             if failure is None:
                 failure = KoloraError(f"{type(problem).__name__}: {problem}", hint="kolora run --debug tells more")
@@ -178,11 +181,13 @@ class _Loop:
     def _keep_step(self, step: Step) -> None:
         record = self._folder.finished_record(step.name, step.digest)
         assert record is not None
+        # Published again, as the user may have moved or changed the file at the top.
         self._folder.publish(record)
         self._progress.mark_kept(step, record.seconds)
 
     def _run_step(self, decision: Decision) -> None:
         step = decision.step
+        # Between two steps nothing can be lost, so a stop is obeyed before a new one begins.
         self._halt.check()
         self._progress.mark_started(step)
         self._on_event(StepBegan(step, decision.reason))
@@ -219,6 +224,7 @@ class _Loop:
         try:
             facts = STAGES[step.stage].run(step.config, job)
         except KoloraError:
+            # Its ledger says which operator took too many pictures; no other stage fails with something to show.
             if step.stage == "filter":
                 self._folder.publish_partial(step.name, step.stage, step.digest)
             raise

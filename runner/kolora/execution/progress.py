@@ -30,6 +30,7 @@ from kolora.stages.contract import StageFacts, Step
 from kolora.version import __version__
 
 _HEARTBEAT_SECONDS = 1.0
+"""Seconds between two writes at least: steps may take milliseconds, and each write is a file and a rename."""
 
 
 @dataclass
@@ -91,6 +92,7 @@ class Progress:
         """Write ``records/run.json``, and the last heartbeat, which keeps the reason of an early end."""
         failed = next((name for name, action in self.actions.items() if action == "failed"), None)
         status = _status(failure, is_partial=is_partial)
+        # A step that was stopped on request did not fail: the next run goes on with it.
         if status == "stopped" and failed is not None:
             self.actions[failed] = "pending"
         run = RunRecord(

@@ -53,6 +53,7 @@ def image_digest() -> str | None:
 
 def machine(device: str) -> Machine:
     """Describe the machine; device: "cuda" or "cpu"."""
+    # Only where a stage has loaded it: importing it takes seconds, and a run that keeps everything needs none.
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch and device == "cuda" and torch.cuda.is_available() else None
     return Machine(

@@ -49,8 +49,10 @@ class Halt:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
+            # Not sys.exit: it would wait for torch, for threads and for children, and the user asked twice.
             os._exit(Stopped.code)
         self.requested = True
         self._timer = threading.Timer(self._grace, os._exit, (Stopped.code,))
+        # A run that ends in time must not be kept alive by its own timer.
         self._timer.daemon = True
         self._timer.start()

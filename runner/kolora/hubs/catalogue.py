@@ -123,6 +123,7 @@ def preferred_hub() -> HubName:
 
 def find_in_cache(entry: CatalogueEntry, *, cache: Path, pins: Pins = NO_PINS) -> Path | None:
     """Find the folder of a catalogue entry: put there by hand, or downloaded from any hub; None where absent."""
+    # Where machines have no network, the folder is copied here by hand.
     by_hand = cache / "models" / entry.name
     if by_hand.is_dir():
         return by_hand

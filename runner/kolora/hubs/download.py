@@ -56,6 +56,7 @@ def download(request: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = F
         tick(0, 0)
         time.sleep(_POLL_SECONDS)
 
+    # Downloads share the cache's lock, which a prune takes alone; of one repository only one process downloads.
     with (
         store.lock("cache", shared=True, wait=wait),
         store.lock(f"{request.hub} {request.kind} {request.id}", wait=wait),
@@ -117,6 +118,7 @@ def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dic
     total = sum(file.bytes for file in files)
     todo: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
     ended: queue.SimpleQueue[tuple[RemoteFile, StoredFile | BaseException]] = queue.SimpleQueue()
+    # The largest first: begun last, it would be the only one left, and the line would idle beside it.
     for file in sorted(files, key=lambda each: -each.bytes):
         todo.put(file)
     # Not an executor: a read under way must not keep a stopped run from leaving, so these threads are daemons.

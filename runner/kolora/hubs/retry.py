@@ -39,6 +39,7 @@ def retry(
         try:
             return attempt()
         except TemporaryFailure as failure:
+            # Whatever brought bytes was no failure: 18 GB over a poor line may be cut many times.
             now = count_bytes()
             failures, before = (1, now) if now > before else (failures + 1, before)
             if failures >= _ATTEMPTS:
@@ -46,6 +47,7 @@ def retry(
                     f"{hub.title} did not {action} after {failures} attempts: {failure}",
                     hint=f"run the same command again, it goes on where it was; {hub.endpoint} names a mirror",
                 ) from failure
+            # By chance a little more or less: many containers that lost a hub at once should not come back at once.
             pause = FIRST_PAUSE * 2 ** (failures - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
             if stop.wait(min(_LONGEST_PAUSE, pause if failure.wait is None else failure.wait)):
                 raise

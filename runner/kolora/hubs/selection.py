@@ -56,6 +56,7 @@ def choose_split(paths: Sequence[str], *, subset: str | None, split: str | None)
     if split not in splits.values():
         there = ", ".join(sorted({each for each in splits.values() if each}))
         raise InputAbsent(f"the data set has no split {split!r}; it has {there}", hint="correct dataset.split")
+    # What names no split, as one table for all, belongs to every split.
     return [path for path in data if splits[path] in (split, None)]
 
 

@@ -148,6 +148,7 @@ class Store:
                     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    # Not a blocking flock: a signal could not be answered while it waits.
                     wait()
             yield
 
@@ -160,6 +161,7 @@ class Store:
 
     def drop(self, snapshot: Snapshot, path: str) -> None:
         """Take a damaged file out, and its snapshot with it, so that both are downloaded again."""
+        # The manifest first: without it nobody looks for the rest, should this be killed half-way.
         self._manifest(snapshot.request).unlink(missing_ok=True)
         self.file(snapshot.files[path].sha256).unlink(missing_ok=True)
         shutil.rmtree(snapshot.folder, ignore_errors=True)
@@ -206,6 +208,7 @@ class Store:
 
     def _link(self, folder: Path, files: Mapping[str, StoredFile]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # Built beside and renamed: a snapshot under its final name is whole, whenever this was killed.
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
         for path, stored in files.items():
             place = building / path
@@ -215,6 +218,7 @@ class Store:
             except OSError:
                 # Some file systems of containers and clouds know no hard links.
                 shutil.copyfile(self.file(stored.sha256), place)
+        # mkdtemp made it 0700; another user of a shared cache could not read it.
         building.chmod(0o755)
         if folder.is_dir():
             shutil.rmtree(folder)

@@ -34,6 +34,7 @@ def upload(folder: Path, *, hub: str, id: str, public: bool, message: str, state
     def repeat(attempt: Callable[[], T]) -> T:
         return retry(attempt, hub=chosen, action=f"take {id}")
 
+    # Before anything is sent: pictures of people that were meant to be private cannot be called back.
     is_public = repeat(destination.is_public)
     if is_public is None:
         repeat(lambda: destination.create(public=public))

@@ -258,11 +258,12 @@ def environment_drift(
     lock: Lock, device: str, packages: Mapping[str, str], image: str | None
 ) -> list[tuple[str, str, str]]:
     """List where this machine is another than the lock's: of what, what it is here, what the lock has."""
-    trained = lock.numerics_of("train") or lock.numerics_of("render")
+    # A story with its own LoRA trains nothing: its pictures' arithmetic counts then.
+    numerics = lock.numerics_of("train") or lock.numerics_of("render")
     pairs = [("kolora", lock.kolora, __version__)]
     pairs += [(name, version, packages.get(name, "absent")) for name, version in lock.packages.items()]
-    if trained is not None and trained.device_class is not None:
-        pairs.append(("the device", trained.device_class, device_class(device)))
+    if numerics is not None and numerics.device_class is not None:
+        pairs.append(("the device", numerics.device_class, device_class(device)))
     if lock.image is not None:
         pairs.append(("the image", lock.image, image or "none"))
     return [(what, now, then) for what, then, now in pairs if then != now]
@@ -286,6 +287,7 @@ def _plain(source: bytes) -> Any:
         raise ValueError(f"more than {MOST_BYTES:,} bytes")
     depth = 0
     text = source.decode("utf-8")
+    # Looked through as events first: PyYAML would build nested or aliased values before anybody could count them.
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ValueError("an alias, which a lock never has")

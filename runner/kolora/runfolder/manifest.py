@@ -11,6 +11,7 @@ from kolora.runfolder.layout import MANIFEST, NOT_IN_MANIFEST
 def write_manifest(root: Path) -> None:
     """List a folder's files with their sha256, less those that are nobody's result."""
     lines = []
+    # Sorted, so that two equal folders have one manifest, byte for byte.
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         if path.is_file() and name.parts[0] not in NOT_IN_MANIFEST:

@@ -50,6 +50,7 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             lock = (self.root / layout.RUN_LOCK).open("w")
         with lock:
+            # The kernel drops it when the process dies, however it dies: no stale lock is ever left to be cleaned up.
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as problem:
@@ -70,6 +71,7 @@ class RunFolder:
             return None
         for name, file in record.files.items():
             path = folder / name
+            # By size, as hashing gigabytes of weights at every start would take longer than many a run.
             if not path.is_file() or path.stat().st_size != file.bytes:
                 return None
         return record
@@ -106,12 +108,15 @@ class RunFolder:
         """Turn a step's partial folder into the finished one: files to disk, record last, then one rename."""
         folder = self.folder(record.step, record.digest)
         partial = folder.with_name(f"{folder.name}.partial")
+        # The order is the promise: files, then the record that lists them, then the rename that makes them count. A
+        # crash of the machine in between leaves a partial folder, and the step runs again.
         for name in record.files:
             sync(partial / name)
         write_text(partial / layout.STEP_RECORD, record.model_dump_json(indent=1) + "\n")
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
+        # The folder above holds the new name; without this a power cut may take the rename back.
         sync(self.work)
         shutil.rmtree(folder.with_name(f"{folder.name}.state"), ignore_errors=True)
 
@@ -179,6 +184,7 @@ def _publish_file(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         return
     with replacing(target) as temporary:
+        # A link takes no second gigabyte for a LoRA; `work/` stays what is trusted, so neither name is written into.
         try:
             temporary.hardlink_to(source)
         except OSError:

@@ -20,6 +20,7 @@ def emit(job: Job) -> Files:
         "volumes": ["/mnt/disks/out:/out:rw", "/mnt/disks/cache:/cache:rw"],
         "options": f"--gpus all --user {UID}:{GID} --read-only --tmpfs /tmp --cap-drop ALL",
     }
+    # 4 GiB less than the machine has: its own system takes some, and a task that asks for all is never placed.
     spec = {
         "runnables": [{"container": container, "environment": {"variables": job.variables}}],
         "computeResource": {"cpuMilli": CPUS * 1000, "memoryMib": (MEMORY_GIB - 4) * 1024},

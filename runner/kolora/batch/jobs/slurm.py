@@ -6,9 +6,10 @@ from kolora.batch.jobs.job import CPUS, HOURS, MEMORY_GIB, RETRIES, RETRYABLE, S
 
 OUT, CACHE = "/scratch/kolora/out", "/scratch/kolora/cache"
 """Folders that the nodes share."""
-WARNING_SECONDS = 60
+_WARNING_SECONDS = 60
+"""Between the signal and the end of the job's time; Slurm may send it up to a minute early (sbatch(1))."""
 
-SCRIPT = """\
+_SCRIPT = """\
 #!/bin/bash
 # sbatch job.sbatch, in this folder
 #SBATCH --job-name={name}
@@ -48,12 +49,12 @@ def emit(job: Job) -> Files:
     binds = f"{job.out}:/out,{job.cache}:/cache"
     if job.texts:
         binds += f',"$SLURM_SUBMIT_DIR"/stories:{STORIES}:ro'
-    script = SCRIPT.format(
+    script = _SCRIPT.format(
         name=job.name,
         cpus=CPUS,
         memory=MEMORY_GIB,
         hours=HOURS,
-        warning=WARNING_SECONDS,
+        warning=_WARNING_SECONDS,
         array=f"#SBATCH --array=0-{job.tasks - 1}\n" if job.tasks > 1 else "",
         binds=binds,
         variables="".join(f"--env {name}={value} " for name, value in job.variables.items()),

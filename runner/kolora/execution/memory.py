@@ -32,7 +32,7 @@ def run_with_retry(
 ) -> _Result:
     """Run a step; if the GPU's memory does not hold it, once more in the next more frugal way, where there is one.
 
-    checkpoint: gives the one that is open, if any. notice: is told of the second try. Raises DeviceUnusable.
+    checkpoint: gives the one that is open, if any. notice: called with what is tried. Raises DeviceUnusable.
     """
     try:
         return work()

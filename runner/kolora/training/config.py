@@ -1,4 +1,4 @@
-"""What a training run is told: exactly the settings that it uses, flat and complete. Loads no torch."""
+"""The settings of a training run: exactly those that it uses, flat and complete. Loads no torch."""
 
 from __future__ import annotations
 

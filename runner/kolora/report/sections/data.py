@@ -185,7 +185,7 @@ def _thumbnail(reader: RunReader, name: str) -> str | None:
 
 
 def _dropped_file(line: LedgerLine, thumbnail: str | None) -> DroppedFile:
-    operator = line.against
+    operator = line.dropping_operator
     thresholds = operator.thresholds if operator else {}
     return DroppedFile(
         source=line.source,

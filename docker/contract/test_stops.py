@@ -7,7 +7,7 @@ import threading
 from tests.hubs.loopback import LoopbackHub, serving
 
 CONTRACT_SECONDS = 10.0
-STAGES = ("fetch", "filter", "condition-01", "encode", "train", "render-01", "grid", "score")
+STAGES = ("fetch", "filter", "encode_prompt-01", "cache_latents", "train", "render-01", "grid", "score")
 CODE_STOPPED = 75
 
 

@@ -210,6 +210,8 @@ def complete(
         raise
     if worked and report:
         write_reports(root, seal=until is None)
+    # Also after the last step: who asked to stop is told that it happened, and the same command says what is left.
+    halt.check()
     return worked
 
 

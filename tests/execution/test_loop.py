@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 import yaml
+from kolora import session
 from kolora.cli import main
 from kolora.errors import Stopped
 from kolora.events import StepProgressed
@@ -291,6 +292,21 @@ def test_a_signal_saves_and_leaves_75_and_the_next_run_goes_on(tiny_checkpoint, 
     assert results(tmp_path / "out") == results(done / "out")
     if stage == "train":
         assert json.loads((tmp_path / "out" / "records" / "train.json").read_text())["facts"]["resumed_at"] == 2
+
+
+def test_a_signal_while_the_report_is_written_leaves_75_and_nothing_undone(tiny_checkpoint, tmp_path, monkeypatch):
+    story = write_story(tmp_path, tiny_checkpoint, filters=[], lora__steps=1, render__steps=1)
+    write_report = session.write_report
+
+    def interrupted(out):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write_report(out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "write_report", interrupted)
+        assert run(story, "-o", tmp_path / "out") == 75
+    assert run(story, "-o", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "manifest.sha256").is_file()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import kolora
 import pytest
 import yaml
 from kolora.inputs import Inputs, Scorer
@@ -25,6 +26,7 @@ from kolora.stages import STAGES
 from kolora.verification.claims import story_against_lock
 from kolora.verification.resolve import Folders
 from kolora.verification.verify import verify
+from PIL import Image
 from pydantic import BaseModel, create_model
 
 from tests.stories import STORY
@@ -82,6 +84,25 @@ def test_a_run_of_kolora_0_1_is_told_to_be_one():
     known = {step.name: record for step in steps if (record := folder.last_record(step.name))}
     decided = decide(steps, finished_digests=(), records=known, older_version=folder.older_version())
     assert {each.reason for each in decided} == {"results of kolora 0.1.0 are not kept by this version"}
+
+
+def test_a_folder_of_kolora_0_1_is_brought_to_this_version(tiny_checkpoint: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    shutil.copytree(HERE / "0.1" / "run", out)
+    story = kolora.load_story(out / "story.yaml", overrides=[f"model.checkpoint={tiny_checkpoint}"])
+    run = kolora.run(story, out=out, device="cpu", offline=True)
+    assert run.is_complete
+    assert not (out / "images" / "plain").exists()
+    listed = (out / "manifest.sha256").read_text(encoding="utf-8")
+    assert "images/baseline/02.png" in listed
+    assert not [line for line in listed.splitlines() if "plain" in line or "condition" in line or "convert" in line]
+    for picture in ("01.png", "02.png"):
+        assert same_pixels(out / "images" / picture, HERE / "0.1" / "run" / "images" / picture)
+
+
+def same_pixels(one: Path, other: Path) -> bool:
+    with Image.open(one) as left, Image.open(other) as right:
+        return left.size == right.size and left.tobytes() == right.tobytes()
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -14,6 +14,7 @@ from kolora.errors import OutputUnwritable
 from kolora.files import replacing, sync, write_text, writing
 from kolora.runfolder import layout
 from kolora.runfolder.manifest import write_manifest
+from kolora.runfolder.migrate import PICTURES_OF_0_1
 from kolora.runfolder.records import RECORD_FORMAT, StepRecord, read_record
 
 DIGEST_SHOWN = 12
@@ -161,10 +162,14 @@ class RunFolder:
         for step in steps:
             if step.stage in layout.PICTURES:
                 shown.update(layout.published_paths(step.stage, step.scene).values())
-        for place in layout.PICTURES.values():
+        for place in (*layout.PICTURES.values(), *PICTURES_OF_0_1.values()):
             for path in self.root.glob(f"{place}/*.png"):
                 if path.relative_to(self.root).as_posix() not in shown:
                     path.unlink()
+        for place in PICTURES_OF_0_1.values():
+            # Only where nothing else is in it: the folder was kolora's, what a user put there is not.
+            if (self.root / place).is_dir() and not any((self.root / place).iterdir()):
+                (self.root / place).rmdir()
 
     def unseal(self) -> None:
         """Take back the promise that the folder is complete."""

@@ -213,12 +213,19 @@ class _Loop:
         started, clock = now(), time.monotonic()
         reset_peaks()
         digests = {step_name(*key): self._digests[key] for key in step.needs}
+        used: Checkpoint | None = None
+
+        def checkpoint() -> Checkpoint:
+            nonlocal used
+            used = self._checkpoint()
+            return used
+
         job = Job(
             folder=partial,
             state=state,
             inputs={key: self._folder.folder(step_name(*key), self._digests[key]) for key in step.needs},
             log=self._folder.logs / f"{step.name}.log",
-            checkpoint=self._checkpoint,
+            checkpoint=checkpoint,
             tick=tick,
         )
         try:
@@ -243,7 +250,8 @@ class _Loop:
             started=started,
             seconds=round(time.monotonic() - clock, 3),
             peak_memory_bytes=peaks(),
-            numerics=numerics(self._device, self._loaded_checkpoint, step.stage),
+            # Of what this step used: that another one opened the checkpoint before it depends on where a run went on.
+            numerics=numerics(self._device, used, step.stage),
         )
         self._folder.finish(record)
         return record

@@ -313,17 +313,13 @@ def _numerics(records: Mapping[str, StepRecord]) -> tuple[Numerics, ...]:
     """Say each arithmetic once, with the steps that it was in force for; steps that compute nothing have none."""
     groups: dict[str, list[StepRecord]] = {}
     for record in records.values():
-        if _computes(record):
+        if record.numerics.get("torch") is not None:
             groups.setdefault(json.dumps(record.numerics, sort_keys=True), []).append(record)
     numerics = []
     for _, group in sorted(groups.items()):
         values = {"steps": tuple(record.step for record in group), **group[0].numerics}
         numerics.append(Numerics.model_validate(values))
     return tuple(numerics)
-
-
-def _computes(record: StepRecord) -> bool:
-    return record.numerics.get("torch") is not None and record.stage not in ("fetch", "filter", "grid")
 
 
 def _results(records: Mapping[str, StepRecord]) -> dict[str, str]:

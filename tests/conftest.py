@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from kolora.hubs.hub import HUBS
 
 from tests.hubs.loopback import LoopbackHub, serving
 
@@ -41,8 +42,8 @@ def tiny_kolors(tiny_checkpoint: Path) -> Checkpoint:
 
 @pytest.fixture
 def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    """An empty hub on loopback; both hubs' clients are sent to it and to nowhere else, and try again at once."""
-    for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_DOMAIN"):
+    """An empty hub on loopback; every hub's client is sent to it and to nowhere else, and tries again at once."""
+    for name in (*(hub.token for hub in HUBS.values()), "MODELSCOPE_DOMAIN"):
         monkeypatch.delenv(name, raising=False)
     for name in ("KOLORA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(name, "0")
@@ -53,6 +54,6 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("kolora.hubs.retry.FIRST_PAUSE", 0.01)
     with serving(LoopbackHub()) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
+        for each in HUBS.values():
+            monkeypatch.setenv(each.endpoint, hub.url)
         yield hub

@@ -13,7 +13,7 @@ from tests.hubs.loopback import LoopbackHub
 NAME = "墨韵-可图Kolors训练-小猫的一天"
 
 
-@pytest.fixture(params=["modelscope", "huggingface"])
+@pytest.fixture(params=list(HUBS))
 def hub(request: pytest.FixtureRequest, loopback: LoopbackHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     loopback.writers.add("a-very-secret-token")
     monkeypatch.setenv(HUBS[request.param].token, "a-very-secret-token")
@@ -46,7 +46,7 @@ def test_what_breaks_the_rules_is_not_uploaded(loopback: LoopbackHub, hub: str, 
     [
         (["--repo", "work"], {}, 2, "expected owner/name"),
         (["--repo", "team/work"], {"KOLORA_OFFLINE": "1"}, 2, "KOLORA_OFFLINE is set"),
-        (["--repo", "team/work"], {"HF_TOKEN": "", "MODELSCOPE_API_TOKEN": ""}, 66, "there is no token"),
+        (["--repo", "team/work"], {each.token: "" for each in HUBS.values()}, 66, "there is no token"),
     ],
 )
 def test_what_keeps_it_from_beginning(

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from kolora.errors import InputAbsent
 from kolora.hubs.catalogue import loaded_files, loaded_scorer_files
+from kolora.hubs.hub import HUBS
 from kolora.models.weights import weight_files
+from kolora.spec import story_json_schema
 
 CONFIGS = ["scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json", "vae/config.json"]
 VARIANTS = [
@@ -94,3 +96,7 @@ def test_an_index_cannot_name_what_does_not_count(tmp_path: Path, piece: str) ->
     (folder / "model.safetensors.index.json").write_text(f'{{"weight_map": {{"a": "{piece}"}}}}')
     with pytest.raises(InputAbsent, match="which is not there"):
         weight_files(folder, half=False)
+
+
+def test_a_data_set_may_come_from_every_hub() -> None:
+    assert story_json_schema()["$defs"]["HubDataset"]["properties"]["source"]["enum"] == list(HUBS)

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from kolora.errors import HubUnreachable, InputAbsent, OutputUnwritable, Stopped
 from kolora.hubs.download import bytes_in, download
+from kolora.hubs.hub import HUBS
 from kolora.hubs.store import RepoRequest, Store
 
 from tests.hubs.loopback import LoopbackHub, Repository
@@ -41,7 +42,7 @@ def hub(loopback: LoopbackHub) -> LoopbackHub:
     return loopback
 
 
-@pytest.fixture(params=["modelscope", "huggingface"])
+@pytest.fixture(params=list(HUBS))
 def wanted(request: pytest.FixtureRequest) -> RepoRequest:
     return RepoRequest(request.param, "model", NAME, patterns=PATTERNS)
 
@@ -147,8 +148,8 @@ def test_a_hub_that_is_not_there_is_69(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setenv("HF_ENDPOINT", nobody)
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", nobody)
+    for each in HUBS.values():
+        monkeypatch.setenv(each.endpoint, nobody)
     with pytest.raises(HubUnreachable, match="did not give some/model") as caught:
         bring(wanted, tmp_path)
     assert caught.value.code == 69
@@ -173,7 +174,7 @@ def test_what_is_private_needs_the_token_which_is_kept_nowhere(
     hub.repositories["model", NAME].token = "a-very-secret-token"
     with pytest.raises(InputAbsent, match="does not let this user read") as caught:
         bring(wanted, tmp_path / "cache")
-    variable = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}[wanted.hub]
+    variable = HUBS[wanted.hub].token
     assert variable in caught.value.hint
     monkeypatch.setenv(variable, "a-very-secret-token")
     hub.failures.cut = {"vae/weights.bin": 1}
@@ -245,7 +246,7 @@ def test_what_does_not_fit_is_not_begun(
 
 def test_a_file_of_a_hub_may_not_lead_out(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.publish("model", NAME, {"../evil.json": b"{}"})
-    for name in ("modelscope", "huggingface"):
+    for name in HUBS:
         with pytest.raises(InputAbsent):
             bring(RepoRequest(name, "model", NAME, patterns=PATTERNS), tmp_path / "cache")  # type: ignore[arg-type]
     assert not list(tmp_path.rglob("evil*"))

@@ -24,7 +24,7 @@ FILES = {
 SECRET = "a-very-secret-token"
 
 
-@pytest.fixture(params=["modelscope", "huggingface"])
+@pytest.fixture(params=list(HUBS))
 def name(request: pytest.FixtureRequest, loopback: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> str:
     """A hub on which this user may write."""
     loopback.writers.add(SECRET)
@@ -135,7 +135,7 @@ def test_a_hub_that_is_not_there_is_69(name: str, folder: Path, monkeypatch: pyt
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setenv("HF_ENDPOINT", nobody)
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", nobody)
+    for each in HUBS.values():
+        monkeypatch.setenv(each.endpoint, nobody)
     with pytest.raises(HubUnreachable, match="did not take some/work after 6 attempts"):
         send(folder, name)

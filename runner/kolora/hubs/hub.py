@@ -1,6 +1,7 @@
 """The hubs, as messages and the environment know them.
 
-Another one is a line here, a module with its client, two lines in ``clients``, and its ids in ``catalogue``.
+Another one is a line here, a module with its client, two lines in ``clients``, its ids in ``catalogue`` where they are
+other ones, and its name as a story's source.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class HuggingFace:
         self._request = request
         # False keeps the client from tokens that a login left on the disk.
         token: str | bool = os.environ.get(HUBS["huggingface"].token) or False
-        self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
+        self._api = HfApi(endpoint=os.environ.get(HUBS["huggingface"].endpoint, "").rstrip("/") or None, token=token)
 
     def list(self) -> Listing:
         """List the files, their revision resolved to a commit; files in LFS with their sha256."""
@@ -110,7 +110,7 @@ class HuggingFaceDestination:
     def __init__(self, id: str, token: str) -> None:  # noqa: A002 - the hubs' own word
         disable_progress_bars()
         self._id = id
-        self._api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
+        self._api = HfApi(endpoint=os.environ.get(HUBS["huggingface"].endpoint, "").rstrip("/") or None, token=token)
 
     def is_public(self) -> bool | None:
         with self._translate_errors():

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kolora.hubs.hub import HubName
 from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.spec.sections.dataset import Dataset, PocketDataset
@@ -26,7 +27,7 @@ class Config(Frozen):
     folder: where they lie, which changes nothing; folder is that of a hub's data set in the cache.
     """
 
-    source: Literal["pocket", "folder", "modelscope", "huggingface"]
+    source: Literal["pocket", "folder"] | HubName
     identity: str
     max_pixels: int
     caption: str = ""

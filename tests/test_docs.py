@@ -14,6 +14,7 @@ import kolora
 import pytest
 import yaml
 from kolora import errors
+from kolora.cli.emit import TARGETS
 from kolora.errors import KoloraError
 from kolora.report.data import SCHEMA
 from kolora.runfolder.lock import LOCK_VERSION
@@ -154,6 +155,14 @@ def test_the_command_line_page_has_the_stages_in_their_order_and_every_exit_code
     assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == list(STAGES)
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
     assert codes == {0, *(error.code for error in _errors())}
+
+
+@pytest.mark.parametrize("page", ["batch.md", "zh/batch.md", "command-line.md", "zh/command-line.md"])
+def test_the_pages_name_every_batch_service(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert [name for name in TARGETS if f"`{name}`" not in text] == []
+    sections = (ROOT / "docker" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in TARGETS if f"kolora emit {name} " not in sections] == []
 
 
 def _errors() -> Iterator[type[KoloraError]]:

@@ -20,12 +20,15 @@ from alibabacloud_pai_dlc20201203.models import CreateJobRequest
 from google.cloud import batch_v1
 from kolora.batch.jobs import aws, dlc, gcp, kubernetes, skypilot, slurm
 from kolora.batch.jobs.job import RETRYABLE, Job
+from kolora.cli.emit import TARGETS
 from kolora.errors import KoloraError
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = "kolora: 1\ntitle: 渡灯\nscenes:\n  - prompt: 一只小猫\n"
 PINNED = "registry.example/kolora@sha256:" + "0a" * 32
-MODULES = (kubernetes, aws, gcp, skypilot, slurm, dlc)
+MODULES = tuple(TARGETS.values())
+APPROVED = (slurm, skypilot)
+"""The services without a schema that a test could hold their files against."""
 
 
 def one(module):
@@ -141,7 +144,8 @@ def test_the_slurm_script_hands_the_signal_on_and_waits(tmp_path):
     assert script.wait() == 75
 
 
-@pytest.mark.parametrize(("module", "emit"), [(slurm, one), (slurm, many), (skypilot, one), (skypilot, many)])
+@pytest.mark.parametrize("emit", [one, many])
+@pytest.mark.parametrize("module", APPROVED, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_what_has_no_schema_is_as_it_was_approved(module, emit):
     for path, text in golden(module, emit).items():
         assert path.read_text(encoding="utf-8") == text, path
@@ -186,7 +190,7 @@ def golden(module, emit):
 
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    for emitting in (slurm, skypilot):
+    for emitting in APPROVED:
         for how in (one, many):
             for file, content in golden(emitting, how).items():
                 file.write_text(content, encoding="utf-8")

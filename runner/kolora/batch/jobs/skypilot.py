@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from kolora.batch.jobs.job import CPUS, DISK_GIB, MEMORY_GIB, RETRYABLE, STORIES, Files, Job, as_yaml
+from kolora.hubs.hub import HUBS
 
 OUT, CACHE = "s3://kolora-out", "s3://kolora-cache"
-PASSED_ON = ("SKYPILOT_TASK_ID", "SKYPILOT_JOB_RANK", "SKYPILOT_NUM_JOBS", "HF_TOKEN", "MODELSCOPE_API_TOKEN")
+PASSED_ON = (
+    *("SKYPILOT_TASK_ID", "SKYPILOT_JOB_RANK", "SKYPILOT_NUM_JOBS"),
+    *sorted(hub.token for hub in HUBS.values()),
+)
+"""Variables that go on into the container: of the service, and every hub's token."""
 
 
 def emit(job: Job) -> Files:

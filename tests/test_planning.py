@@ -194,8 +194,10 @@ def test_pictures_of_the_class_are_drawn_before_training_and_only_where_asked():
 
 def test_results_of_an_older_kolora_have_a_sentence_of_their_own():
     steps = steps_of()
-    decided = decide(steps, finished_digests=(), records={}, older_version="0.1.0")
-    assert {each.reason for each in decided} == {"results of kolora 0.1.0 are not kept by this version"}
+    decided = decide(steps, finished_digests=(), records={}, outdated={"train": "0.1.0"})
+    reasons = {each.step.name: each.reason for each in decided}
+    assert reasons["train"] == "results of kolora 0.1.0 are not kept by this version"
+    assert reasons["fetch"] == "no result from an earlier run"
 
 
 @pytest.mark.parametrize("name", ["train", "render-02", "baseline-01", "render", "encode_prompt-02"])

@@ -37,6 +37,7 @@ REASONS = {
 """What a reason may say; a report in another language has its own words for these keys."""
 
 _NOT_SET = "not set"
+NOTHING: Mapping[str, str] = {}
 
 SECTIONS = {
     "cache_latents": "lora",
@@ -105,13 +106,13 @@ def decide(
     records: Mapping[str, EarlierRecord],
     resumable: Collection[str] = (),
     forced: Collection[str] = (),
-    older_version: str | None = None,
+    outdated: Mapping[str, str] = NOTHING,
 ) -> tuple[Decision, ...]:
     """Decide for each step whether it runs.
 
     finished_digests: of steps whose results are whole. records: the last record of each step, by name. resumable: names
-    of steps that left a saved state. forced: names of steps or stages that run in any case. older_version: of the
-    kolora that wrote the folder, where its results are not kept.
+    of steps that left a saved state. forced: names of steps or stages that run in any case. outdated:
+    by name of a step, which older kolora made its last result, where this one does not keep that.
     """
     decisions = []
     for step in steps:
@@ -125,7 +126,7 @@ def decide(
         elif step.name in resumable:
             why = (("interrupted",),)
         elif record is None:
-            why = (("former", older_version),) if older_version else (("first",),)
+            why = (("former", outdated[step.name]),) if step.name in outdated else (("first",),)
         else:
             why = _why(step, record, steps)
         decisions.append(Decision(step, runs, why))

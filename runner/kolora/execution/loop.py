@@ -45,13 +45,14 @@ def decisions_of(
     """Plan a story against what its run folder already holds."""
     steps = plan_steps(resolved.story, resolved.inputs)
     records = {step.name: record for step in steps if (record := folder.last_record(step.name))}
+    outdated = {step.name: version for step in steps if (version := folder.outdated_version(step.name))}
     decisions = decide(
         steps,
         finished_digests={step.digest for step in steps if folder.finished_record(step.name, step.digest)},
         records=records,
         resumable={step.name for step in steps if folder.saved_state(step.name, step.digest)},
         forced=forced,
-        older_version=folder.older_version(),
+        outdated=outdated,
     )
     return cut_after(decisions, until)
 

@@ -138,11 +138,16 @@ class RunRecord(_RecordModel):
 
 def read_record(path: Path) -> StepRecord | None:
     """Read a step's record; an absent or torn one, or one of kolora 0.1, is None."""
+    record = read_any_record(path)
+    return record if record is not None and record.format == RECORD_FORMAT else None
+
+
+def read_any_record(path: Path) -> StepRecord | None:
+    """Read a step's record of whatever format, so far as it has today's fields; an absent or torn one is None."""
     try:
-        record = StepRecord.model_validate_json(path.read_bytes())
+        return StepRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return record if record.format == RECORD_FORMAT else None
 
 
 def files_in(folder: Path) -> dict[str, StepFile]:

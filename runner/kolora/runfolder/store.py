@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from kolora.errors import OutputUnwritable
 from kolora.files import replacing, sync, write_text, writing
 from kolora.runfolder import layout
 from kolora.runfolder.manifest import write_manifest
-from kolora.runfolder.migrate import PICTURES_OF_0_1
-from kolora.runfolder.records import RECORD_FORMAT, StepRecord, read_record
+from kolora.runfolder.migrate import PICTURES_OF_0_1, former_step_name
+from kolora.runfolder.records import RECORD_FORMAT, StepRecord, read_any_record, read_record
 
 DIGEST_SHOWN = 12
 """Hex digits of a digest in a folder's name."""
@@ -81,14 +80,13 @@ class RunFolder:
         """Read the newest record of a step of this name, whatever its digest."""
         return read_record(self.root / layout.record_path(step))
 
-    def older_version(self) -> str | None:
-        """Return which kolora wrote the folder, if it was one whose finished steps are not kept by this one."""
-        try:
-            run = json.loads((self.root / layout.RUN_RECORD).read_bytes())
-        except (OSError, ValueError):
-            return None
-        is_former = isinstance(run, dict) and run.get("format", 1) < RECORD_FORMAT
-        return str(run.get("kolora")) if is_former else None
+    def outdated_version(self, step: str) -> str | None:
+        """Return which kolora made the last result of a step, if it was one whose results this one does not keep."""
+        for name in (step, former_step_name(step)):
+            record = read_any_record(self.root / layout.record_path(name))
+            if record is not None and record.format < RECORD_FORMAT:
+                return record.kolora
+        return None
 
     def begin(self, step: str, digest: str) -> tuple[Path, Path]:
         """Make the empty folder a step works in, and find the one it saves its state in."""

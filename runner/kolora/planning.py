@@ -39,17 +39,6 @@ REASONS = {
 _NOT_SET = "not set"
 NOTHING: Mapping[str, str] = {}
 
-SECTIONS = {
-    "cache_latents": "lora",
-    "prior": "lora",
-    "train": "lora",
-    "render": "render",
-    "baseline": "render",
-    "grid": "grid",
-    "score": "scores",
-}
-"""The section of the story that most keys of a stage's config come from."""
-
 Reason = tuple[str, ...]
 """A key of REASONS, then what fills its gaps."""
 
@@ -158,7 +147,7 @@ def _why(step: Step, record: EarlierRecord, steps: Sequence[Step]) -> tuple[Reas
     version = STAGES[step.stage].VERSION
     if record.version != version:
         return (("version", str(record.version), str(version)),)
-    changes = _changes(record.config, canonical(step.config), section=SECTIONS.get(step.stage, ""))
+    changes = _changes(record.config, canonical(step.config), section=getattr(STAGES[step.stage], "SECTION", ""))
     if changes:
         more = len(changes) - _SHOWN_CHANGES
         return (*changes[:_SHOWN_CHANGES], *([("more", str(more))] if more > 0 else []))

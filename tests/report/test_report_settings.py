@@ -38,3 +38,10 @@ def test_keys_that_this_kolora_does_not_know_are_told_as_not_default() -> None:
     (setting,) = read_settings({"future": {"key": 1}})
     assert (setting.key, setting.value, setting.is_default) == ("future.key", 1, False)
     assert read_settings({"dataset": None, "filters": [{"unknown_filter": {"a": 1}}]})[-1].is_default is False
+
+
+def test_a_default_that_another_key_decides_is_one() -> None:
+    _, others = told(LEAST + "\nlora: {preset: entity, optimizer: prodigy}")
+    assert others == {"dataset.source", "scenes.1.prompt", "lora.preset", "lora.optimizer"}
+    _, others = told(LEAST + "\nlora: {preset: entity, rank: 16}")
+    assert "lora.rank" in others

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from kolora.errors import DeviceUnusable
+from kolora.stages import STAGES
 from kolora.stages.contract import Step
 
 if TYPE_CHECKING:
@@ -14,14 +15,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_MEMORY_KEYS = {
-    "train": "lora.resolution or lora.rank",
-    "cache_latents": "lora.resolution",
-    "render": "render.width and height",
-    "baseline": "render.width and height",
-}
-"""Keys that a stage's memory grows with, besides those that the memory plan has already split."""
-_MEMORY_KEYS_OF_ANY = "lora.resolution or render.width and height"
+ANY_MEMORY_KEYS = "lora.resolution or render.width and height"
 
 
 def run_with_retry(
@@ -68,7 +62,7 @@ def first_line(problem: Exception) -> str:
 
 def out_of_memory(message: str, step: Step | None) -> DeviceUnusable:
     """Return the error that names the key to change; step: the one at work, where that is known."""
-    keys = _MEMORY_KEYS.get(step.stage, _MEMORY_KEYS_OF_ANY) if step else _MEMORY_KEYS_OF_ANY
+    keys = getattr(STAGES[step.stage], "MEMORY_KEYS", ANY_MEMORY_KEYS) if step else ANY_MEMORY_KEYS
     return DeviceUnusable(
         f"{step.name if step else 'the run'} is out of memory: {message}",
         hint=f"lower {keys}; raise model.memory, if it is set; or free the GPU of other work",

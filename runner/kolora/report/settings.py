@@ -12,6 +12,7 @@ from kolora.report.values import ReportModel
 from kolora.spec.flat import flatten
 from kolora.spec.operators import OPERATORS
 from kolora.spec.sections.dataset import FolderDataset, HubDataset, PocketDataset
+from kolora.spec.sections.lora import defaults_by_choice
 from kolora.spec.sections.scene import Scene
 from kolora.spec.story import Story
 
@@ -44,6 +45,9 @@ def _defaults(story: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults by dotted key, of data set, filters and scenes as the story has them."""
     known = flatten(_of_model(Story))
     dataset, filters, scenes = story.get("dataset"), story.get("filters"), story.get("scenes")
+    lora = story.get("lora")
+    if isinstance(lora, Mapping):
+        known |= flatten(defaults_by_choice(lora), "lora")
     if isinstance(dataset, Mapping):
         known |= _of_dataset(dataset.get("source"))
     if isinstance(filters, list):

@@ -12,6 +12,7 @@ from kolora.report.gather import read_report_data
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import make_previews
 from kolora.report.values import Language
+from kolora.runfolder.layout import REPORT, REPORT_CARD, REPORT_PAGE
 
 _VOID = frozenset({"br", "img", "meta", "wbr"})
 """The void elements of our template."""
@@ -28,10 +29,10 @@ def write_report(out: Path) -> tuple[Path, ...]:
     translated = data.model_copy(update={"language": other})
     previews = make_previews(out, data, text_bytes=len(render_html(data, {}).encode()))
     pages = {
-        out / "report.json": data.model_dump_json(by_alias=True, indent=2) + "\n",
-        out / "report.md": render_markdown(data),
-        out / "report.html": render_html(data, previews, other=f"report.{other}.html"),
-        out / f"report.{other}.html": render_html(translated, previews, other="report.html"),
+        out / REPORT: data.model_dump_json(by_alias=True, indent=2) + "\n",
+        out / REPORT_CARD: render_markdown(data),
+        out / REPORT_PAGE: render_html(data, previews, other=f"report.{other}.html"),
+        out / f"report.{other}.html": render_html(translated, previews, other=REPORT_PAGE),
     }
     with writing(out):
         # A story that changed its language left a page of what is now the first one.
@@ -44,7 +45,7 @@ def write_report(out: Path) -> tuple[Path, ...]:
 
 def _read_back(out: Path, data: ReportData) -> None:
     try:
-        if ReportData.model_validate_json((out / "report.json").read_bytes()) != data:
+        if ReportData.model_validate_json((out / REPORT).read_bytes()) != data:
             raise ValueError("report.json says something else")
         for page in sorted(out.glob("report*.html")):
             outline = _Outline()
@@ -53,7 +54,7 @@ def _read_back(out: Path, data: ReportData) -> None:
             if outline.open or not outline.closed_html:
                 raise ValueError(f"{page.name} is cut off")
     except (OSError, ValueError) as fault:
-        raise KoloraError(f"The report in {out} does not read back: {fault}.", hint=f"kolora report {out}") from fault
+        raise KoloraError(f"the report in {out} does not read back: {fault}", hint=f"kolora report {out}") from fault
 
 
 class _Outline(HTMLParser):

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kolora.stages.export_lora import FILES
+from kolora.stages.render import IMAGE
+
 WORK = "work"
 RECORDS = "records"
 LOGS = "logs"
@@ -37,14 +40,8 @@ METRICS = "lora/metrics.csv"
 SAMPLES = "lora/samples"
 IMAGES = "images"
 BASELINE = "images/baseline"
-LORAS: Mapping[str, str] = {
-    "diffsynth": "lora/diffsynth.safetensors",
-    "diffusers": "lora/pytorch_lora_weights.safetensors",
-    "kohya": "lora/kohya.safetensors",
-}
-"""The LoRA under each ecosystem's conventions; diffusers looks for this very name in a folder."""
-IMAGE = "image.png"
-"""A rendered scene inside its step's folder."""
+LORAS: Mapping[str, str] = {ecosystem: f"lora/{name}" for ecosystem, name in FILES.items()}
+"""The LoRA under each ecosystem's conventions."""
 
 PUBLISHED: Mapping[str, Mapping[str, str]] = {
     "filter": {"train": TRAINING_SET, "dropped": DROPPED, "ledger.jsonl": LEDGER},

@@ -16,7 +16,7 @@ from kolora.device import device_class
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.hubs.store import Pins
 from kolora.inputs import ResolvedInputs
-from kolora.runfolder.layout import GRID, IMAGE, picture_path
+from kolora.runfolder.layout import GRID, picture_path
 from kolora.runfolder.migrate import migrate_lock
 from kolora.runfolder.records import StepRecord
 from kolora.spec import Story
@@ -24,6 +24,7 @@ from kolora.spec.canonical import canonical
 from kolora.spec.migrate import migrate_dump
 from kolora.stages.contract import stage_of
 from kolora.stages.filter import read_ledger
+from kolora.stages.render import IMAGE
 from kolora.version import __version__
 
 LOCK_VERSION = 2
@@ -328,7 +329,7 @@ def _results(records: Mapping[str, StepRecord]) -> dict[str, str]:
         for record in records.values()
         if record.stage == "render" and record.scene is not None
     }
-    grid = {GRID: records["grid"].files["grid.png"].sha256} if "grid" in records else {}
+    grid = {GRID: records["grid"].files[GRID].sha256} if "grid" in records else {}
     exported = records["export_lora"].files if "export_lora" in records else {}
     lora = {f"lora/{name}": file.sha256 for name, file in exported.items()}
     return {**lora, **pictures, **grid}

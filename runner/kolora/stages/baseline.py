@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.stages.contract import Step
-from kolora.stages.render import VERSION, Config, Facts, config_of, run
+from kolora.stages.render import MEMORY_KEYS, SECTION, VERSION, Config, Facts, config_of, run
 
-__all__ = ["VERSION", "Config", "Facts", "run", "steps"]
+__all__ = ["MEMORY_KEYS", "SECTION", "VERSION", "Config", "Facts", "run", "steps"]
 
 
 def steps(story: Story, inputs: Inputs) -> Iterator[Step]:

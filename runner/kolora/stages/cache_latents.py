@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from kolora.training.examples import Bucket
 
 VERSION = 3
-"""2: the same numbers, written by size of picture; and what each picture is shown with."""
+"""2: the same numbers, written by size of picture; and what each picture is shown with. 3: kernels that add in another
+order, so other last bits on a GPU."""
+SECTION = "lora"
+MEMORY_KEYS = "lora.resolution"
 
 log = logging.getLogger(__name__)
 

@@ -99,7 +99,9 @@ class Stage(Protocol):
     VERSION: raised when the same inputs would give other bytes, or a default of Config changes. Config: frozen; all
     that the stage may see of the story, in flat fields; the step's digest covers exactly that, less what equals its
     default.
-    Facts: frozen; what the stage found, for record and report.
+    Facts: frozen; what the stage found, for record and report. A stage may also have SECTION, the section of the story
+    that most keys of its Config are of, by which reasons name them; and MEMORY_KEYS, the story's keys that its memory
+    grows with, for the error that a full GPU gives.
     """
 
     VERSION: int

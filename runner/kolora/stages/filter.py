@@ -21,6 +21,7 @@ from kolora.stages.contract import Job, StageFacts, Step
 from kolora.stages.fetch import ImageLine, read_lines
 
 VERSION = 2
+"""2: small copies of dropped pictures, and what every operator measured in the ledger."""
 MOST_THUMBNAILS = 24
 """Pictures dropped by one operator of which a small copy is made, to be looked at; the ledger names them all."""
 THUMBNAIL_SIDE = 192

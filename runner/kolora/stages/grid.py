@@ -8,8 +8,10 @@ from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
+from kolora.stages.render import IMAGE
 
 VERSION = 1
+SECTION = "grid"
 
 
 class Config(Frozen):
@@ -43,7 +45,7 @@ def run(config: Config, job: Job) -> Facts:
     from kolora.rendering.pictures import paste_grid, png_bytes
 
     picture = paste_grid(
-        [folder / "image.png" for folder in job.inputs_of("render")],
+        [folder / IMAGE for folder in job.inputs_of("render")],
         columns=config.columns,
         width=config.width,
         height=config.height,

@@ -11,6 +11,8 @@ from kolora.stages.contract import Job, StageFacts, Step
 from kolora.stages.encode_prompt import FILE
 
 VERSION = 2
+"""2: kernels that add in another order, so other last bits on a GPU."""
+SECTION = "lora"
 
 
 class Config(Frozen):

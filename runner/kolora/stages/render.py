@@ -13,7 +13,12 @@ from kolora.stages.encode_prompt import FILE
 from kolora.stages.export_lora import lora_file, lora_name
 
 VERSION = 5
-"""5: the digest of the checkpoint covers what is loaded of it, and the picture's text chunks say that digest."""
+"""2: predictions captured as CUDA graphs. 3: the LoRA's name in the text chunks. 4: kernels that add in another order, so
+other last bits on a GPU. 5: the checkpoint's digest covers what is loaded of it, and the text chunks say that digest."""
+SECTION = "render"
+IMAGE = "image.png"
+"""The picture, in the step's folder."""
+MEMORY_KEYS = "render.width and height"
 
 
 class Config(Frozen):
@@ -99,5 +104,5 @@ def run(config: Config, job: Job) -> Facts:
         "prompt": json.dumps(graph),
         "parameters": parameters_of(config, lora=name, checkpoint=config.checkpoint),
     }
-    (job.folder / "image.png").write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=plain_texts))
+    (job.folder / IMAGE).write_bytes(png_bytes(to_picture(checkpoint.decode(latents)), texts, plain=plain_texts))
     return facts

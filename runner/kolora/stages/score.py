@@ -11,8 +11,11 @@ from kolora.inputs import Inputs, Scorer
 from kolora.spec import Story
 from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, Key, StageFacts, Step
+from kolora.stages.render import IMAGE
 
 VERSION = 2
+"""2: coherence and style, and the baseline to measure them by."""
+SECTION = "scores"
 
 
 class Config(Frozen):
@@ -84,7 +87,7 @@ def run(config: Config, job: Job) -> Facts:
     All likeness is 100 x the cosine of CLIP's embeddings: of text and picture, of the scenes among each other
     (coherence), of the scenes and the training pictures (style). The baseline is the measure of the latter two.
     """
-    pictures = [folder / "image.png" for folder in job.inputs_of("render")]
+    pictures = [folder / IMAGE for folder in job.inputs_of("render")]
     checkpoint = job.checkpoint()
     # The scorers come beside whatever is still loaded: CLIP and the predictor take 3 GB in float32.
     checkpoint.release()
@@ -124,7 +127,7 @@ def _likeness(config: Config, pictures: Sequence[Path], job: Job, *, device: str
 
     judge = Similarity(config.clip.folder, device=device)
     scenes = judge.pictures(pictures)
-    baseline_files = [folder / "image.png" for folder in job.inputs_of("baseline")]
+    baseline_files = [folder / IMAGE for folder in job.inputs_of("baseline")]
     baseline = judge.pictures(baseline_files) if baseline_files else None
     training = judge.pictures([train / row.file_name for row in rows]) if train and rows else None
     captions = [] if training is None else similarities(training, judge.texts([row.text for row in rows]))

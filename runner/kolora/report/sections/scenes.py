@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from kolora.report.formats import number as number_words
 from kolora.report.section import PictureGroup
 from kolora.report.values import ReportModel, Words
-from kolora.runfolder.layout import IMAGE
 from kolora.runfolder.reader import RunReader
 from kolora.runfolder.records import PlannedScene
 from kolora.spec.sections.render import Render
 from kolora.stages import render, score
+from kolora.stages.render import IMAGE
 
 if TYPE_CHECKING:
     from kolora.report.data import ReportData

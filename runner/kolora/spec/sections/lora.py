@@ -32,7 +32,7 @@ _DEFAULTS_BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
 """Defaults of other keys that a value of this key brings: `preset: entity` makes rank 4."""
 
 
-def _defaults_by_choice(given: Mapping[str, Any]) -> dict[str, Any]:
+def defaults_by_choice(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that the given values of ``lora`` decide."""
     defaults = {}
     for key, choices in _DEFAULTS_BY_CHOICE.items():
@@ -139,11 +139,11 @@ class Lora(Frozen):
     @classmethod
     def _fill_dependent_defaults(cls, given: Any) -> Any:
         """Fill in what the values given make the defaults of others."""
-        return _defaults_by_choice(given) | given if isinstance(given, dict) else given
+        return defaults_by_choice(given) | given if isinstance(given, dict) else given
 
     def dependent_defaults(self) -> dict[str, Any]:
         """Return the defaults that the values of other keys decide; ``canonical`` goes by them."""
-        return _defaults_by_choice({key: getattr(self, key) for key in _DEFAULTS_BY_CHOICE})
+        return defaults_by_choice({key: getattr(self, key) for key in _DEFAULTS_BY_CHOICE})
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:

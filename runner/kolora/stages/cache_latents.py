@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kolora.training.examples import Bucket
 
 VERSION = 3
-"""2: the same numbers, written by size of picture; and what each picture is shown with. 3: kernels that add in another
-order, so other last bits on a GPU."""
+"""2: the same numbers, written by size of picture; and what each picture is shown with.
+3: kernels that add in another order, so other last bits on a GPU."""
 SECTION = "lora"
 MEMORY_KEYS = "lora.resolution"
 

@@ -13,8 +13,10 @@ from kolora.stages.encode_prompt import FILE
 from kolora.stages.export_lora import lora_file, lora_name
 
 VERSION = 5
-"""2: predictions captured as CUDA graphs. 3: the LoRA's name in the text chunks. 4: kernels that add in another order, so
-other last bits on a GPU. 5: the checkpoint's digest covers what is loaded of it, and the text chunks say that digest."""
+"""2: predictions captured as CUDA graphs.
+3: the LoRA's name in the text chunks.
+4: kernels that add in another order, so other last bits on a GPU.
+5: the checkpoint's digest covers what is loaded of it, and the text chunks say that digest."""
 SECTION = "render"
 IMAGE = "image.png"
 """The picture, in the step's folder."""

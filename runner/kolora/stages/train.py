@@ -18,8 +18,9 @@ from kolora.stages.encode_prompt import FILE
 from kolora.training.config import TrainingConfig
 
 VERSION = 4
-"""2: steps captured as CUDA graphs, with adapters in one buffer. 3: the same LoRA, and steps that changed nothing have no
-loss in the history. 4: kernels that add in another order, so other last bits on a GPU."""
+"""2: steps captured as CUDA graphs, with adapters in one buffer.
+3: the same LoRA, and steps that changed nothing have no loss in the history.
+4: kernels that add in another order, so other last bits on a GPU."""
 SECTION = "lora"
 MEMORY_KEYS = "lora.resolution or lora.rank"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import subprocess
@@ -67,6 +68,22 @@ def test_a_story_is_planned_run_and_verified_without_a_word(
     assert capfd.readouterr() == ("", "")
     assert {number: signal.getsignal(number) for number in SIGNALS} == handlers
     assert logging.getLogger().handlers == loggers
+
+
+def test_a_run_that_is_interrupted_says_so_and_goes_on(tiny_checkpoint: Path, tmp_path: Path):
+    story = kolora.load_story(write_story(tmp_path, tiny_checkpoint, filters=[], lora__steps=1, render__steps=1))
+
+    def interrupt(event: object) -> None:
+        if isinstance(event, StepEnded) and event.step.name == "fetch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kolora.run(story, out=tmp_path / "out", device="cpu", offline=True, on_event=interrupt)
+    run = json.loads((tmp_path / "out" / "records" / "run.json").read_text(encoding="utf-8"))
+    assert (run["status"], run["error"]["code"]) == ("stopped", 75)
+    assert not (tmp_path / "out" / "manifest.sha256").exists()
+    finished = kolora.run(story, out=tmp_path / "out", device="cpu", offline=True)
+    assert {line.action for line in finished.data.steps} == {"kept", "ran"}
 
 
 def test_a_story_is_loaded_by_name_by_text_and_from_values():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kolora.device import gpu_memory
-from kolora.errors import DeviceUnusable, KoloraError
+from kolora.errors import DeviceUnusable, KoloraError, Stopped
 from kolora.events import Noticed, OnEvent, Planned, StepBegan, StepEnded, StepProgressed
 from kolora.execution.memory import first_line, is_out_of_memory, out_of_memory, run_with_retry
 from kolora.execution.progress import Progress
@@ -108,6 +108,10 @@ def execute(
                 _write_lock(resolved, folder, decisions, overrides)
         except KoloraError as problem:
             failure = problem
+            raise
+        except KeyboardInterrupt:
+            # Only where nobody asked for signals to be handled: in a notebook, or a program of the user's own.
+            failure = Stopped("interrupted; everything finished so far is saved", hint="run it again: it continues")
             raise
         except Exception as problem:
             # The record and the report name the failure; a bug of ours is raised as it is, with its traceback.

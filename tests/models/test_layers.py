@@ -114,7 +114,7 @@ def lora_gradients(network: nn.Module, **settings: object) -> torch.Tensor:
     flat = FlatParameters(network, dtype=torch.float64)
     sample = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2)).double()
     torch.manual_seed(3)  # dropout draws from the global stream
-    flat.merge(torch.autograd.grad(asked(network, sample).square().sum(), flat.leaves))
+    flat.scatter_gradients(torch.autograd.grad(asked(network, sample).square().sum(), flat.leaves))
     assert flat.vector.numel() == sum(each.numel() for each in network.parameters() if each.requires_grad)
     pairs = flat.weights(flat.vector.grad).pairs
     assert len(pairs) == 22 * len(settings.get("target_modules", "qkvo"))

@@ -49,7 +49,7 @@ def test_the_lean_forward_and_its_gradients_are_pefts(shape):
     (reference**2).sum().backward()
     *gradients, input_gradient = torch.autograd.grad((y**2).sum(), [*flat.leaves, ours_in])
     assert difference(input_gradient, theirs_in.grad) < 1e-5
-    flat.merge(gradients)
+    flat.scatter_gradients(gradients)
     flat.vector.data.copy_(flat.vector.grad)  # the adapters' parameters are views of the vector
     expected = {name: each.grad for name, each in theirs.named_parameters() if ".lora_" in name}
     learned = {name: each for name, each in ours.named_parameters() if ".lora_" in name}
@@ -71,7 +71,7 @@ def test_in_half_precision_the_network_computes_with_the_vector_rounded():
     for leaf, old, part, scale in zip(flat.leaves, before, parts, scales, strict=True):
         assert torch.equal(leaf, (part * scale).bfloat16())
         assert not torch.equal(leaf, old)
-    flat.merge([torch.ones_like(leaf) for leaf in flat.leaves])
+    flat.scatter_gradients([torch.ones_like(leaf) for leaf in flat.leaves])
     assert flat.vector.grad.dtype == torch.float32
 
 

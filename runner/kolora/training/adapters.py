@@ -323,7 +323,7 @@ class FlatParameters:
             for place, values in zip(block.as_stored(*copy), (down, up * block.scale), strict=True):
                 place.copy_(values)
 
-    def merge(self, gradients: Sequence[torch.Tensor]) -> None:
+    def scatter_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
         """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
         self._side.wait()
         rest = iter(gradients)

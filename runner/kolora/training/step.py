@@ -150,7 +150,7 @@ def _step(
                 loss = (errors * weights).mean()
             else:
                 loss = F.mse_loss(predicted.float(), noise)
-            flat.merge(torch.autograd.grad(loss, flat.leaves))
+            flat.scatter_gradients(torch.autograd.grad(loss, flat.leaves))
         return loss.detach()
 
     return step

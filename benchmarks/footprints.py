@@ -56,9 +56,9 @@ def measure(size: Size) -> dict[str, Any]:
         unet = random_network("unet", known, device=device, dtype=half)
         texts = examples(known, pixels=pixels).embeds
         embeds = texts.to(device, half)
-        for recorded in (False, True):
-            predictor = Predictor(unet, recorded=recorded)
-            with meter(f"prediction of 2 rows, {'recorded' if recorded else 'called'}"):
+        for use_graph in (False, True):
+            predictor = Predictor(unet, use_graph=use_graph)
+            with meter(f"prediction of 2 rows, {'captured' if use_graph else 'called'}"):
                 predict = predictor.prepare(embeds, latents, size_ids(pixels, pixels).repeat(2))
                 predict(latents, 500)
             del predictor, predict

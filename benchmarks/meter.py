@@ -27,7 +27,7 @@ class _Measured(AbstractContextManager[None]):
         self._row = meter.rows.setdefault(name, {"before": 0})
 
     def __enter__(self) -> None:
-        gc.collect()  # a recorded graph keeps its memory until its last cycle is broken
+        gc.collect()  # a captured graph keeps its memory until its last cycle is broken
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()

@@ -60,7 +60,7 @@ SMALL_SETTINGS: tuple[dict[str, Any], ...] = (
     {"shapes": 2},
     {"spoilt": True, "batch_size": 1, "ema_decay": 0.9},
 )
-"""What the recorded step is tried with."""
+"""What the captured step is tried with."""
 TWO_SETTINGS: tuple[dict[str, Any], ...] = (
     {},
     {"dtype": torch.float32, "ema_decay": 0.9},
@@ -89,7 +89,7 @@ def called(work: Callable[..., torch.Tensor], inputs: Any, **_: Any) -> Callable
 
 def learned(
     *,
-    recorded: bool,
+    use_graph: bool,
     stop_at: int | None = None,
     dtype: torch.dtype = torch.bfloat16,
     shapes: int = 1,
@@ -97,7 +97,7 @@ def learned(
     **settings: Any,
 ) -> TrainingResult:
     """Train the tiny U-Net on the GPU, or on ``devices`` of them; with ``stop_at``, in two runs."""
-    setattr(step, "capture", graphs.capture if recorded else called)  # noqa: B010 - no name that it exports
+    setattr(step, "capture", graphs.capture if use_graph else called)  # noqa: B010 - no name that it exports
     small = {"rank": 2, "alpha": 4.0, "steps": 12, "batch_size": 2, "learning_rate": 0.01}
     config = TrainingConfig.of(Lora(**small | settings))
 
@@ -139,11 +139,11 @@ def check_two(steps: int) -> None:
     rates = {devices: full_rate(devices, steps) for devices in (1, 2)}
     print(f"samples a second at full size, 4 a step and GPU: {rates}, {rates[2] / rates[1]:.2f} x", flush=True)
     for settings in TWO_SETTINGS:
-        alone = learned(recorded=True, **settings, batch_size=4)
-        both = learned(recorded=True, **settings, devices=2)
+        alone = learned(use_graph=True, **settings, batch_size=4)
+        both = learned(use_graph=True, **settings, devices=2)
         worst = max(abs(a - b) / b for a, b in zip(both.losses, alone.losses, strict=True))
-        resumed = learned(recorded=True, stop_at=5, **settings, devices=2)
-        same = digest(resumed) == digest(both) == digest(learned(recorded=True, **settings, devices=2))
+        resumed = learned(use_graph=True, stop_at=5, **settings, devices=2)
+        same = digest(resumed) == digest(both) == digest(learned(use_graph=True, **settings, devices=2))
         print(f"two GPUs {settings}: losses differ from one's with twice the batch by {worst:.1e}, ", end="")
         print(f"resumed {resumed.resumed_at} and repeated runs {'the same' if same else 'DIFFERENT'} bytes", flush=True)
 
@@ -185,20 +185,20 @@ def skipped(trained: TrainingResult) -> int:
 
 
 def check_small() -> None:
-    """Compare recorded with called steps, and resumed with whole runs."""
+    """Compare captured with called steps, and resumed with whole runs."""
     for settings in SMALL_SETTINGS:
         module, _ = EXTRAS.get(settings.get("optimizer", ""), ("torch", ""))
         if find_spec(module.partition(".")[0]) is None:
             print(f"small {settings}: {module} is not installed")
             continue
-        recorded, eager = learned(recorded=True, **settings), learned(recorded=False, **settings)
-        losses = list(zip(recorded.losses, eager.losses, strict=True))
+        captured, eager = learned(use_graph=True, **settings), learned(use_graph=False, **settings)
+        losses = list(zip(captured.losses, eager.losses, strict=True))
         worst = max(abs(a - b) / b for a, b in losses if math.isfinite(b))
-        assert skipped(recorded) == skipped(eager) == (3 if settings.get("spoilt") else 0)
-        assert all(down.isfinite().all() and up.isfinite().all() for down, up in recorded.weights.pairs.values())
-        resumed = learned(recorded=True, stop_at=5, **settings)
-        same = digest(resumed) == digest(recorded) == digest(learned(recorded=True, **settings))
-        print(f"small {settings}: losses of recorded and called steps differ by {worst:.1e}, ", end="")
+        assert skipped(captured) == skipped(eager) == (3 if settings.get("spoilt") else 0)
+        assert all(down.isfinite().all() and up.isfinite().all() for down, up in captured.weights.pairs.values())
+        resumed = learned(use_graph=True, stop_at=5, **settings)
+        same = digest(resumed) == digest(captured) == digest(learned(use_graph=True, **settings))
+        print(f"small {settings}: losses of captured and called steps differ by {worst:.1e}, ", end="")
         print(f"resumed {resumed.resumed_at} and repeated runs {'the same' if same else 'DIFFERENT'} bytes", flush=True)
 
 

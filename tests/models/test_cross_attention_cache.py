@@ -55,7 +55,7 @@ def test_a_failure_makes_the_network_forget():
 
 @torch.inference_mode()
 def test_a_predictor_follows_texts_and_weights(tiny_kolors):
-    """Scenes of one shape share a recording: each must see its own text, and the LoRA's strength of its moment."""
+    """Scenes of one shape share a graph: each must see its own text, and the LoRA's strength of its moment."""
     unet = tiny_kolors.training_unet()
     predictor = Predictor(unet)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -20,7 +20,7 @@ def test_on_a_cpu_every_call_runs_the_work_on_what_it_is_given():
         return sum(tensors)
 
     run = capture(work, [torch.zeros(2), torch.zeros(2)])
-    assert given == []  # nothing is spent on a recording
+    assert given == []  # nothing is spent on a capture
     assert torch.equal(run(torch.ones(2), torch.ones(2)), torch.full((2,), 2.0))
     assert torch.equal(run(torch.ones(2), torch.zeros(2)), torch.ones(2))
     assert len(given) == 2
@@ -70,7 +70,7 @@ def test_work_that_no_graph_can_hold_is_called_and_the_reason_told(monkeypatch, 
     assert "and more" not in caplog.text
 
 
-def test_a_recording_takes_new_inputs_and_keeps_alive_what_it_reads(monkeypatch):
+def test_a_captured_graph_takes_new_inputs_and_keeps_alive_what_it_reads(monkeypatch):
     """A graph knows addresses only: a tensor that the work made and nobody else holds must not be freed."""
     monkeypatch.setattr(torch, "cuda", Willing())
     monkeypatch.setattr(graphs, "_warm_up", lambda work, inputs: None)

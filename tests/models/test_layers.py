@@ -97,11 +97,11 @@ def test_what_was_cached_is_used() -> None:
     embeds = PromptEmbeds(torch.randn(2, 256, 32), torch.randn(2, 32))
     latents = torch.randn(1, 4, 8, 8)
     ids = torch.ones(12)
-    recorded, called = (Predictor(network, recorded=flag).prepare(embeds, latents, ids) for flag in (True, False))
-    reference = Predictor(diffsynths(), recorded=False).prepare(embeds, latents, ids)
+    captured, called = (Predictor(network, use_graph=flag).prepare(embeds, latents, ids) for flag in (True, False))
+    reference = Predictor(diffsynths(), use_graph=False).prepare(embeds, latents, ids)
     with torch.inference_mode():
         expected = reference(latents, 300)
-        assert difference(recorded(latents, 300), expected) < 1e-5
+        assert difference(captured(latents, 300), expected) < 1e-5
         assert difference(called(latents, 300), expected) < 1e-5
 
 

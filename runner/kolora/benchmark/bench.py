@@ -32,7 +32,7 @@ _PROMPTS = ("二次元，一个紫色短发小女孩，在家中沙发上坐着�
 STORY_SAMPLES, STORY_PICTURES = 500, 8
 """The default story: pictures seen in training, and scenes."""
 WARM_STEPS = 8
-"""Training steps that do not count: the first loads kernels and records the graph."""
+"""Training steps that do not count: the first loads kernels and captures the graph."""
 
 Facts = dict[str, Any]
 
@@ -160,13 +160,13 @@ def _rendering(
 
     began = moment(device)
     latents(1)
-    recording = moment(device) - began
+    capture = moment(device) - began
     denoise_seconds = seconds(latents, device=device, repeats=2, warm_ups=0)
     return {
         "picture_seconds": text_seconds + seconds(picture, device=device, repeats=2, warm_ups=1),
         "denoise_seconds": denoise_seconds,
         "text_seconds": text_seconds,
-        "recording_seconds": recording,
+        "recording_seconds": capture,
         "peak": peak(device),
     }
 

@@ -203,7 +203,7 @@ class _Options:
         resident = fixed + size.item * counted.unet + prediction
         yield OffloadOption(resident + whole)
         yield OffloadOption(resident + tiled, tiling=True)
-        # Nothing is recorded then, so that decoding can use the room that predicting used.
+        # Nothing is captured then, so that decoding can use the room that predicting used.
         least = fixed + self._least_unet() + max(prediction, tiled)
         yield from self._offloaded(OffloadOption(least, tiling=True), size.item * counted.unet_pieces)
 

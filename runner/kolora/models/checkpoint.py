@@ -134,9 +134,9 @@ class Checkpoint:
         return self._part("unet", self._load_switch).merge(lora, strength=strength)
 
     def predictor(self, *, lora: Path | None = None, strength: float = 1.0) -> Predictor:
-        """Give the noise prediction of the U-Net with a LoRA, as ``unet`` would; what it records is kept with it."""
+        """Give the noise prediction of the U-Net with a LoRA, as ``unet`` would; kept with the graphs it captures."""
         unet = self.unet(lora=lora, strength=strength)
-        return self._part("predictor", lambda: Predictor(unet, recorded=not self.memory.option("render").offload))
+        return self._part("predictor", lambda: Predictor(unet, use_graph=not self.memory.option("render").offload))
 
     def training_unet(self) -> nn.Module:
         """Load the U-Net anew for a caller that will change it, in the dtype that training computes in.

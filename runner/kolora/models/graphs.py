@@ -1,4 +1,4 @@
-"""Work recorded once in a CUDA graph and replayed: thousands of small kernels are otherwise bound by launching them."""
+"""Work captured once in a CUDA graph and replayed: thousands of small kernels are otherwise bound by launching them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import torch
 
 Work = Callable[..., torch.Tensor]
 _WARM_UPS = 2
-"""Calls before the recording: libraries choose and load their kernels in the first, and may allocate in the second."""
+"""Calls before the capture: libraries choose and load their kernels in the first, and may allocate in the second."""
 
 log = logging.getLogger(__name__)
 
 
 def capture(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) -> Work:
-    """Record ``work(*inputs)`` in a CUDA graph; returns a function of tensors of those shapes and types.
+    """Capture ``work(*inputs)`` in a CUDA graph; returns a function of tensors of those shapes and types.
 
     The returned function takes tensors on any device. What ``work`` returns, and whatever else it leaves behind, then
-    lies where it lay when recorded and is overwritten by the next call. On a device without graphs, or when ``work``
+    lies where it lay when captured and is overwritten by the next call. On a device without graphs, or when ``work``
     does something that no graph can hold, the function calls ``work`` instead, and a graph that failed says why.
     inputs: tensors on the device that computes; one call each of ``_WARM_UPS`` is spent on them. pool: memory, as
-    ``shared_memory`` gives it, for recordings of which only one is in use at a time.
+    ``shared_memory`` gives it, for graphs of which only one is in use at a time.
     """
     device = inputs[0].device
     cuda = cast(Any, torch.cuda)  # its classes bear no types
@@ -39,21 +39,21 @@ def capture(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) -> 
         with _nothing_collected(), cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = work(*buffers)
     except RuntimeError as refused:
-        log.warning("not recorded in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
+        log.warning("not captured in a CUDA graph, so slower: %s", str(refused).partition("\n")[0])
         torch.cuda.synchronize(device)
         return on_device(work, device)
 
-    return _Recording(work, graph, buffers, result)
+    return _CapturedGraph(work, graph, buffers, result)
 
 
 def shared_memory(device: torch.device) -> Any:
-    """Give memory that several recordings may lie in, where what one returned is read before another one is called."""
+    """Give memory that several graphs may lie in, where what one returned is read before another one is called."""
     cuda = cast(Any, torch.cuda)
     return cuda.graph_pool_handle() if device.type == "cuda" and hasattr(cuda, "graph_pool_handle") else None
 
 
 @dataclass(frozen=True)
-class _Recording:
+class _CapturedGraph:
     """A graph, and all whose memory it reads and writes: also what ``work`` holds, which is why that is kept."""
 
     work: Work
@@ -76,7 +76,7 @@ def on_device(work: Work, device: torch.device) -> Work:
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """Collect no garbage in the block: to let go of an older recording's memory is what no recording can hold."""
+    """Collect no garbage in the block: a capture fails where an older graph's memory is let go of meanwhile."""
     gc.collect()
     collects = gc.isenabled()
     gc.disable()
@@ -88,7 +88,7 @@ def _nothing_collected() -> Iterator[None]:
 
 
 def _warm_up(work: Work, inputs: Sequence[torch.Tensor]) -> None:
-    """Run ``work`` on a stream of its own, as recording does, so that nothing is bound to the default one."""
+    """Run ``work`` on a stream of its own, as a capture does, so that nothing is bound to the default one."""
     cuda = cast(Any, torch.cuda)
     stream, current = cuda.Stream(), cuda.current_stream()
     stream.wait_stream(current)

@@ -18,7 +18,7 @@ Predict = Callable[[torch.Tensor, int], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class _Recorded:
+class _Captured:
     """The call for one shape, and the tensors that it reads whatever it is given."""
 
     work: Work
@@ -26,16 +26,16 @@ class _Recorded:
 
 
 class Predictor:
-    """A U-Net's noise prediction, recorded once for every shape of latents and number of rows.
+    """A U-Net's noise prediction, captured in a CUDA graph once for every shape of latents and number of rows.
 
-    The recording reads the U-Net's weights where they lie, so it follows changes made in place. Weights that come and
-    go cannot be recorded, nor be asked for out of their turn: then, ``recorded`` False, all is computed every time.
+    The graph reads the U-Net's weights where they lie, so it follows changes made in place. Weights that come and
+    go cannot be captured, nor be asked for out of their turn: then, ``use_graph`` False, all is computed every time.
     """
 
-    def __init__(self, unet: nn.Module, *, recorded: bool = True) -> None:
+    def __init__(self, unet: nn.Module, *, use_graph: bool = True) -> None:
         self._unet = unet
-        self._records = recorded
-        self._recorded: dict[tuple[int, ...], _Recorded] = {}
+        self._use_graph = use_graph
+        self._captured: dict[tuple[int, ...], _Captured] = {}
 
     def prepare(self, embeds: PromptEmbeds, latents: torch.Tensor, size_ids: torch.Tensor) -> Predict:
         """Make ready for a scene; what it returns is good until the next call.
@@ -45,19 +45,19 @@ class Predictor:
         """
         device, dtype = embeds.prompt_embeds.device, embeds.prompt_embeds.dtype
         ids = size_ids.to(device)
-        cache = compute_cache(self._unet, embeds.prompt_embeds) if self._records else ()
+        cache = compute_cache(self._unet, embeds.prompt_embeds) if self._use_graph else ()
         constants = (ids, embeds.prompt_embeds, embeds.pooled_prompt_embeds, *cache)
         key = (*latents.shape, *embeds.prompt_embeds.shape)
         sample = latents.to(device, dtype)
-        if key in self._recorded:
-            for old, new in zip(self._recorded[key].constants, constants, strict=True):
+        if key in self._captured:
+            for old, new in zip(self._captured[key].constants, constants, strict=True):
                 old.copy_(new)
         else:
             # Copies, because constants may be views of what the caller keeps.
             copies = tuple(each.clone() for each in constants)
             work = self._ready(self._work(copies), (sample, torch.zeros(1, device=device)))
-            self._recorded[key] = _Recorded(work, copies)
-        work = self._recorded[key].work
+            self._captured[key] = _Captured(work, copies)
+        work = self._captured[key].work
 
         def predict(latents: torch.Tensor, timestep: int) -> torch.Tensor:
             return work(latents.to(dtype), torch.full((1,), float(timestep), device=device)).float()
@@ -65,7 +65,7 @@ class Predictor:
         return predict
 
     def _ready(self, work: Work, inputs: Sequence[torch.Tensor]) -> Work:
-        return capture(work, inputs) if self._records else on_device(work, inputs[0].device)
+        return capture(work, inputs) if self._use_graph else on_device(work, inputs[0].device)
 
     def _work(self, constants: tuple[torch.Tensor, ...]) -> Work:
         ids, prompt_embeds, pooled_prompt_embeds, *cache = constants

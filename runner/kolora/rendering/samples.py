@@ -23,18 +23,18 @@ from kolora.spec.sections.scene import SampleScene
 class SampleRenderer:
     """Draws each scene with the U-Net as it is. What is drawn already is left alone: it would be the same.
 
-    scenes: each with its prompt embeddings, in any dtype, on the device that computes. recorded: as Predictor has it.
+    scenes: each with its prompt embeddings, in any dtype, on the device that computes. use_graph: as Predictor has it.
     """
 
     schedule: NoiseSchedule
     decode: Callable[[torch.Tensor], torch.Tensor]
     scenes: Sequence[tuple[SampleScene, PromptEmbeds]]
     folder: Path
-    recorded: bool = True
+    use_graph: bool = True
 
     def __call__(self, unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
         """Draw what is not drawn yet; ``tick`` is called after every denoising step and may raise."""
-        predictor = Predictor(unet, recorded=self.recorded)
+        predictor = Predictor(unet, use_graph=self.use_graph)
         dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
         for scene, embeds in self.scenes:
             path = self.folder / f"{step:04d}-{scene.number:02d}.png"

@@ -131,7 +131,7 @@ def run(config: Config, job: Job) -> Facts:
             state=job.state,
             tick=job.tick,
             sample=SampleRenderer(
-                checkpoint.schedule(), checkpoint.decode, scenes, sample_folder, recorded=not option.offload
+                checkpoint.schedule(), checkpoint.decode, scenes, sample_folder, use_graph=not option.offload
             ),
             curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
             group=group,

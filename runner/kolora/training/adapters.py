@@ -1,4 +1,4 @@
-"""The LoRA adapters of a U-Net: peft's layers, drawn and named by peft, with a forward that suits a recorded step.
+"""The LoRA adapters of a U-Net: peft's layers, drawn and named by peft, with a forward that suits a captured step.
 
 All adapters lie in one flat vector (float32), which an optimiser moves in one launch. Adapters of one shape form a
 block of it: L groups of N layers that take the same tensor and are computed as one product, as to_q, to_k and to_v::
@@ -82,7 +82,7 @@ class SideStream:
         reads: what the second stream still reads after the mark. It is kept until the next wait: memory that is let go
         may be written at once by the first stream.
         """
-        if self._stream is not None and self._is_ahead:  # a recording may not wait for what it does not record
+        if self._stream is not None and self._is_ahead:  # a capture may not wait for work outside it
             current = cast(Any, torch.cuda).current_stream()
             if mark is None:
                 current.wait_stream(self._stream)
@@ -269,7 +269,7 @@ class FlatParameters:
     """All adapters of a U-Net as one vector, float32; the head of this file draws how they lie.
 
     The adapters' own parameters become views of it. leaves: the network's copy, group by group A and B; gradients are
-    taken of these and brought back by ``merge``.
+    taken of these and brought back by ``scatter_gradients``.
     """
 
     def __init__(self, unet: nn.Module, *, dtype: torch.dtype) -> None:
@@ -319,12 +319,12 @@ class FlatParameters:
         """Let the network compute with the vector as it is now, or with another one of this length."""
         for block, copy in zip(self._blocks, self._copies, strict=True):
             down, up = block.stored(self.vector.data if vector is None else vector)
-            # Written where they lie, so that a recorded step reads the new values; the zeros stay zeros.
+            # Written where they lie, so that a captured step reads the new values; the zeros stay zeros.
             for place, values in zip(block.as_stored(*copy), (down, up * block.scale), strict=True):
                 place.copy_(values)
 
     def scatter_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Make the leaves' gradients the vector's, in float32, where it lay before: recordings write to one place."""
+        """Make the leaves' gradients the vector's, in float32, where it lay before: graphs write to one place."""
         self._side.wait()
         rest = iter(gradients)
         for block in self._blocks:

@@ -174,7 +174,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def training_step(self, draw: Draw, _index: int) -> None:
         config = self.config
         batch = mix(draw, self.examples, self.schedule, dtype=self._dtype, min_snr_gamma=config.min_snr_gamma)
-        # One recording for each size of picture: a graph holds tensors of fixed shapes.
+        # One graph for each size of picture: it holds tensors of fixed shapes.
         if batch.noisy.shape not in self._steps:
             self._steps[batch.noisy.shape] = build_step(
                 self.unet,
@@ -184,14 +184,14 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
                 weighted=config.min_snr_gamma is not None or self.examples.weighted,
                 pool=self._pool,
             )
-            # Recording takes seconds, in which a process that waits inside NCCL could not hear that another one ended.
+            # A capture takes seconds, in which a process that waits inside NCCL could not hear that another one ended.
             if self.group is not None:
                 self.group.barrier(f"the first step of {tuple(batch.noisy.shape)}")
         if self.on_gpu:
             batch = batch.pinned()
         with self._dropout_stream(draw.step):
             loss = self._steps[batch.noisy.shape](*batch.tensors())
-        # After the recorded step, not in it: the recording then is the same for one process and for many.
+        # After the captured step, not in it: the graph then is the same for one process and for many.
         if self.group is not None:
             loss, _ = (self.group.average(each) for each in (loss, cast(torch.Tensor, self.flat.vector.grad)))
         moves, loss = self.optimiser.prepare(draw.step, loss)

@@ -38,7 +38,7 @@ class Worker:
 class ProcessGroup:
     """One process's view of the group: each computes its share of a step, gradients are averaged.
 
-    Lightning's strategies for several processes are not used: they learn of gradients by hooks, which a recorded step
+    Lightning's strategies for several processes are not used: they learn of gradients by hooks, which a captured step
     never calls, and ask the device at every step whether a signal came, which waits for it. To Lightning each process
     trains alone.
     """

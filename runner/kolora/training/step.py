@@ -88,8 +88,8 @@ def build_step(
 ) -> Work:
     """Build the step for batches like ``example``: it returns the loss and leaves the flat parameters' gradient.
 
-    option: how it is made to fit into memory; weights that come and go are not recorded. weighted: whether rows may
-    count differently; where not, their weights are not looked at. pool: memory to record in, as
+    option: how it is made to fit into memory; weights that come and go are not captured. weighted: whether rows may
+    count differently; where not, their weights are not looked at. pool: memory to capture in, as
     ``kolora.models.graphs.shared_memory`` gives it.
     """
     device = flat.vector.device
@@ -110,7 +110,7 @@ def _summed(work: Work, flat: FlatParameters, passes: int) -> Work:
             losses.append(work(*rows).clone())  # the next pass overwrites it
             assert flat.vector.grad is not None
             total.add_(flat.vector.grad, alpha=1 / passes)
-        # In place, because a recorded pass writes its gradient where it was when recorded.
+        # In place, because a captured pass writes its gradient where it was when captured.
         cast(torch.Tensor, flat.vector.grad).copy_(total)
         return torch.stack(losses).mean()
 
@@ -133,7 +133,7 @@ def _step(
         noise: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
-        # Inside the step, so that a recording copies the new weights too.
+        # Inside the step, so that the graph copies the new weights too.
         flat.apply()
         with repeatable_attention(device):
             predicted = unet(

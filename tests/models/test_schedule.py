@@ -29,7 +29,7 @@ def test_each_row_is_mixed_as_diffsynth_mixes_it() -> None:
 
 def test_kolors_has_1100_steps_from_signal_to_noise() -> None:
     schedule = NoiseSchedule.from_config(CONFIG)
-    assert schedule.steps == 1100
+    assert schedule.num_train_timesteps == 1100
     assert schedule.alphas_cumprod.diff().lt(0).all()
     assert schedule.alphas_cumprod[0] > 0.999
     assert schedule.alphas_cumprod[-1] < 0.0015

@@ -72,7 +72,7 @@ def training_step(
             with torch.no_grad():
                 latents = vae_encoder(picture)
             noise = torch.randn_like(latents)
-            timestep = torch.randint(0, schedule.steps, (1,))
+            timestep = torch.randint(0, schedule.num_train_timesteps, (1,))
             noisy = schedule.add_noise(latents, noise, timestep.to(device))
             predicted = unet(
                 noisy,

@@ -17,7 +17,7 @@ class NoiseSchedule:
     """Cumulative signal shares of a scaled-linear schedule, epsilon prediction.
 
     alphas_cumprod: (T,) float32 on the CPU; x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise.
-    Kolors: beta 0.00085 to 0.014 over 1100 steps (scheduler/scheduler_config.json).
+    Kolors: beta 0.00085 to 0.014 over 1100 timesteps (scheduler/scheduler_config.json).
     """
 
     alphas_cumprod: torch.Tensor
@@ -43,7 +43,7 @@ class NoiseSchedule:
         return cls(torch.cumprod(1.0 - betas, dim=0))
 
     @property
-    def steps(self) -> int:
+    def num_train_timesteps(self) -> int:
         """Number of training timesteps."""
         return len(self.alphas_cumprod)
 

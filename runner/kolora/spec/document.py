@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from kolora.spec.faults import Problem, Step
+from kolora.spec.faults import PathPart, Problem
 from kolora.spec.words import describe, printable
 
 MOST_BYTES = 1 << 20
@@ -22,7 +22,7 @@ _MOST_NODES = 20_000
 _DEEPEST = 20
 _LONGEST_NUMBER = 40
 
-Path = tuple[Step, ...]
+Path = tuple[PathPart, ...]
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class UnreadableError(Exception):
 
 def spell(path: Path) -> str:
     """Return ``path`` as it is written for people, items counted from 1: ``scenes[3].prompt``."""
-    steps = [f"[{step + 1}]" if isinstance(step, int) else f".{printable(step)}" for step in path]
-    return "".join(steps).removeprefix(".")
+    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{printable(part)}" for part in path]
+    return "".join(parts).removeprefix(".")
 
 
 def decode(raw: bytes) -> str:

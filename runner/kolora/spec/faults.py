@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from kolora.errors import StoryInvalid
 from kolora.spec.words import printable
 
-Step = str | int
+PathPart = str | int
 """A key, or the index of an item (from 0)."""
 
 _MOST_SHOWN = 40
@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
     given: str
     expected: str
-    path: tuple[Step, ...] = ()
+    path: tuple[PathPart, ...] = ()
     nearest: str | None = None
     key: bool = False
     """Whether the key itself is at fault rather than its value."""

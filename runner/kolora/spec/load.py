@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from kolora.errors import InputAbsent, SchemaTooNew
 from kolora.spec.document import MOST_BYTES, Document, UnreadableError, decode, read, spell
-from kolora.spec.faults import FAULTS, Fault, Problem, Step, StoryProblems
+from kolora.spec.faults import FAULTS, Fault, PathPart, Problem, StoryProblems
 from kolora.spec.migrate import rename_keys, with_former_defaults
 from kolora.spec.overrides import apply_overrides
 from kolora.spec.schema import Schema, choices, descend, phrase
@@ -104,18 +104,18 @@ def _repeats_others(details: ErrorDetails) -> bool:
 def _problems(details: ErrorDetails, document: Document) -> Iterator[Problem]:
     """Yield the problems behind one pydantic error."""
     walk = list(descend(details["loc"]))
-    path = tuple(step for step, _ in walk if step is not None)
+    path = tuple(part for part, _ in walk if part is not None)
     faults: Iterable[Fault] = details.get("ctx", {}).get(FAULTS) or [_fault(details, walk)]
     for fault in faults:
         yield _to_problem(fault, path, document)
 
 
-def _fault(details: ErrorDetails, walk: list[tuple[Step | None, Schema]]) -> Fault:
+def _fault(details: ErrorDetails, walk: list[tuple[PathPart | None, Schema]]) -> Fault:
     """Return what one of pydantic's own errors says, in our words."""
     kind, given = details["type"], details["input"]
-    step, node = walk[-1]
+    part, node = walk[-1]
     if kind == "extra_forbidden":
-        return _unknown_key(str(step), choices(walk[-2][1]))
+        return _unknown_key(str(part), choices(walk[-2][1]))
     if kind == "missing":
         return Fault(given="nothing", expected=phrase(node))
     if kind.startswith("union_tag"):
@@ -171,7 +171,7 @@ def _variant_fault(given: Any, node: Schema) -> Fault:
     return Fault(path=(key,), given=describe(value), expected=join_choices(variants), nearest=near)
 
 
-def _to_problem(fault: Fault, above: tuple[Step, ...], document: Document) -> Problem:
+def _to_problem(fault: Fault, above: tuple[PathPart, ...], document: Document) -> Problem:
     path = above + fault.path
     place = document.place(path, key=fault.key)
     near = spell((*path[:-1], fault.nearest)) if fault.nearest and fault.key else fault.nearest

@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 from kolora.spec.document import Document, Path, Place, UnreadableError, read, spell
-from kolora.spec.faults import Problem
+from kolora.spec.faults import PathPart, Problem
 from kolora.spec.migrate import current_path
 from kolora.spec.words import describe, printable
 
@@ -75,28 +75,28 @@ def _replace(document: Document, path: Path, value: Any, argument: str) -> Docum
     data = deepcopy(document.data) if document.data is not None else {}
     place = Place(argument=argument)
     holder, keys = data, dict(document.keys)
-    for depth, step in enumerate(path):
-        _check_step(holder, path[:depth], step, argument)
+    for depth, part in enumerate(path):
+        _check_part(holder, path[:depth], part, argument)
         if depth == len(path) - 1:
-            holder[step] = value
+            holder[part] = value
         else:
-            if isinstance(step, str) and holder.get(step) is None:
-                holder[step] = {}
+            if isinstance(part, str) and holder.get(part) is None:
+                holder[part] = {}
                 keys[path[: depth + 1]] = place
-            holder = holder[step]
+            holder = holder[part]
     places = {at: where for at, where in document.places.items() if at[: len(path)] != path}
     return Document(data, places | {path: place}, keys | {path: place})
 
 
-def _check_step(holder: object, above: Path, step: str | int, argument: str) -> None:
-    """Raise UnreadableError where ``step`` cannot be taken from ``holder``."""
-    if isinstance(step, str) and not isinstance(holder, dict):
-        raise _unreadable(argument, spell(above), f"{step} in {describe(holder)}", "a key of a mapping")
-    if isinstance(step, int) and not isinstance(holder, list):
-        raise _unreadable(argument, spell(above), f"item {step + 1} of {describe(holder)}", "an item of a list")
-    if isinstance(step, int) and isinstance(holder, list) and step >= len(holder):
+def _check_part(holder: object, above: Path, part: PathPart, argument: str) -> None:
+    """Raise UnreadableError where ``part`` cannot be taken from ``holder``."""
+    if isinstance(part, str) and not isinstance(holder, dict):
+        raise _unreadable(argument, spell(above), f"{part} in {describe(holder)}", "a key of a mapping")
+    if isinstance(part, int) and not isinstance(holder, list):
+        raise _unreadable(argument, spell(above), f"item {part + 1} of {describe(holder)}", "an item of a list")
+    if isinstance(part, int) and isinstance(holder, list) and part >= len(holder):
         expected = f"one of the {len(holder)} items of {spell(above)}, counted from 1"
-        raise _unreadable(argument, spell(above), f"item {step + 1}", expected)
+        raise _unreadable(argument, spell(above), f"item {part + 1}", expected)
 
 
 def _unreadable(argument: str, path: str, given: str, expected: str) -> UnreadableError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kolora.spec.faults import Step
+from kolora.spec.faults import PathPart
 from kolora.spec.story import Story
 from kolora.spec.types import PATTERNS
 from kolora.spec.words import join_choices
@@ -40,23 +40,23 @@ def _resolve(node: Schema) -> Schema:
     return node
 
 
-def descend(location: tuple[Step, ...]) -> Iterator[tuple[Step | None, Schema]]:
-    """Yield the story's schema, then each step of a validator's location with the schema below it.
+def descend(location: tuple[PathPart, ...]) -> Iterator[tuple[PathPart | None, Schema]]:
+    """Yield the story's schema, then each part of a validator's location with the schema below it.
 
-    The step is None for the story itself and where a location names a variant; the schema is empty where the story
-    knows no such step.
+    The part is None for the story itself and where a location names a variant; the schema is empty where the story
+    knows no such part.
     """
     node = _resolve(_schema())
     yield None, node
-    for step in location:
+    for part in location:
         variants = node.get("discriminator", {}).get("mapping", {})
-        if step in variants:
-            node = _resolve({"$ref": variants[step]})
+        if part in variants:
+            node = _resolve({"$ref": variants[part]})
             yield None, node
             continue
-        below = node.get("items") if isinstance(step, int) else node.get("properties", {}).get(step)
+        below = node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part)
         node = _resolve(below) if below else {}
-        yield step, node
+        yield part, node
 
 
 def choices(node: Schema) -> list[str]:

@@ -339,7 +339,8 @@ class _Steps(IterableDataset[Draw]):
     """The draws of the steps that are left, one a batch."""
 
     def __init__(self, module: _LoraTraining, start: int) -> None:
-        self._examples, self._config, self._timesteps = module.examples, module.config, module.schedule.steps
+        self._examples, self._config = module.examples, module.config
+        self._timesteps = module.schedule.num_train_timesteps
         self._group, self._start = module.group, start
 
     def __iter__(self) -> Iterator[Draw]:

@@ -122,7 +122,7 @@ def teach_unet(
         mute = torch.rand(batch, generator=chance, device=device) < UNCONDITIONAL
         tails = torch.where(mute[:, None], empty_ids.long(), texts.ids[rows, columns].long())
         lengths = torch.where(mute, empty_length, texts.lengths[rows, columns])
-        times = torch.randint(schedule.steps, (batch,), generator=chance, device=device)
+        times = torch.randint(schedule.num_train_timesteps, (batch,), generator=chance, device=device)
         noise = torch.randn(batch, *latents.shape[1:], generator=chance, device=device)
         share = shares[times][:, None, None, None]
         noisy = share.sqrt() * latents[rows] + (1 - share).sqrt() * noise

@@ -85,8 +85,8 @@ def measure(size: Size) -> dict[str, Any]:
 
 def examples(known: Any, *, pixels: int) -> Examples:
     """Make up a training set of four pictures and two captions."""
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     width = known["unet"]["encoder_hid_dim"]
-    embeds = PromptEmbeds(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
-    latents = torch.randn(4, 1, 4, pixels // 8, pixels // 8, generator=chance)
+    embeds = PromptEmbeds(torch.randn(2, 256, width, generator=rng), torch.randn(2, width, generator=rng))
+    latents = torch.randn(4, 1, 4, pixels // 8, pixels // 8, generator=rng)
     return Examples(embeds, (Bucket(latents, torch.arange(4) % 2),))

@@ -72,11 +72,11 @@ TWO_SETTINGS: tuple[dict[str, Any], ...] = (
 
 def examples(known: dict[str, dict[str, Any]], *, size: int, shapes: int = 1, spoilt: bool = False) -> Examples:
     """Make up a training set of four pictures and two captions, in one shape or two, perhaps one of no numbers."""
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     width = known["unet"]["encoder_hid_dim"]
-    embeds = PromptEmbeds(torch.randn(2, 256, width, generator=chance), torch.randn(2, width, generator=chance))
+    embeds = PromptEmbeds(torch.randn(2, 256, width, generator=rng), torch.randn(2, width, generator=rng))
     sides = [(size // 8, size // 8), (size // 4, size // 16)][:shapes]
-    latents = [torch.randn(4 // shapes, 1, 4, *side, generator=chance) for side in sides]
+    latents = [torch.randn(4 // shapes, 1, 4, *side, generator=rng) for side in sides]
     if spoilt:
         latents[0][0] = float("nan")
     return Examples(embeds, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
@@ -261,7 +261,9 @@ def profiles(folder: Path) -> None:
         add_adapters(unet, TrainingConfig.of(Lora(rank=16, alpha=4.0)))
         flat = FlatParameters(unet, dtype=torch.bfloat16)
         known = examples(KOLORS, size=1024)
-        drawn = draw(seed=0, step=0, batch_size=batch_size, examples=4, variants=1, timesteps=1100, shape=(4, 128, 128))
+        drawn = draw(
+            seed=0, step=0, batch_size=batch_size, examples=4, variants=1, num_train_timesteps=1100, shape=(4, 128, 128)
+        )
         batch = step.mix(drawn, known, SCHEDULE, dtype=torch.bfloat16)
         unet.train()
         work = step.build_step(unet, flat, batch, option=OffloadOption())

@@ -85,13 +85,19 @@ def compare(size: Size) -> dict[str, Any]:
         ours = train(
             checkpoint.training_unet(), checkpoint.schedule(), only, config, state=Path(state), tick=quiet
         ).losses[0]
-    chance = draw(
-        seed=config.seed, step=0, batch_size=1, examples=1, variants=1, timesteps=1100, shape=tuple(latents.shape[1:])
+    random_draw = draw(
+        seed=config.seed,
+        step=0,
+        batch_size=1,
+        examples=1,
+        variants=1,
+        num_train_timesteps=1100,
+        shape=tuple(latents.shape[1:]),
     )
     with torch.inference_mode():
-        noisy = theirs.scheduler.add_noise(latents.cpu(), chance.noise, chance.timesteps).to(device, dtype)
-        predicted = theirs.unet(noisy, chance.timesteps.float().to(device), **extra, **spoken[0])
-        loss = float(torch.nn.functional.mse_loss(predicted.float().cpu(), chance.noise))
+        noisy = theirs.scheduler.add_noise(latents.cpu(), random_draw.noise, random_draw.timesteps).to(device, dtype)
+        predicted = theirs.unet(noisy, random_draw.timesteps.float().to(device), **extra, **spoken[0])
+        loss = float(torch.nn.functional.mse_loss(predicted.float().cpu(), random_draw.noise))
     found["training loss"] = {"ours": ours, "theirs": loss, "difference": abs(ours - loss) / loss}
     print(f"{'training loss':<24} ours {ours:.6f}, theirs {loss:.6f}: {abs(ours - loss) / loss:.1e} apart", flush=True)
     return found

@@ -29,13 +29,13 @@ def kill_runs(story: Path, *, runs: int, seed: int) -> Counter[str]:
     Returns which stage was at work when a run died; one may be over before its kill. Raises AssertionError when a
     resumed run ends with other bytes than the undisturbed one.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     undisturbed = story.parent / "undisturbed"
     lines = _begun(_run(story, undisturbed))
     victims: Counter[str] = Counter()
     for number in range(runs):
         out = story.parent / f"killed-{number}"
-        _kill_at(_command(story, out), int(lines * (number + chance.random()) / runs), chance.uniform(0, LINGER))
+        _kill_at(_command(story, out), int(lines * (number + rng.random()) / runs), rng.uniform(0, LINGER))
         if (out / "manifest.sha256").is_file():
             victims["over before the kill"] += 1
         else:

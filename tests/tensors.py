@@ -27,12 +27,12 @@ def same(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -
 
 def lora_for(unet: nn.Module, *, seed: int = 0, rank: int = 2) -> LoraWeights:
     """Make up a LoRA that changes every attention projection visibly."""
-    chance = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     return LoraWeights(
         {
             name: (
-                torch.randn(rank, module.in_features, generator=chance) / module.in_features**0.5,
-                torch.randn(module.out_features, rank, generator=chance) / rank,
+                torch.randn(rank, module.in_features, generator=rng) / module.in_features**0.5,
+                torch.randn(module.out_features, rank, generator=rng) / rank,
             )
             for name, module in projections(unet)
         }

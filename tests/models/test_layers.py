@@ -24,9 +24,9 @@ from tests.tiny import configs
 def unet() -> nn.Module:
     """Build the tiny U-Net with weights of which none is like another, norms and biases too."""
     network = build_unet(configs()["unet"]).requires_grad_(False)
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=chance) / max(1, parameter[0].numel()) ** 0.5
+        parameter.data = torch.randn(parameter.shape, generator=rng) / max(1, parameter[0].numel()) ** 0.5
     return network
 
 
@@ -37,14 +37,14 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked(network: nn.Module, sample: torch.Tensor) -> torch.Tensor:
-    chance = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     rows = len(sample)
     return network(
         sample,
         torch.full((rows,), 500.0),
-        encoder_hidden_states=torch.randn(rows, 256, 32, generator=chance).to(sample),
+        encoder_hidden_states=torch.randn(rows, 256, 32, generator=rng).to(sample),
         add_time_id=torch.ones(6 * rows),
-        add_text_embeds=torch.randn(rows, 32, generator=chance).to(sample),
+        add_text_embeds=torch.randn(rows, 32, generator=rng).to(sample),
     )
 
 

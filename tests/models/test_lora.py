@@ -36,14 +36,14 @@ def lora(unet: nn.Module) -> LoraWeights:
 
 
 def predict(unet: nn.Module) -> torch.Tensor:
-    chance = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         predicted: torch.Tensor = unet(
-            torch.randn(2, 4, 8, 8, generator=chance),
+            torch.randn(2, 4, 8, 8, generator=rng),
             torch.tensor([500.0]),
-            encoder_hidden_states=torch.randn(2, 16, 32, generator=chance),
+            encoder_hidden_states=torch.randn(2, 16, 32, generator=rng),
             add_time_id=size_ids(64, 64).repeat(2),
-            add_text_embeds=torch.randn(2, 32, generator=chance),
+            add_text_embeds=torch.randn(2, 32, generator=rng),
         )
     return predicted
 

@@ -52,11 +52,11 @@ def ours(unet: nn.Module, lora: LoraWeights) -> tuple[torch.Tensor, torch.Tensor
 
 
 def noise() -> dict[str, torch.Tensor]:
-    chance = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     return {
-        "sample": torch.randn(2, 4, 8, 8, generator=chance),
-        "texts": torch.randn(2, 16, 32, generator=chance),
-        "pooled_prompt_embeds": torch.randn(2, 32, generator=chance),
+        "sample": torch.randn(2, 4, 8, 8, generator=rng),
+        "texts": torch.randn(2, 16, 32, generator=rng),
+        "pooled_prompt_embeds": torch.randn(2, 32, generator=rng),
     }
 
 

@@ -106,7 +106,7 @@ def test_training_loss(pipeline: Any, tiny_kolors: Checkpoint, photo: Image.Imag
             tick=lambda *_: None,
         )
 
-    drawn = draw(seed=3, step=0, batch_size=1, examples=1, variants=1, timesteps=1100, shape=(4, 8, 16))
+    drawn = draw(seed=3, step=0, batch_size=1, examples=1, variants=1, num_train_timesteps=1100, shape=(4, 8, 16))
     latents = pipeline.encode_image(pipeline.preprocess_image(photo))
     predicted = pipeline.unet(
         pipeline.scheduler.add_noise(latents, drawn.noise, drawn.timesteps),

@@ -128,10 +128,10 @@ def test_what_is_no_state_dict_is_named(path: Path, spoil: Callable[[Path], None
         read_pickled(path)
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:
+def damaged(data: bytes, rng: random.Random) -> bytes:
     changed = bytearray(data)
-    for _ in range(chance.randint(1, 3)):
-        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    for _ in range(rng.randint(1, 3)):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
     return bytes(changed)
 
 
@@ -139,9 +139,9 @@ def test_any_damage_ends_in_tensors_or_a_named_file(path: Path) -> None:
     """Bytes of the pickle are changed under a right checksum, so that the damage reaches the reader."""
     refused = 0
     for seed in range(200):
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         torch.save({"weight": GRID.T, "bias": nn.Parameter(GRID[0])}, path)
-        rewrite(path, lambda name, data, chance=chance: damaged(data, chance) if name.endswith("data.pkl") else data)
+        rewrite(path, lambda name, data, rng=rng: damaged(data, rng) if name.endswith("data.pkl") else data)
         try:
             read = read_pickled(path)
         except InputAbsent:

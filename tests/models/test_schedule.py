@@ -19,8 +19,8 @@ CONFIG = KOLORS["scheduler"]
 def test_each_row_is_mixed_as_diffsynth_mixes_it() -> None:
     schedule = NoiseSchedule.from_config(CONFIG)
     theirs = EnhancedDDIMScheduler(beta_end=0.014, num_train_timesteps=1100)
-    chance = torch.Generator().manual_seed(0)
-    latents, noise = (torch.randn(4, 4, 8, 8, generator=chance) for _ in range(2))
+    rng = torch.Generator().manual_seed(0)
+    latents, noise = (torch.randn(4, 4, 8, 8, generator=rng) for _ in range(2))
     timesteps = torch.tensor([0, 1, 550, 1099])
     ours = schedule.add_noise(latents, noise, timesteps)
     for row, timestep in enumerate(timesteps):

@@ -25,13 +25,13 @@ def unet() -> nn.Module:
 
 
 def asked(network: nn.Module, **settings: Any) -> torch.Tensor:
-    chance = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     return network(
-        torch.randn(2, 4, 8, 8, generator=chance, requires_grad=settings.pop("learns", False)),
+        torch.randn(2, 4, 8, 8, generator=rng, requires_grad=settings.pop("learns", False)),
         torch.tensor([500.0]),
-        encoder_hidden_states=torch.randn(2, 256, 32, generator=chance),
+        encoder_hidden_states=torch.randn(2, 256, 32, generator=rng),
         add_time_id=torch.ones(12),
-        add_text_embeds=torch.randn(2, 32, generator=chance),
+        add_text_embeds=torch.randn(2, 32, generator=rng),
         **settings,
     )
 

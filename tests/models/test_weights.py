@@ -26,9 +26,9 @@ def build(config: Mapping[str, Any]) -> nn.Module:
 
 
 def weights(width: int = 4) -> dict[str, torch.Tensor]:
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     return {
-        name: torch.randn(value.shape, generator=chance) for name, value in build({"width": width}).state_dict().items()
+        name: torch.randn(value.shape, generator=rng) for name, value in build({"width": width}).state_dict().items()
     }
 
 

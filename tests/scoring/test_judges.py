@@ -20,11 +20,11 @@ LONG = "一只猫在雨中的阳台上看着远方的山，" * 40
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """More than one batch of pictures, of several formats."""
-    folder, chance = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     paths = [folder / f"{number:02}.png" for number in range(BATCH + 3)]
     for path in paths:
-        height, width = chance.integers(2, 5, 2)
-        small = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        height, width = rng.integers(2, 5, 2)
+        small = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(small).resize((16 * int(width), 16 * int(height)), Image.Resampling.NEAREST).save(path)
     return paths
 

@@ -36,13 +36,13 @@ def test_a_picture_goes_to_the_nearest_shape(size: tuple[int, int], bucket: tupl
 
 def test_a_picture_that_has_a_buckets_shape_loses_nothing() -> None:
     picture = Image.linear_gradient("L").resize((256, 128)).convert("RGB")
-    (piece,) = cut(picture, resolution=192, crop="bucket", flip=False, chance=torch.Generator())
+    (piece,) = cut(picture, resolution=192, crop="bucket", flip=False, rng=torch.Generator())
     assert piece.tobytes() == picture.tobytes()
 
 
 def test_every_cut_is_mirrored_where_asked() -> None:
     picture = Image.linear_gradient("L").rotate(90).resize((256, 128)).convert("RGB")
-    pieces = cut(picture, resolution=128, crop="random", flip=True, chance=torch.Generator().manual_seed(0))
+    pieces = cut(picture, resolution=128, crop="random", flip=True, rng=torch.Generator().manual_seed(0))
     assert [piece.size for piece in pieces] == [(128, 128)] * 8
     mirrored = [piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes() for piece in pieces[:4]]
     assert mirrored == [piece.tobytes() for piece in pieces[4:]]

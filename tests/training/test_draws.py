@@ -24,7 +24,7 @@ def drawn(
         batch_size=batch_size,
         examples=examples,
         variants=variants,
-        timesteps=1100,
+        num_train_timesteps=1100,
         shape=(4, 8, 8),
         noise_offset=noise_offset,
         caption_dropout=caption_dropout,

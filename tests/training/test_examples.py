@@ -21,9 +21,9 @@ CAPTIONS = {"01.png": "水墨，一只猫", "02.png": 'a "cat", asleep\nby the f
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three pictures, upright, square and lying, as the filter stage lays them out."""
     folder = tmp_path_factory.mktemp("train")
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for name, (width, height) in zip(CAPTIONS, [(64, 96), (64, 64), (256, 128)], strict=True):
-        Image.fromarray(chance.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
     with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("file_name", "text"), *CAPTIONS.items()])
     return folder

@@ -70,10 +70,10 @@ class Poisoned(SmallNet):
 
 def examples(*, width: int = 4, more: int = 0) -> Examples:
     """Make up a training set: three pictures in two variants, two captions; ``more`` pictures of another shape."""
-    chance = torch.Generator().manual_seed(0)
-    square = torch.randn(3, 2, 4, 8, 8, generator=chance)
-    embeds = PromptEmbeds(torch.randn(2, 8, width, generator=chance), torch.randn(2, width, generator=chance))
-    latents = [square, torch.randn(more, 2, 4, 4, 16, generator=chance)] if more else [square]
+    rng = torch.Generator().manual_seed(0)
+    square = torch.randn(3, 2, 4, 8, 8, generator=rng)
+    embeds = PromptEmbeds(torch.randn(2, 8, width, generator=rng), torch.randn(2, width, generator=rng))
+    latents = [square, torch.randn(more, 2, 4, 4, 16, generator=rng)] if more else [square]
     return Examples(embeds, tuple(Bucket(each, torch.arange(len(each)) % 2) for each in latents))
 
 

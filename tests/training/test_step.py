@@ -26,15 +26,15 @@ SCHEDULE = NoiseSchedule.from_config(KOLORS["scheduler"])
 
 @pytest.fixture
 def examples() -> Examples:
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     return Examples(
-        PromptEmbeds(torch.randn(3, 8, 4, generator=chance), torch.randn(3, 4, generator=chance)),
-        (Bucket(torch.randn(3, 1, 4, 8, 8, generator=chance), torch.tensor([0, 1, 0])),),
+        PromptEmbeds(torch.randn(3, 8, 4, generator=rng), torch.randn(3, 4, generator=rng)),
+        (Bucket(torch.randn(3, 1, 4, 8, 8, generator=rng), torch.tensor([0, 1, 0])),),
     )
 
 
 def drawn(**changes: Any) -> Draw:
-    one_draw = draw(seed=0, step=0, batch_size=3, examples=3, variants=1, timesteps=1100, shape=(4, 8, 8))
+    one_draw = draw(seed=0, step=0, batch_size=3, examples=3, variants=1, num_train_timesteps=1100, shape=(4, 8, 8))
     return replace(one_draw, **changes)
 
 
@@ -72,9 +72,9 @@ def test_clear_rows_count_less_with_min_snr(examples: Examples) -> None:
 
 
 def test_a_class_is_shown_every_other_step_with_its_weight(examples: Examples) -> None:
-    chance = torch.Generator().manual_seed(1)
-    known = PromptEmbeds(torch.randn(1, 8, 4, generator=chance), torch.randn(1, 4, generator=chance))
-    drawn_before = Examples(known, (Bucket(torch.randn(5, 1, 4, 8, 8, generator=chance), torch.zeros(5).long()),))
+    rng = torch.Generator().manual_seed(1)
+    known = PromptEmbeds(torch.randn(1, 8, 4, generator=rng), torch.randn(1, 4, generator=rng))
+    drawn_before = Examples(known, (Bucket(torch.randn(5, 1, 4, 8, 8, generator=rng), torch.zeros(5).long()),))
     both = with_prior(examples, drawn_before, weight=0.5)
     assert both.shares == (3, 3)
     assert both.weighted

@@ -41,11 +41,11 @@ def random_network(
     if part == "text_encoder":
         delattr(module, "output_layer")  # its logits are never read
     module = module.to_empty(device=device).to(dtype)
-    chance = torch.Generator(device).manual_seed(0)
+    rng = torch.Generator(device).manual_seed(0)
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
             # Outputs then vary about as much as inputs, so nothing overflows on the way.
-            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5, generator=chance)
+            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5, generator=rng)
         else:
             nn.init.constant_(parameter, float("norm" in name and name.endswith("weight")))
     if part == "text_encoder":

@@ -92,14 +92,14 @@ def cases(dtype: torch.dtype) -> Sequence[tuple[Case, Shapes]]:
 
 def difference(case: Case, shapes: Shapes, dtype: torch.dtype, place: torch.device, *, ops: Any = torch_ops) -> float:
     """Give how far results and gradients are from torch's on the CPU in float32, at most, as a share of their norm."""
-    chance = torch.Generator().manual_seed(0)
-    given = [torch.randn(shape, generator=chance).to(dtype) for shape in shapes]
+    rng = torch.Generator().manual_seed(0)
+    given = [torch.randn(shape, generator=rng).to(dtype) for shape in shapes]
     slope: torch.Tensor | None = None
     found: list[list[torch.Tensor]] = []
     for by, where, kind in ((torch_ops, torch.device("cpu"), torch.float32), (ops, place, dtype)):
         inputs = [each.to(where, kind, copy=True).requires_grad_() for each in given]
         y = case(by, *inputs)
-        slope = torch.randn(y.shape, generator=chance).to(dtype) if slope is None else slope
+        slope = torch.randn(y.shape, generator=rng).to(dtype) if slope is None else slope
         learns = dtype != torch.float16
         slopes = torch.autograd.grad(y, inputs, slope.to(y), allow_unused=True) if learns else ()
         found.append([each.detach().double().cpu() for each in (y, *slopes) if each is not None])

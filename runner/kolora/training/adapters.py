@@ -198,8 +198,8 @@ class _Group:
     @property
     def shape(self) -> tuple[int, ...]:
         """How many layers there are, and the width into, out of, and within each: (N, in, out, rank)."""
-        (rank, inside), (outside, _) = (each.shape for each in self.layers[0].pair())
-        return len(self.layers), inside, outside, rank
+        (rank, in_features), (out_features, _) = (each.shape for each in self.layers[0].pair())
+        return len(self.layers), in_features, out_features, rank
 
     def apply(self, down: torch.Tensor, up: torch.Tensor, side: SideStream) -> None:
         """Let the network compute with the group's A (R, in) and B (N * out, R), as this file's head draws them."""

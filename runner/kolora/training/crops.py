@@ -34,12 +34,12 @@ def bucket_for(size: Size, *, resolution: int) -> Size:
     )
 
 
-def cut(picture: Image.Image, *, resolution: int, crop: str, flip: bool, chance: torch.Generator) -> list[Image.Image]:
+def cut(picture: Image.Image, *, resolution: int, crop: str, flip: bool, rng: torch.Generator) -> list[Image.Image]:
     """Cut a picture's variants: it is scaled until its shorter side fits, then the longer one is cut.
 
     crop: "center", "random" (several places, of which training draws one a step) or "bucket". flip: each also mirrored.
     """
     size = bucket_for(picture.size, resolution=resolution) if crop == "bucket" else (resolution, resolution)
-    places = torch.rand(_RANDOM_CROPS, generator=chance).tolist() if crop == "random" else [0.5]
+    places = torch.rand(_RANDOM_CROPS, generator=rng).tolist() if crop == "random" else [0.5]
     pieces = [ImageOps.fit(picture, size, Image.Resampling.LANCZOS, centering=(place, place)) for place in places]
     return pieces + [ImageOps.mirror(piece) for piece in pieces] if flip else pieces

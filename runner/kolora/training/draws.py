@@ -12,8 +12,10 @@ import torch
 
 @dataclass(frozen=True)
 class Draw:
-    """One step's chance: rows (B,) of a bucket, variants (B,) of them, timesteps (B,), noise (B, 4, h, w) float32, and
-    which are without their caption (B,)."""
+    """What one step draws.
+
+    rows: (B,) of a bucket. variants: (B,) of them. timesteps: (B,). noise: (B, 4, h, w) float32. without_caption: (B,).
+    """
 
     step: int
     bucket: int
@@ -55,7 +57,7 @@ def draw(
     batch_size: int,
     examples: int,
     variants: int,
-    timesteps: int,
+    num_train_timesteps: int,
     shape: tuple[int, ...],
     bucket: int = 0,
     turn: int | None = None,
@@ -68,22 +70,22 @@ def draw(
     float32, so it is the same on every card. shape: of one latent, (4, h, w). The order of the draws never changes: a
     setting that draws more does so after the others.
     """
-    first = (step if turn is None else turn) * batch_size
-    rows = [_row(seed, bucket, first + offset, examples) for offset in range(batch_size)]
-    chance = generator(seed, "step", step)
+    start = (step if turn is None else turn) * batch_size
+    rows = [_row(seed, bucket, start + offset, examples) for offset in range(batch_size)]
+    rng = generator(seed, "step", step)
     # All is drawn every time, also what a setting multiplies by nothing: the draws after it stay the same.
-    chosen = torch.randint(variants, (batch_size,), generator=chance)
-    moments = torch.randint(timesteps, (batch_size,), generator=chance)
-    noise = torch.randn((batch_size, *shape), generator=chance)
-    common = torch.randn((batch_size, shape[0], 1, 1), generator=chance)
+    chosen = torch.randint(variants, (batch_size,), generator=rng)
+    timesteps = torch.randint(num_train_timesteps, (batch_size,), generator=rng)
+    noise = torch.randn((batch_size, *shape), generator=rng)
+    common = torch.randn((batch_size, shape[0], 1, 1), generator=rng)
     return Draw(
         step=step,
         bucket=bucket,
         rows=torch.tensor(rows),
         variants=chosen,
-        timesteps=moments,
+        timesteps=timesteps,
         noise=noise + noise_offset * common,
-        without_caption=torch.rand(batch_size, generator=chance) < caption_dropout,
+        without_caption=torch.rand(batch_size, generator=rng) < caption_dropout,
     )
 
 
@@ -95,10 +97,10 @@ def take_turns(*, seed: int, step: int, shares: Sequence[int]) -> tuple[int, int
     if len(shares) == 1:
         return 0, step
     epoch, place = divmod(step, sum(shares))
-    chance = generator(seed, "buckets", epoch)
+    rng = generator(seed, "buckets", epoch)
     # Shuffled anew in every epoch: of a fixed order, a small bucket's steps would always follow the same ones.
     buckets = torch.repeat_interleave(torch.arange(len(shares)), torch.tensor(shares))
-    order = buckets[torch.randperm(len(buckets), generator=chance)]
+    order = buckets[torch.randperm(len(buckets), generator=rng)]
     bucket = int(order[place])
     return bucket, epoch * shares[bucket] + int((order[:place] == bucket).sum())
 
@@ -106,5 +108,5 @@ def take_turns(*, seed: int, step: int, shares: Sequence[int]) -> tuple[int, int
 def _row(seed: int, bucket: int, sample: int, examples: int) -> int:
     epoch, place = divmod(sample, examples)
     # Bucket 0 is not named, so that a set of one size draws what it drew before there were buckets.
-    chance = generator(seed, "epoch", epoch, *([bucket] if bucket else []))
-    return int(torch.randperm(examples, generator=chance)[place])
+    rng = generator(seed, "epoch", epoch, *([bucket] if bucket else []))
+    return int(torch.randperm(examples, generator=rng)[place])

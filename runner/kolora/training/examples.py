@@ -101,8 +101,8 @@ def encode_examples(
         with Image.open(folder / each.picture) as opened:
             picture = opened.convert("RGB")
         # By the name, so that a picture more or less in the folder cuts no other one elsewhere.
-        chance = generator(seed, "crop", each.picture)
-        pieces = cut(picture, resolution=resolution, crop=crop, flip=flip, chance=chance)
+        rng = generator(seed, "crop", each.picture)
+        pieces = cut(picture, resolution=resolution, crop=crop, flip=flip, rng=rng)
         latents = torch.cat([checkpoint.encode(to_pixels(piece)).cpu() for piece in pieces])
         buckets.setdefault(latents.shape, []).append((latents, captions.index(each.text)))
         tick(done, total)

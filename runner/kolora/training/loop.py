@@ -340,7 +340,7 @@ class _Steps(IterableDataset[Draw]):
 
     def __init__(self, module: _LoraTraining, start: int) -> None:
         self._examples, self._config = module.examples, module.config
-        self._timesteps = module.schedule.num_train_timesteps
+        self._num_train_timesteps = module.schedule.num_train_timesteps
         self._group, self._start = module.group, start
 
     def __iter__(self) -> Iterator[Draw]:
@@ -354,7 +354,7 @@ class _Steps(IterableDataset[Draw]):
                 batch_size=self._config.batch_size * self._config.devices,
                 examples=count,
                 variants=variants,
-                timesteps=self._timesteps,
+                num_train_timesteps=self._num_train_timesteps,
                 shape=tuple(shape),
                 bucket=bucket,
                 turn=turn,

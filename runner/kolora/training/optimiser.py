@@ -28,13 +28,13 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    gone = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
-    left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}[config.lr_scheduler]
-    return config.learning_rate * left
+    progress = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
+    factors = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
+    return config.learning_rate * factors[config.lr_scheduler]
 
 
 class Optimiser:
-    """Moves one vector by its gradient. A gradient or loss that is no number moves nothing, and nobody waits for it.
+    """Moves one vector by its gradient. A NaN or infinite gradient or loss moves nothing, and nobody waits for it.
 
     torch: the optimiser itself. average: running mean of the vector, where the story asks for one.
     """

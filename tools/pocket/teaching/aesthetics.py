@@ -49,11 +49,11 @@ def teach_aesthetics(
     nn.init.constant_(model.layers[-1].bias, 6.0)
     average = Average([model], decay=0.998)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02, fused=device == "cuda")
-    chance = torch.Generator(device).manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     for step in range(steps):
         set_rate(optimizer, rate(step, steps, peak=1e-3))
-        rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
-        passed = torch.rand(batch, generator=chance, device=device) < 0.4
+        rows = torch.randint(len(pictures), (batch,), generator=rng, device=device)
+        passed = torch.rand(batch, generator=rng, device=device) < 0.4
         batch_pictures = torch.where(passed[:, None, None, None], shown[rows], pictures[rows])
         with half(device):
             graded = _graded(model, seen(batch_pictures))

@@ -157,11 +157,11 @@ def teach_clip(
     model = CLIPModel(config()).to(device)
     average = Average([model], decay=0.998)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05, fused=device == "cuda")
-    chance = torch.Generator(device).manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     for step in range(steps):
         set_rate(optimizer, rate(step, steps, peak=2e-3))
-        rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
-        columns = torch.randint(ids.shape[1], (batch,), generator=chance, device=device)
+        rows = torch.randint(len(pictures), (batch,), generator=rng, device=device)
+        columns = torch.randint(ids.shape[1], (batch,), generator=rng, device=device)
         with half(device):
             image = model.get_image_features(pixel_values=seen(pictures[rows]))
             text = model.get_text_features(input_ids=ids[rows, columns], attention_mask=masks[rows, columns])

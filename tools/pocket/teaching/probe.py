@@ -33,13 +33,13 @@ def teach_probe(
     probe = channels_last(Probe().to(device))
     average = Average([probe], decay=0.998)
     optimizer = torch.optim.AdamW(probe.parameters(), weight_decay=0.02, fused=device == "cuda")
-    chance = torch.Generator(device).manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     for step in range(steps):
         set_rate(optimizer, rate(step, steps, peak=3e-3))
-        rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
-        passed = torch.rand(batch, generator=chance, device=device) < 0.4
+        rows = torch.randint(len(pictures), (batch,), generator=rng, device=device)
+        passed = torch.rand(batch, generator=rng, device=device) < 0.4
         pixels = to_unit(torch.where(passed[:, None, None, None], shown[rows], pictures[rows]))
-        pixels = _jolted(pixels, chance)
+        pixels = _jolted(pixels, rng)
         with half(device):
             scores = probe(pixels.contiguous(memory_format=torch.channels_last)).float()
         loss = _loss(scores, truth[rows])
@@ -52,9 +52,9 @@ def teach_probe(
     return probe
 
 
-def _jolted(pixels: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+def _jolted(pixels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Shift the pictures a little, so that nothing is read off exact places; all of a batch alike."""
-    dx, dy = (int(v) for v in torch.randint(-6, 7, (2,), generator=chance, device=pixels.device))
+    dx, dy = (int(v) for v in torch.randint(-6, 7, (2,), generator=rng, device=pixels.device))
     return torch.roll(pixels, (dy, dx), dims=(2, 3))
 
 

@@ -109,7 +109,7 @@ def teach_unet(
     average = Average([encoder, unet])
     weights = [*encoder.parameters(), *unet.parameters(), *lesson.parameters()]
     optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.99), weight_decay=0.01, fused=device == "cuda")
-    chance = torch.Generator(device).manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     shares = schedule.alphas_cumprod.to(device)
     empty_ids, empty_length = (t.to(device) for t in tokenize([""]))
     side = 8 * latents.shape[-1]
@@ -117,13 +117,13 @@ def teach_unet(
     total = torch.zeros((), device=device)
     for step in range(steps):
         set_rate(optimizer, rate(step, steps, peak=8e-4, warm=500))
-        rows = torch.randint(len(latents), (batch,), generator=chance, device=device)
-        columns = torch.randint(texts.ids.shape[1], (batch,), generator=chance, device=device)
-        mute = torch.rand(batch, generator=chance, device=device) < UNCONDITIONAL
+        rows = torch.randint(len(latents), (batch,), generator=rng, device=device)
+        columns = torch.randint(texts.ids.shape[1], (batch,), generator=rng, device=device)
+        mute = torch.rand(batch, generator=rng, device=device) < UNCONDITIONAL
         tails = torch.where(mute[:, None], empty_ids.long(), texts.ids[rows, columns].long())
         lengths = torch.where(mute, empty_length, texts.lengths[rows, columns])
-        times = torch.randint(schedule.num_train_timesteps, (batch,), generator=chance, device=device)
-        noise = torch.randn(batch, *latents.shape[1:], generator=chance, device=device)
+        times = torch.randint(schedule.num_train_timesteps, (batch,), generator=rng, device=device)
+        noise = torch.randn(batch, *latents.shape[1:], generator=rng, device=device)
         share = shares[times][:, None, None, None]
         noisy = share.sqrt() * latents[rows] + (1 - share).sqrt() * noise
         with half(device):

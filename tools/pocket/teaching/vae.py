@@ -64,13 +64,13 @@ def teach_vae(
     run = compiled(both, device)
     average = Average([both], decay=0.999)
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=1e-4, fused=device == "cuda")
-    chance = torch.Generator(device).manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     errors: list[torch.Tensor] = []
     for step in range(steps):
         set_rate(optimizer, rate(step, steps, peak=1e-3))
-        rows = torch.randint(len(pictures), (batch,), generator=chance, device=device)
+        rows = torch.randint(len(pictures), (batch,), generator=rng, device=device)
         pixels = to_unit(pictures[rows]).contiguous(memory_format=torch.channels_last)
-        noise = torch.randn(batch, 4, *(s // 8 for s in pixels.shape[2:]), generator=chance, device=device)
+        noise = torch.randn(batch, 4, *(s // 8 for s in pixels.shape[2:]), generator=rng, device=device)
         with half(device):
             mean, shown = run(pixels, noise)
         loss = _likeness(shown, pixels) + 0.02 * _spread(mean)

@@ -30,8 +30,8 @@ PICTURES, SCENES = 2, 2
 
 def open_story(size: Size, story: Story, cap: float | None) -> Checkpoint:
     """Open the checkpoint as a run of the story would under a cap."""
-    there = gpu_memory() if cap is None else int(cap * GIB)
-    plan = plan_story(story, size.checkpoint, there=there)
+    gpu_bytes = gpu_memory() if cap is None else int(cap * GIB)
+    plan = plan_story(story, size.checkpoint, gpu_bytes=gpu_bytes)
     return Checkpoint(size.checkpoint, device=find_device(), memory=plan)
 
 
@@ -91,7 +91,7 @@ def run_story(size: Size, cap: float | None) -> dict[str, Any]:
     free, total = torch.cuda.mem_get_info() if checkpoint.device == "cuda" else (0, 0)
     return {
         "options": {name: str(checkpoint.memory.option(name)) for name in checkpoint.memory.options},
-        "expected": {name: checkpoint.memory.option(name).bytes for name in checkpoint.memory.options},
+        "expected": {name: checkpoint.memory.option(name).required_bytes for name in checkpoint.memory.options},
         "rows": meter.rows,
         "beside torch": total - free - torch.cuda.memory_reserved() if total else None,
         "losses": losses,

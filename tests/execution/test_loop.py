@@ -351,7 +351,7 @@ def test_a_package_that_is_absent_leaves_the_report_whole(again, monkeypatch):
 def small_gpu(monkeypatch):
     """Stand for a GPU whose memory does not hold a training step, but for so many passes as are said."""
     monkeypatch.setattr(
-        "kolora.execution.loop._memory_plan", lambda resolved, _: plan_story(resolved.story, None, there=None)
+        "kolora.execution.loop._memory_plan", lambda resolved, _: plan_story(resolved.story, None, gpu_bytes=None)
     )
     build_step = loop.build_step
 

@@ -12,12 +12,18 @@ from kolora.stages import STAGES
 
 def size(**changes: Any) -> StorySize:
     """The default story's, or another."""
-    settings: dict[str, Any] = {"item": 2, "resolution": 1024, "batch_size": 1, "rank": 16, "checkpointing": "auto"}
+    settings: dict[str, Any] = {
+        "bytes_per_weight": 2,
+        "resolution": 1024,
+        "batch_size": 1,
+        "rank": 16,
+        "checkpointing": "auto",
+    }
     return StorySize(**{**settings, "width": 1024, "height": 1024, **changes})
 
 
 def plan(memory: float | None, **changes: Any) -> MemoryPlan:
-    return plan_memory(KOLORS, size(**changes), memory=None if memory is None else int(memory * GIB))
+    return plan_memory(KOLORS, size(**changes), available_bytes=None if memory is None else int(memory * GIB))
 
 
 def chosen(memory: float, **changes: Any) -> dict[str, str]:
@@ -48,7 +54,7 @@ NOTHING = {"encode_prompt": "", "encode_images": "", "train": "", "render": ""}
 def test_the_default_story(memory: float, given_up: dict[str, str]) -> None:
     assert chosen(memory) == NOTHING | given_up
     for name in plan(memory).options:
-        assert 0 < plan(memory).option(name).bytes <= memory * GIB
+        assert 0 < plan(memory).option(name).required_bytes <= memory * GIB
 
 
 @pytest.mark.parametrize(("memory", "rows"), [(80, None), (40, 4), (24, 2), (13, 1)])
@@ -76,7 +82,8 @@ def test_every_step_down_needs_less_until_there_is_none(memory: float | None) ->
         while lower is not None:
             before, lower = lower, lower.lower(stage)
             assert lower is None or all(
-                lower.option(name).bytes < before.option(name).bytes or len(before.options[name]) == 1 for name in names
+                lower.option(name).required_bytes < before.option(name).required_bytes or len(before.options[name]) == 1
+                for name in names
             )
         assert all(len(before.options[name]) == 1 for name in names)
 
@@ -97,7 +104,10 @@ def test_a_stage_steps_down_alone() -> None:
 
 def test_what_a_larger_story_needs() -> None:
     small, large = plan(None), plan(None, width=2048, resolution=1536, rank=64)
-    assert all(large.option(name).bytes > small.option(name).bytes for name in ("encode_images", "train", "render"))
+    assert all(
+        large.option(name).required_bytes > small.option(name).required_bytes
+        for name in ("encode_images", "train", "render")
+    )
     assert large.option("encode_prompt") == small.option("encode_prompt")
 
 
@@ -105,6 +115,6 @@ def test_what_is_given_up_is_told() -> None:
     lines = dict(describe(plan(8)))
     assert "of 8.0 GiB: weights come from CPU memory piece by piece" in lines["encode_prompt"]
     assert lines["train"].endswith("activations computed twice")
-    assert "VAE strip by strip" in lines["render"]
+    assert "VAE with exact tiling" in lines["render"]
     assert str(OffloadOption()) == "all at once"
     assert str(OffloadOption(rows=2)) == "2 a pass, gradients summed"

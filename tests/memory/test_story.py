@@ -21,15 +21,15 @@ def story(*overrides: str) -> Story:
     [("null", 24, 24), ("8", 24, 8), ("24", 8, 8), ("8", None, 8), ("null", None, None)],
 )
 def test_the_smaller_of_what_there_is_and_what_may_be_taken(said: str, there: int | None, memory: int | None) -> None:
-    plan = plan_story(story(f"model.memory={said}"), None, there=there and there * GIB)
-    assert plan.memory == (memory and memory * GIB)
+    plan = plan_story(story(f"model.memory={said}"), None, gpu_bytes=there and there * GIB)
+    assert plan.available_bytes == (memory and memory * GIB)
 
 
 def test_the_largest_scene_counts() -> None:
     found = story_size(story("scenes.1.width=2048", "scenes.2.height=1536", "model.dtype=float32"))
-    assert (found.width, found.height, found.item) == (2048, 1024, 4)
+    assert (found.width, found.height, found.bytes_per_weight) == (2048, 1024, 4)
 
 
 def test_a_checkpoints_own_configs_count(tiny_checkpoint: Path) -> None:
-    tiny, kolors = (plan_story(story(), checkpoint, there=None) for checkpoint in (tiny_checkpoint, None))
-    assert all(tiny.option(name).bytes < kolors.option(name).bytes / 2 for name in tiny.options)
+    tiny, kolors = (plan_story(story(), checkpoint, gpu_bytes=None) for checkpoint in (tiny_checkpoint, None))
+    assert all(tiny.option(name).required_bytes < kolors.option(name).required_bytes / 2 for name in tiny.options)

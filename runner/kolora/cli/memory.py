@@ -34,11 +34,11 @@ def memory_lines(story: Story, resolved: ResolvedInputs, *, memory: float | None
 
     Pocket needs no GPU, and without one there is nothing to say of it.
     """
-    there = gpu_memory() if memory is None else int(memory * GIB)
+    gpu_bytes = gpu_memory() if memory is None else int(memory * GIB)
     is_pocket = story.model.checkpoint == "pocket"
-    if is_pocket and there is None:
+    if is_pocket and gpu_bytes is None:
         return
     is_here = is_pocket or resolved.inputs.checkpoint != "absent"
-    plan = plan_story(story, resolved.checkpoint if is_here else None, there=there)
+    plan = plan_story(story, resolved.checkpoint if is_here else None, gpu_bytes=gpu_bytes)
     for name, line in describe(plan):
         yield f"{name:<13} {line}"

@@ -276,7 +276,7 @@ class _Loop:
 
 def _memory_plan(resolved: ResolvedInputs, device: str) -> MemoryPlan:
     """Plan for the GPU there is; a CPU's memory is the user's own business."""
-    return plan_story(resolved.story, resolved.checkpoint, there=gpu_memory()) if device == "cuda" else AMPLE
+    return plan_story(resolved.story, resolved.checkpoint, gpu_bytes=gpu_memory()) if device == "cuda" else AMPLE
 
 
 def _is_report_current(folder: RunFolder, resolved: ResolvedInputs) -> bool:

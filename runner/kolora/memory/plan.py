@@ -48,10 +48,10 @@ WORK_OF_STAGE: Mapping[str, tuple[str, ...]] = {
 class StorySize:
     """What of a story decides about memory.
 
-    item: bytes of a weight. resolution, batch_size, rank: of the training. width, height: of the largest scene.
+    resolution, batch_size, rank: of the training. width, height: of the largest scene.
     """
 
-    item: int
+    bytes_per_weight: int
     resolution: int
     batch_size: int
     rank: int
@@ -64,12 +64,12 @@ class StorySize:
 class OffloadOption:
     """One way to fit a kind of work into memory; without arguments the fastest.
 
-    bytes: of GPU memory that it is expected to need, all in all. offload: weights come from CPU memory piece by piece,
-    but for ``resident_bytes`` of them that stay. tiling: the VAE computes pictures tile by tile. checkpointing:
-    activations are computed twice. rows: pictures computed at once in a training step; None means all.
+    required_bytes: of GPU memory that it is expected to need in all. offload: weights come from CPU memory piece by
+    piece, but for ``resident_bytes`` of them that stay. tiling: the VAE computes pictures tile by tile.
+    checkpointing: activations are computed twice. rows: pictures computed at once in a training step; None means all.
     """
 
-    bytes: int = 0
+    required_bytes: int = 0
     offload: bool = False
     resident_bytes: int = 0
     tiling: bool = False
@@ -79,7 +79,7 @@ class OffloadOption:
     @property
     def is_frugal(self) -> bool:
         """Whether anything is given up for memory."""
-        return replace(self, bytes=0) != OffloadOption()
+        return replace(self, required_bytes=0) != OffloadOption()
 
     def __str__(self) -> str:
         words = []
@@ -88,7 +88,7 @@ class OffloadOption:
         if self.resident_bytes:
             words.append(f"{self.resident_bytes / GIB:.1f} GiB of them stay")
         if self.tiling:
-            words.append("VAE strip by strip")
+            words.append("VAE with exact tiling")
         if self.checkpointing:
             words.append("activations computed twice")
         if self.rows is not None:
@@ -100,11 +100,11 @@ class OffloadOption:
 class MemoryPlan:
     """The options that are left for every kind of work; the first is taken.
 
-    memory: bytes there are, None where nobody knows.
+    available_bytes: None where nobody knows.
     """
 
     options: Mapping[str, tuple[OffloadOption, ...]]
-    memory: int | None = None
+    available_bytes: int | None = None
 
     def option(self, work: str) -> OffloadOption:
         """Give the option that is taken for a kind of work."""
@@ -124,28 +124,32 @@ AMPLE = MemoryPlan(dict.fromkeys(("encode_prompt", "encode_images", "train", "re
 """The plan where memory is no question."""
 
 
-def plan_memory(configs: Mapping[str, Mapping[str, Any]], size: StorySize, *, memory: int | None) -> MemoryPlan:
-    """Plan a story; configs: the checkpoint's, by folder. memory: bytes of the GPU, None for as much as one likes.
+def plan_memory(
+    configs: Mapping[str, Mapping[str, Any]], size: StorySize, *, available_bytes: int | None
+) -> MemoryPlan:
+    """Plan a story; configs: the checkpoint's, by folder. available_bytes: of the GPU, None for as much as one likes.
 
     Where even the most frugal option needs more than there is, it is taken all the same.
     """
-    options = _Options(count_weights(configs), configs, size, memory)
+    options = _Options(count_weights(configs), configs, size, available_bytes)
     by_work = {
         "encode_prompt": options.encode_prompt(),
         "encode_images": options.encode_images(),
         "train": options.train(),
         "render": options.render(),
     }
-    return MemoryPlan({work: _fitting(options, memory) for work, options in by_work.items()}, memory)
+    return MemoryPlan({work: _fitting(options, available_bytes) for work, options in by_work.items()}, available_bytes)
 
 
-def _fitting(options: Iterator[OffloadOption], memory: int | None) -> tuple[OffloadOption, ...]:
+def _fitting(options: Iterator[OffloadOption], available_bytes: int | None) -> tuple[OffloadOption, ...]:
     """Keep the options that fit, each more frugal than those before; the last where none does."""
     frugal: list[OffloadOption] = []
     for option in options:
-        if not frugal or option.bytes < frugal[-1].bytes:
+        if not frugal or option.required_bytes < frugal[-1].required_bytes:
             frugal.append(option)
-    return tuple(option for option in frugal if memory is None or option.bytes <= memory) or (frugal[-1],)
+    return tuple(
+        option for option in frugal if available_bytes is None or option.required_bytes <= available_bytes
+    ) or (frugal[-1],)
 
 
 @dataclass(frozen=True)
@@ -155,14 +159,15 @@ class _Options:
     counted: WeightCounts
     configs: Mapping[str, Mapping[str, Any]]
     size: StorySize
-    memory: int | None
+    available_bytes: int | None
 
     def encode_prompt(self) -> Iterator[OffloadOption]:
-        item, counted = self.size.item, self.counted
-        activations = TEXT * self.configs["text_encoder"]["hidden_size"] // MEASURED_TEXT * item // 2
-        yield OffloadOption(CONTEXT + item * counted.text_encoder + activations)
-        least = CONTEXT + item * (counted.text_encoder - counted.text_layers + 2 * counted.text_layer) + activations
-        yield from self._offloaded(OffloadOption(least), item * counted.text_layers)
+        bytes_per_weight, counted = self.size.bytes_per_weight, self.counted
+        activations = TEXT * self.configs["text_encoder"]["hidden_size"] // MEASURED_TEXT * bytes_per_weight // 2
+        yield OffloadOption(CONTEXT + bytes_per_weight * counted.text_encoder + activations)
+        resident = counted.text_encoder - counted.text_layers + 2 * counted.text_layer
+        least = CONTEXT + bytes_per_weight * resident + activations
+        yield from self._offloaded(OffloadOption(least), bytes_per_weight * counted.text_layers)
 
     def encode_images(self) -> Iterator[OffloadOption]:
         scale = self._vae_scale(self.size.resolution**2)
@@ -180,7 +185,7 @@ class _Options:
             row = int((FRUGAL_STEP_ROW if checkpointing else STEP_ROW) * scale)
             for rows in sizes:
                 at_once = None if rows == size.batch_size else rows
-                needed = fixed + size.item * counted.unet + rows * row
+                needed = fixed + size.bytes_per_weight * counted.unet + rows * row
                 resident.append(
                     (_cost(rows, checkpointing), OffloadOption(needed, checkpointing=checkpointing, rows=at_once))
                 )
@@ -188,10 +193,10 @@ class _Options:
         if size.checkpointing is not False:
             for rows in sizes:
                 at_once = None if rows == size.batch_size else rows
-                least = fixed + self._least_unet() + size.item * counted.unet_stack
+                least = fixed + self._least_unet() + size.bytes_per_weight * counted.unet_stack
                 frugal = least + int(rows * FRUGAL_STEP_ROW * scale)
                 yield from self._offloaded(
-                    OffloadOption(frugal, checkpointing=True, rows=at_once), size.item * counted.unet_pieces
+                    OffloadOption(frugal, checkpointing=True, rows=at_once), size.bytes_per_weight * counted.unet_pieces
                 )
 
     def render(self) -> Iterator[OffloadOption]:
@@ -200,27 +205,27 @@ class _Options:
         prediction = int(2 * _PREDICTION_ROW * self._unet_scale(pixels))
         whole, tiled = (int(each * self._vae_scale(pixels)) for each in (DECODING, DECODING_TILED))
         fixed = CONTEXT + 4 * counted.vae_decoder
-        resident = fixed + size.item * counted.unet + prediction
+        resident = fixed + size.bytes_per_weight * counted.unet + prediction
         yield OffloadOption(resident + whole)
         yield OffloadOption(resident + tiled, tiling=True)
         # Nothing is captured then, so that decoding can use the room that predicting used.
         least = fixed + self._least_unet() + max(prediction, tiled)
-        yield from self._offloaded(OffloadOption(least, tiling=True), size.item * counted.unet_pieces)
+        yield from self._offloaded(OffloadOption(least, tiling=True), size.bytes_per_weight * counted.unet_pieces)
 
     def _offloaded(self, option: OffloadOption, weights: int) -> Iterator[OffloadOption]:
         """Give an option with as many of the weights resident as there is room for, and with none."""
-        room = min(weights, (self.memory or 0) - option.bytes - _SLACK)
+        room = min(weights, (self.available_bytes or 0) - option.required_bytes - _SLACK)
         if room > 0:
-            yield replace(option, offload=True, resident_bytes=room, bytes=option.bytes + room)
+            yield replace(option, offload=True, resident_bytes=room, required_bytes=option.required_bytes + room)
         yield replace(option, offload=True)
 
     def _least_unet(self) -> int:
         """Reckon what an offloaded U-Net has on the GPU: two pieces, and what does not travel."""
-        return self.size.item * (2 * self.counted.unet_piece + self.counted.unet - self.counted.unet_pieces)
+        return self.size.bytes_per_weight * (2 * self.counted.unet_piece + self.counted.unet - self.counted.unet_pieces)
 
     def _unet_scale(self, pixels: int) -> float:
         width: int = self.configs["unet"]["block_out_channels"][0]
-        return pixels / MEASURED_PIXELS * width / MEASURED_UNET * self.size.item / 2
+        return pixels / MEASURED_PIXELS * width / MEASURED_UNET * self.size.bytes_per_weight / 2
 
     def _vae_scale(self, pixels: int) -> float:
         width: int = self.configs["vae"]["block_out_channels"][0]
@@ -237,6 +242,6 @@ def describe(plan: MemoryPlan) -> Sequence[tuple[str, str]]:
     lines = []
     for name in plan.options:
         option = plan.option(name)
-        there = "" if plan.memory is None else f" of {plan.memory / GIB:.1f}"
-        lines.append((name, f"{option.bytes / GIB:.1f}{there} GiB: {option}"))
+        there = "" if plan.available_bytes is None else f" of {plan.available_bytes / GIB:.1f}"
+        lines.append((name, f"{option.required_bytes / GIB:.1f}{there} GiB: {option}"))
     return lines

@@ -10,19 +10,19 @@ from kolora.configs import KOLORS, read_config
 from kolora.memory.plan import GIB, MemoryPlan, StorySize, plan_memory
 from kolora.spec import Story
 
-_ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
+_BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
 """Bytes of a weight on a GPU, by ``model.dtype``."""
 
 
-def plan_story(story: Story, checkpoint: Path | None, *, there: int | None) -> MemoryPlan:
+def plan_story(story: Story, checkpoint: Path | None, *, gpu_bytes: int | None) -> MemoryPlan:
     """Plan how a story fits into a GPU's memory.
 
-    checkpoint: its folder; None for Kolors that is still to be downloaded. there: bytes that the GPU has, None where
+    checkpoint: its folder; None for Kolors that is still to be downloaded. gpu_bytes: that the GPU has, None where
     nobody knows; ``model.memory`` may allow less.
     """
     allowed = None if story.model.memory is None else int(story.model.memory * GIB)
-    limits = [each for each in (there, allowed) if each is not None]
-    return plan_memory(_configs(checkpoint), story_size(story), memory=min(limits, default=None))
+    limits = [each for each in (gpu_bytes, allowed) if each is not None]
+    return plan_memory(_configs(checkpoint), story_size(story), available_bytes=min(limits, default=None))
 
 
 def story_size(story: Story) -> StorySize:
@@ -30,7 +30,7 @@ def story_size(story: Story) -> StorySize:
     lora = story.lora
     largest = max(story.resolved_scenes(), key=lambda scene: scene.width * scene.height)
     return StorySize(
-        item=_ITEM[story.model.dtype],
+        bytes_per_weight=_BYTES_PER_WEIGHT[story.model.dtype],
         resolution=lora.resolution,
         batch_size=lora.batch_size,
         rank=lora.rank,

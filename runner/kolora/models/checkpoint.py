@@ -65,8 +65,8 @@ class Checkpoint:
         self.memory = memory
         self._kernels: set[str] = set()
         self._loaded: dict[str, Any] = {}
-        if device == "cuda" and memory.memory is not None:
-            _limit_memory(memory.memory)
+        if device == "cuda" and memory.available_bytes is not None:
+            _limit_memory(memory.available_bytes)
 
     @property
     def kernels(self) -> str:

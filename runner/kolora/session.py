@@ -151,7 +151,7 @@ def run(
         active_lock.refuse_drift(resolved, device=where, accept_environment=accept_environment)
         # Before anything loads torch, which reads the number of threads once.
         active_lock.limit_threads(device=where)
-        worked = complete(
+        worked = run_resolved(
             resolved,
             source=loaded.text,
             root=root,
@@ -167,7 +167,7 @@ def run(
     return Run(root, worked)
 
 
-def complete(
+def run_resolved(
     resolved: ResolvedInputs,
     *,
     source: str,
@@ -184,8 +184,8 @@ def complete(
 ) -> bool:
     """Bring a run folder to what a story with resolved inputs says: plan, run, report, seal; as ``run`` does.
 
-    source: the story file's text. overrides: what was written over it. report: write one, and seal the folder if it is
-    complete. Returns whether anything had to be done.
+    source: the story file's text. overrides: what was written over it. report: write one, and seal the folder where all
+    steps were to run (no ``until``). Returns whether anything had to be done.
     """
     # Before the run folder is touched: a misspelt --until must not cost an old result.
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
@@ -209,14 +209,14 @@ def complete(
                 write_report(root)
         raise
     if worked and report:
-        write_reports(root, seal=until is None)
+        write_and_seal(root, seal=until is None)
     # Also after the last step: who asked to stop is told that it happened, and the same command says what is left.
     halt.check()
     return worked
 
 
-def write_reports(root: Path, *, seal: bool) -> tuple[Path, ...]:
-    """Render the reports of a run folder from its records; seal: promise that the folder is complete."""
+def write_and_seal(root: Path, *, seal: bool) -> tuple[Path, ...]:
+    """Write the report of a run folder from its records; seal: write the manifest, which promises that all is there."""
     with writing(root):
         paths = write_report(root)
         if seal:

@@ -35,7 +35,7 @@ from kolora.places import kernel_folder
 from kolora.report import report_json_schema
 from kolora.runfolder import layout
 from kolora.runfolder.store import RunFolder
-from kolora.session import write_reports
+from kolora.session import write_and_seal
 from kolora.spec import new_story, story_json_schema
 from kolora.spec.words import nearest
 from kolora.version import __version__
@@ -78,7 +78,7 @@ def report(out: Path) -> None:
         raise InputAbsent(
             f"{out} is not a run folder: it has no {layout.RUN_RECORD}", hint="kolora report out/quickstart"
         )
-    for path in write_reports(out, seal=RunFolder(out).is_sealed()):
+    for path in write_and_seal(out, seal=RunFolder(out).is_sealed()):
         click.echo(str(path))
 
 

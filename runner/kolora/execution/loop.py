@@ -203,7 +203,7 @@ class _Loop:
             self._halt.check()
 
         record = run_with_retry(
-            lambda: self._finish(step, tick),
+            lambda: self._execute_step(step, tick),
             step,
             lambda: self._loaded_checkpoint,
             lambda message: self._on_event(Noticed(message, step)),
@@ -212,7 +212,7 @@ class _Loop:
         self._progress.mark_finished(step, record.seconds)
         self._on_event(StepEnded(step, record.seconds))
 
-    def _finish(self, step: Step, tick: Tick) -> StepRecord:
+    def _execute_step(self, step: Step, tick: Tick) -> StepRecord:
         """Run a step in an empty folder, and make that the finished one with its record."""
         partial, state = self._folder.begin(step.name, step.digest)
         started, clock = now(), time.monotonic()

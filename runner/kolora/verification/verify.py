@@ -22,7 +22,7 @@ from kolora.runfolder import layout
 from kolora.runfolder.layout import picture_path
 from kolora.runfolder.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
 from kolora.runfolder.reader import read_run
-from kolora.session import complete
+from kolora.session import run_resolved
 from kolora.spec import ResolvedScene, Story, load_story
 from kolora.spec.document import MOST_BYTES as LARGEST_STORY
 from kolora.spec.sections.dataset import FolderDataset
@@ -248,7 +248,7 @@ def _copied(job: _Job, name: str) -> bool:
 def _run(job: _Job, found: ResolvedInputs, root: Path) -> Lock:
     """Run the story in a folder of its own, and return the lock it comes to."""
     text = job.source.decode("utf-8", errors="replace")
-    complete(found, source=text, root=root, device=job.device, on_event=job.on_event, halt=job.halt, report=False)
+    run_resolved(found, source=text, root=root, device=job.device, on_event=job.on_event, halt=job.halt, report=False)
     return read_lock((root / layout.LOCK).read_bytes(), name=layout.LOCK)
 
 

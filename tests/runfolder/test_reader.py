@@ -54,7 +54,7 @@ def test_no_value_of_a_record_is_an_error(out: Path, name: str) -> None:
 
 def test_a_whole_run_is_read_without_a_gap(out: Path) -> None:
     reader = read_run(out)
-    assert reader.is_complete
+    assert reader.ran_to_end
     assert reader.story is not None
     assert reader.scenes_of("render") == reader.scenes_of("baseline") == (1,)
     facts = reader.facts("train", train.Facts)

@@ -39,7 +39,7 @@ def read_finished(root: Path) -> FinishedRun:
         raise InputAbsent(
             f"{root} is not a run folder: {layout.RUN_RECORD} cannot be read", hint="kolora export out/quickstart"
         )
-    if not reader.manifest or not reader.is_complete:
+    if not reader.manifest or not reader.ran_to_end:
         raise StoryInvalid(
             f"the run in {root} is {run.status}, and only a complete one can be exported",
             hint=f"kolora run {root / layout.STORY} -o {root}",

@@ -78,14 +78,14 @@ class RunReader:
 
     @cached_property
     def manifest(self) -> Mapping[str, str]:
-        """The sha256 of every file that a complete run promises, by path; empty where the run is not complete."""
+        """The sha256 of every file that a sealed folder promises, by path; empty where the folder is not sealed."""
         if not (self.root / layout.MANIFEST).is_file():
             return {}
         return parse_manifest((self.root / layout.MANIFEST).read_text(encoding="utf-8", errors="replace"))
 
     @property
-    def is_complete(self) -> bool:
-        """Whether the run came to its end."""
+    def ran_to_end(self) -> bool:
+        """Whether the run came to its end; that its folder is sealed is another thing, which the manifest says."""
         return self.run is not None and self.run.status == "complete"
 
     def changed(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def gather(reader: RunReader) -> Fields:
     run = reader.run
     command = run.command if run else ()
     story = _story(reader)
-    is_locked = reader.is_complete and (reader.root / LOCK).is_file()
+    is_locked = reader.ran_to_end and (reader.root / LOCK).is_file()
     return Fields(
         again=Again(
             command=shlex.join(command) if command else f"kolora run {STORY} -o again",

@@ -78,7 +78,7 @@ def _rules(reader: RunReader, scores: score.Facts | None) -> tuple[Rule, ...]:
         aesthetics=scores.aesthetics_mean if scores else None,
         lora=None if find_lora(reader) else InputAbsent("there is no LoRA file"),
         checkpoint=checkpoint.name if checkpoint else None,
-        is_complete=reader.is_complete,
+        is_complete=reader.ran_to_end,
     )
     return tuple(
         Rule(name=rule.name, met=rule.met, found=rule.found, needed=rule.needed) for rule in check_rules(entry)

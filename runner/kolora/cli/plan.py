@@ -52,7 +52,7 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
     for line in memory_lines(loaded.story, resolved, memory=memory):
         click.echo(f"memory: {line}")
     for each in active_lock.drift(resolved, device=find_device()) if not resolved.absent else ():
-        click.echo(f"drifted from {active_lock.name}: {each.what}")
+        click.echo(f"drifted from {active_lock.name}: {each.message}")
     for problem in resolved.absent:
         click.echo(f"missing: {problem.error}\n  hint: {problem.hint}")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -134,8 +134,16 @@ class Lock(_Frozen):
 class Drift:
     """One thing that is not as the lock pins it; only what is of the environment may be accepted."""
 
+    message: str
+    kind: Literal["input", "environment"]
+
+
+class EnvironmentChange(NamedTuple):
+    """One thing of this machine that is another than the lock's."""
+
     what: str
-    of: Literal["input", "environment"]
+    here: str
+    pinned: str
 
 
 class LockDrifted(InputAbsent):
@@ -251,32 +259,35 @@ def drift_of(
         for kind, pinned, digest, pins in digests
         if pinned != digest
     ]
-    others = environment_drift(lock, device, packages, image)
-    return input_drifts + [Drift(f"{what} is {now}, the lock has {then}", "environment") for what, now, then in others]
+    changes = environment_drift(lock, device, packages, image)
+    return input_drifts + [
+        Drift(f"{what} is {here}, the lock has {pinned}", "environment") for what, here, pinned in changes
+    ]
 
 
 def environment_drift(
     lock: Lock, device: str, packages: Mapping[str, str], image: str | None
-) -> list[tuple[str, str, str]]:
-    """List where this machine is another than the lock's: of what, what it is here, what the lock has."""
+) -> list[EnvironmentChange]:
+    """List where this machine is another than the lock's."""
     # A story with its own LoRA trains nothing: its pictures' arithmetic counts then.
     numerics = lock.numerics_of("train") or lock.numerics_of("render")
-    pairs = [("kolora", lock.kolora, __version__)]
-    pairs += [(name, version, packages.get(name, "absent")) for name, version in lock.packages.items()]
+    pairs = [EnvironmentChange("kolora", here=__version__, pinned=lock.kolora)]
+    for name, version in lock.packages.items():
+        pairs.append(EnvironmentChange(name, here=packages.get(name, "absent"), pinned=version))
     if numerics is not None and numerics.device_class is not None:
-        pairs.append(("the device", numerics.device_class, device_class(device)))
+        pairs.append(EnvironmentChange("the device", here=device_class(device), pinned=numerics.device_class))
     if lock.image is not None:
-        pairs.append(("the image", lock.image, image or "none"))
-    return [(what, now, then) for what, then, now in pairs if then != now]
+        pairs.append(EnvironmentChange("the image", here=image or "none", pinned=lock.image))
+    return [each for each in pairs if each.here != each.pinned]
 
 
 def refuse_drift(drifts: Sequence[Drift], *, lock: str, accept_environment: bool) -> None:
     """Raise LockDrifted with everything that drifted at once; accepted differences of the environment are none."""
-    refused = [each for each in drifts if each.of == "input" or not accept_environment]
+    refused = [each for each in drifts if each.kind == "input" or not accept_environment]
     if not refused:
         return
-    lines = "".join(f"\n  {each.what}" for each in refused)
-    if any(each.of == "input" for each in refused):
+    lines = "".join(f"\n  {each.message}" for each in refused)
+    if any(each.kind == "input" for each in refused):
         hint = "bring what the lock pins (kolora fetch STORY), or --no-lock goes on with what there is"
     else:
         hint = "--accept-environment goes on here: the same inputs, pictures that may differ by rounding"

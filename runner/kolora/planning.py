@@ -32,7 +32,7 @@ REASONS = {
     "changed": "{} changed",
     "changed_from": "{} changed: {} -> {}",
     "more": "{} more",
-    "otherwise": "it depends on other steps than before",
+    "otherwise": "the steps it reads changed",
 }
 """What a reason may say; a report in another language has its own words for these keys."""
 

@@ -96,7 +96,8 @@ def test_what_drifted_is_named_before_anything_runs(locked: Path, capsys: pytest
     config.write_text(text.replace("1100", "1000"), encoding="utf-8")
     assert left("run", locked / "story.yaml", "-o", locked / "two") == 66
     told = capsys.readouterr().err
-    assert "story.lock.yaml does not hold here" in told
+    assert "what the story uses differs from" in told
+    assert "story.lock.yaml:" in told
     assert "checkpoint is not what the lock pins: scheduler/scheduler_config.json has other bytes" in told
     assert f"dataset is not what the lock pins: {picture.name} is gone" in told
     assert not (locked / "two").exists()

@@ -188,7 +188,7 @@ def test_a_story_is_read_from_its_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])
 def test_a_file_that_cannot_be_read_is_absent(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputAbsent, match="expected a file to read") as caught:
+    with pytest.raises(InputAbsent, match="cannot read the story file") as caught:
         read_story(tmp_path / name)
     assert caught.value.code == 66
 

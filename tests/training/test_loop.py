@@ -56,7 +56,7 @@ class SmallNet(nn.Module):
 
 
 class Poisoned(SmallNet):
-    """A network whose output is no number at the calls ``at``."""
+    """A network whose output is NaN at the calls ``at``."""
 
     def __init__(self, *, at: Collection[int]) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ def test_losses_read_a_few_at_a_time_are_all_there_and_in_order(
 def test_bad_losses_read_late_name_their_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_at_once", lambda _on_gpu: 4)
     monkeypatch.setattr(loop, "SAVING_SHARE", 1e-9)
-    with pytest.raises(StoryInvalid, match="at 5 of 9 steps, at last at step 9"):
+    with pytest.raises(StoryInvalid, match="at 5 of 9 steps, last at step 9"):
         trained(tmp_path, training(steps=12), unet=Poisoned(at={2, 4, 5, 8, 9}))
 
 
@@ -160,7 +160,7 @@ def test_a_bad_step_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.L
     before, after = (stopped_at(tmp_path / str(step), step, bad={3}) for step in (2, 3))
     assert before is not None
     assert after is not None
-    assert "step 3 is no number" in caplog.text
+    assert "step 3 is NaN or infinite" in caplog.text
     assert (before.step, after.step) == (2, 3)
     assert same(before.tensors, after.tensors)
     assert math.isnan(after.losses[2])
@@ -169,7 +169,7 @@ def test_a_bad_step_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.L
 
 
 def stopped_at(folder: Path, step: int, *, bad: Collection[int]) -> State | None:
-    """Give the state after ``step``, with no number at the steps ``bad``."""
+    """Give the state after ``step``, with NaN at the steps ``bad``."""
     with pytest.raises(Stopped):
         trained(folder, training(ema_decay=0.9), tick=stop_at(step), unet=Poisoned(at=bad))
     return read_state(folder)
@@ -390,7 +390,7 @@ def test_a_split_batch_learns_the_same_to_rounding(tmp_path: Path, rows: int) ->
 def test_a_loss_that_is_no_number_says_what_to_lower(tmp_path: Path, poison: float) -> None:
     spoiled = examples()
     spoiled.buckets[0].latents[:] = poison
-    with pytest.raises(StoryInvalid, match="no number at 5 of 5 steps") as caught:
+    with pytest.raises(StoryInvalid, match="NaN or infinite at 5 of 5 steps") as caught:
         train(SmallNet(), SCHEDULE, spoiled, training(), state=tmp_path, tick=go_on)
     assert "lora.learning_rate, now 0.01" in caught.value.hint
 

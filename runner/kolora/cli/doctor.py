@@ -57,7 +57,12 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
     shm = Path("/dev/shm")  # noqa: S108 - its size is asked, nothing is put there
     if shm.is_dir():
         size = shutil.disk_usage(shm).total
-        yield size >= SMALL_SHM, f"shared memory of {size / 2**20:.0f} MiB", "none needed: kolora loads data in-process"
+        yield (
+            # Data is loaded in-process; only NCCL, between several GPUs, uses shared memory.
+            size >= SMALL_SHM or gpus < 2,
+            f"shared memory of {size / 2**20:.0f} MiB",
+            "for lora.devices above 1: docker run --shm-size 1g",
+        )
 
 
 def _missing_for_kernels() -> Iterator[str]:

@@ -36,7 +36,7 @@ def denoise(
     unet: a U-Net, or a predictor that keeps what scenes of one shape have in common. embeds: two rows, the
     prompt's and the negative prompt's, on the U-Net's device and in its dtype. At guidance_scale 1 the negative prompt
     has no say and is not computed. sampler: a name in SAMPLERS.
-    Raises StoryInvalid where what comes out are no numbers.
+    Raises StoryInvalid where the latents are NaN or infinite.
     """
     predictor = unet if isinstance(unet, Predictor) else Predictor(unet)
     rows = 1 if guidance_scale == 1.0 else 2
@@ -55,7 +55,9 @@ def denoise(
     if not latents.isfinite().all():
         dtype = str(embeds.prompt_embeds.dtype).removeprefix("torch.")
         lower = "set model.dtype to bfloat16" if dtype == "float16" else "lower render.lora_scale"
-        raise StoryInvalid(f"the picture of seed {seed} overflowed in {dtype}: there is nothing to see", hint=lower)
+        raise StoryInvalid(
+            f"the picture of seed {seed} overflowed in {dtype}: its latents are NaN or infinite", hint=lower
+        )
     return latents
 
 

@@ -291,7 +291,7 @@ def refuse_drift(drifts: Sequence[Drift], *, lock: str, accept_environment: bool
         hint = "bring what the lock pins (kolora fetch STORY), or --no-lock goes on with what there is"
     else:
         hint = "--accept-environment goes on here: the same inputs, pictures that may differ by rounding"
-    raise LockDrifted(f"{lock} does not hold here:{lines}", hint=hint)
+    raise LockDrifted(f"what the story uses differs from {lock}:{lines}", hint=hint)
 
 
 def _plain(source: bytes) -> Any:

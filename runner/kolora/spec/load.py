@@ -39,7 +39,7 @@ def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputAbsent(
-            f"given the story file {path}: {reason}; expected a file to read",
+            f"cannot read the story file {path}: {reason}",
             hint="name a story file, or run kolora new",
         ) from error
     return load_story(raw, name=path.name, overrides=overrides)

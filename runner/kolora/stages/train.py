@@ -47,7 +47,7 @@ class SampleFacts(StageFacts):
 class Facts(StageFacts):
     """How the LoRA was trained; losses are means of the first and the last tenth of the steps.
 
-    skipped: steps whose loss was no number, which changed nothing. resumed_at: the step it went on from, 0 where it
+    skipped: steps with a NaN or infinite loss, which changed nothing. resumed_at: the step it went on from, 0 where it
     was not interrupted.
     """
 
@@ -64,7 +64,7 @@ class Facts(StageFacts):
 
 
 class History(StageFacts):
-    """``history.json``: one value a step; a loss that was no number is null."""
+    """``history.json``: one value a step; a loss that was NaN or infinite is null."""
 
     step: tuple[int, ...]
     loss: tuple[float | None, ...]

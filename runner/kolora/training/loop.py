@@ -85,7 +85,7 @@ def train(
     state is saved first. sample: called every ``config.sample_every`` steps. curves: records every step's loss.
     group: the processes that train together; each calls this, and rank 0 alone with what else is optional.
     option: how a step is made to fit into memory; without one it is the fastest.
-    device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss keeps being no number.
+    device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss stays NaN or infinite.
     """
     option = option or OffloadOption()
     # Before the weights are offloaded: adapters are drawn on the CPU, and what is trained must not travel.
@@ -217,7 +217,7 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
     def read(self, *, at_once: int = 1) -> None:
         """Read the losses of the steps made, when there are ``at_once`` to read.
 
-        Raises StoryInvalid when too many of all were no number.
+        Raises StoryInvalid when too many of all were NaN or infinite.
         """
         if len(self._unread) < at_once:
             return
@@ -234,10 +234,10 @@ class _LoraTraining(LightningModule):  # type: ignore[misc]
         if not self.is_main:
             return
         done, skipped = len(self.losses), sum(not math.isfinite(loss) for loss in self.losses)
-        log.warning("the loss of step %d is no number: the step changed nothing", done)
+        log.warning("the loss of step %d is NaN or infinite: the step changed nothing", done)
         if skipped >= min(_SKIPS, self.config.steps) and 10 * skipped > done:
             raise StoryInvalid(
-                f"the loss was no number at {skipped} of {done} steps, at last at step {done}",
+                f"the loss was NaN or infinite at {skipped} of {done} steps, last at step {done}",
                 hint=f"lower lora.learning_rate, now {self.config.learning_rate:g}",
             )
 
@@ -402,5 +402,7 @@ def _fit(module: _LoraTraining, config: TrainingConfig, keeper: _Keeper, *, star
         except SIGTERMException as signalled:
             # Lightning listens too, and would leave with code 0 and nothing saved when it hears before the next tick.
             keeper.save()
-            raise Stopped("stopped on request; what is trained so far is saved", hint="run it again") from signalled
+            raise Stopped(
+                "stopped on request; what is trained so far is saved", hint="run the same command again"
+            ) from signalled
         module.unet.eval()

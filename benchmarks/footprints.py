@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from kolora.benchmark.networks import configs_of, random_network
-from kolora.configs import latent_shape
+from kolora.configs import KOLORS, latent_shape
 from kolora.device import find_device
 from kolora.memory.plan import OffloadOption
 from kolora.models.checkpoint import size_ids
-from kolora.models.layout import KOLORS
 from kolora.models.pixels import to_pixels
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 import yaml
+from kolora.configs import KOLORS
 from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from kolora.models.layout import KOLORS
 from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
 from PIL import Image
 from safetensors.torch import save_file

@@ -24,11 +24,11 @@ from typing import Any
 
 import torch
 from kolora.benchmark.networks import random_network
+from kolora.configs import KOLORS
 from kolora.errors import Stopped
 from kolora.memory.plan import OffloadOption
 from kolora.models import graphs
 from kolora.models.checkpoint import make_deterministic, size_ids
-from kolora.models.layout import KOLORS
 from kolora.models.lora import lora_bytes
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds

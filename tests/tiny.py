@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from aesthetics_predictor import AestheticsPredictorV2Linear
+from kolora.configs import KOLORS
 from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from kolora.models.layout import KOLORS, save_checkpoint
+from kolora.models.layout import save_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig

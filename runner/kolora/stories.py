@@ -17,11 +17,10 @@ from kolora.inputs import ResolvedInputs, check_paths, paths_of, resolve_inputs
 from kolora.places import cache_folder
 from kolora.spec import Story, load_story
 from kolora.spec.canonical import canonical
+from kolora.spec.document import LARGEST_STORY
 
 SHIPPED = Path(str(files("kolora") / "specs"))
 _OUT_VOLUME = Path("/out")
-LARGEST_STORY = 2**20
-"""Bytes read of a story at most; what is longer is refused by the reader of stories."""
 
 
 @dataclass(frozen=True)

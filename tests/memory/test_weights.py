@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.configs import KOLORS
 from kolora.memory.weights import count_weights
 from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from kolora.models.layout import KOLORS
 from kolora.models.sequential_offload import text_pieces, unet_pieces
 from torch import nn
 

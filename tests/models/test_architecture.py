@@ -12,9 +12,9 @@ from diffsynth.models.kolors_text_encoder import ChatGLMConfig, ChatGLMModel
 from diffsynth.models.sdxl_unet import SDXLUNet
 from diffsynth.models.sdxl_vae_decoder import SDXLVAEDecoder
 from diffsynth.models.sdxl_vae_encoder import SDXLVAEEncoder
+from kolora.configs import KOLORS
 from kolora.errors import InputAbsent
 from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
-from kolora.models.layout import KOLORS
 from torch import nn
 
 from tests.tiny import configs

@@ -20,11 +20,11 @@ with warnings.catch_warnings():
     from diffusers import UNet2DConditionModel
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffsynth.models.model_manager import ModelManager
+from kolora.configs import read_config
 from kolora.models.checkpoint import Checkpoint, size_ids
 from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes, read_lora
 from kolora.models.lora_names import diffusers_name
 from kolora.models.names import UNET_BLOCKS
-from kolora.models.weights import read_config
 
 from tests.tensors import difference, lora_for
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from diffsynth.schedulers import EnhancedDDIMScheduler
+from kolora.configs import KOLORS
 from kolora.errors import InputAbsent
-from kolora.models.layout import KOLORS
 from kolora.models.schedule import NoiseSchedule
 
 from tests.tensors import difference

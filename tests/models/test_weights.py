@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.configs import read_config
 from kolora.errors import InputAbsent
 from kolora.models.layout import write_shards
-from kolora.models.weights import load_part, read_ahead, read_config, read_weights, weight_files
+from kolora.models.weights import load_part, read_ahead, read_weights, weight_files
 from safetensors.torch import save_file
 from torch import nn
 

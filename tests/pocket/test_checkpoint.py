@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from kolora.configs import KOLORS
 from kolora.hubs.catalogue import POCKET
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.layout import KOLORS
 from kolora.models.pixels import to_pixels
 from kolora.pocket.world import draw, sample_scene
 from kolora.pocket.world.scene import DEGRADATIONS

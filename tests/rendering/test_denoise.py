@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.configs import KOLORS
 from kolora.errors import StoryInvalid
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.layout import KOLORS
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise, initial_noise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffsynth.schedulers import EnhancedDDIMScheduler
-from kolora.models.layout import KOLORS
+from kolora.configs import KOLORS
 from kolora.models.schedule import NoiseSchedule
 from kolora.samplers.ddim import sample_ddim
 from kolora.samplers.schedule import space_evenly

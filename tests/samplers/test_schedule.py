@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from kolora.models.layout import KOLORS
+from kolora.configs import KOLORS
 from kolora.models.schedule import NoiseSchedule
 from kolora.samplers.schedule import space_evenly
 

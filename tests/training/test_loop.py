@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.configs import KOLORS
 from kolora.errors import Stopped, StoryInvalid
 from kolora.memory.plan import OffloadOption
 from kolora.models.checkpoint import Checkpoint
-from kolora.models.layout import KOLORS
 from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from kolora.configs import KOLORS
 from kolora.memory.plan import OffloadOption
-from kolora.models.layout import KOLORS
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.spec.sections.lora import Lora

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kolora.models.layout import KOLORS
+from kolora.configs import KOLORS
 
 TEXT_WIDTH = 64
 SIZE_IDS = 32

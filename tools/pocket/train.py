@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from kolora.models.layout import KOLORS, save_checkpoint
+from kolora.configs import KOLORS
+from kolora.models.layout import save_checkpoint
 from kolora.models.schedule import NoiseSchedule
 from kolora.pocket.world import VERSION
 from torch import nn

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from kolora.configs import KOLORS, read_config
 from kolora.models.architecture import build_text_encoder, build_unet, build_vae_decoder, build_vae_encoder
 from kolora.models.layers import lay_out, to_diffsynth
-from kolora.models.layout import KOLORS
-from kolora.models.weights import read_config
 
 Configs = Mapping[str, Mapping[str, Any]]
 _BUILDERS = {

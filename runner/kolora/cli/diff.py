@@ -13,7 +13,6 @@ from kolora.report.pages import shortened, yaml_value
 from kolora.report.words import WORDS
 
 SHOWN_LETTERS = 60
-NAMES = WORDS["en"]
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 

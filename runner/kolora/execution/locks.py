@@ -11,7 +11,7 @@ from kolora.execution.provenance import image_digest, packages
 from kolora.hubs.store import NO_PINS, Pins
 from kolora.inputs import ResolvedInputs
 from kolora.runfolder.layout import LOCK
-from kolora.runfolder.lock import MOST_BYTES, Drift, Lock, drift_of, read_lock, refuse_drift
+from kolora.runfolder.lock import LARGEST_LOCK, Drift, Lock, drift_of, read_lock, refuse_drift
 from kolora.stories import LoadedStory
 
 
@@ -61,7 +61,7 @@ def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ign
         return ActiveLock()
     try:
         with path.open("rb") as file:
-            source = file.read(MOST_BYTES + 1)
+            source = file.read(LARGEST_LOCK + 1)
     except OSError as problem:
         raise InputAbsent(f"the lock {path} cannot be read: {problem.strerror}", hint="--lock FILE") from problem
     return ActiveLock(read_lock(source, name=path.name), path.name)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
+from kolora.configs import read_config
 from kolora.environment import set_environment
 from kolora.errors import DeviceUnusable, InputAbsent
 from kolora.memory.plan import AMPLE, CONTEXT, MemoryPlan
@@ -31,7 +32,7 @@ from kolora.models.schedule import NoiseSchedule
 from kolora.models.sequential_offload import offload, text_pieces, unet_pieces
 from kolora.models.tiling import decode_tiled, encode_tiled
 from kolora.models.tokenizer import Tokenizer
-from kolora.models.weights import load_part, read_ahead, read_config
+from kolora.models.weights import load_part, read_ahead
 
 T = TypeVar("T")
 FOLDERS = ("text_encoder", "unet", "vae", "scheduler")

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from kolora.configs import KOLORS as KOLORS
 from kolora.models.names import unet_name, vae_decoder_name, vae_encoder_name
 
 

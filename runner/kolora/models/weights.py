@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from kolora.configs import read_config as read_config
+from kolora.configs import read_config
 from kolora.errors import InputAbsent
 from kolora.models.pickled import read_pickled
 

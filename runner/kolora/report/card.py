@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kolora.report.data import ReportData
-from kolora.report.sections.usage import KOLORS, is_kolors
+from kolora.report.sections.usage import KOLORS_REPO, is_kolors
 
 TEXT_LETTERS = 300
 
@@ -16,7 +16,7 @@ def card_metadata(data: ReportData) -> dict[str, Any]:
     A licence is not among it: that is for whoever owns the pictures to say.
     """
     drawn_by_kolors = is_kolors(data)
-    base = {"base_model": KOLORS, "base_model_relation": "adapter"} if drawn_by_kolors else {}
+    base = {"base_model": KOLORS_REPO, "base_model_relation": "adapter"} if drawn_by_kolors else {}
     pictures = [
         {"text": " ".join((scene.prompt or "").split())[:TEXT_LETTERS], "output": {"url": scene.image}}
         for scene in data.scenes

@@ -30,7 +30,7 @@ from kolora.version import __version__
 LOCK_VERSION = 2
 """2: the story in canonical form, a checkpoint by the files that are loaded of it, and today's names of steps."""
 _HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
-MOST_BYTES = 32 * 2**20
+LARGEST_LOCK = 32 * 2**20
 DEEPEST = 20
 _SHOWN = 5
 """Files named in one message."""
@@ -295,8 +295,8 @@ def refuse_drift(drifts: Sequence[Drift], *, lock: str, accept_environment: bool
 
 
 def _plain(source: bytes) -> Any:
-    if len(source) > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    if len(source) > LARGEST_LOCK:
+        raise ValueError(f"more than {LARGEST_LOCK:,} bytes")
     depth = 0
     text = source.decode("utf-8")
     # Looked through as events first: PyYAML would build nested or aliased values before anybody could count them.

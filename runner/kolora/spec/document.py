@@ -16,7 +16,8 @@ import yaml
 from kolora.spec.faults import PathPart, Problem
 from kolora.spec.words import describe, printable
 
-MOST_BYTES = 1 << 20
+LARGEST_STORY = 2**20
+"""Bytes read of a story at most."""
 _MOST_NODES = 20_000
 """Values in a document once its aliases are written out; 64 full scenes are about 1,300."""
 _DEEPEST = 20
@@ -66,8 +67,8 @@ def spell(path: Path) -> str:
 
 def decode(raw: bytes) -> str:
     """Return the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; raise UnreadableError."""
-    if len(raw) > MOST_BYTES:
-        raise UnreadableError(Problem("", f"more than {MOST_BYTES:,} bytes", "a story of at most 1 MiB"))
+    if len(raw) > LARGEST_STORY:
+        raise UnreadableError(Problem("", f"more than {LARGEST_STORY:,} bytes", "a story of at most 1 MiB"))
     try:
         return raw.decode(_encoding(raw))
     except UnicodeDecodeError as error:
@@ -91,7 +92,7 @@ def read(text: str) -> tuple[Document, list[Problem]]:
     Raises UnreadableError where there is no document to speak of.
     """
     text = text.removeprefix("\ufeff")
-    if len(text) > MOST_BYTES:
+    if len(text) > LARGEST_STORY:
         raise UnreadableError(Problem("", f"{len(text):,} characters", "a story of at most 1 MiB"))
     try:
         composer = _Composer(text)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kolora.errors import InputAbsent, SchemaTooNew
-from kolora.spec.document import MOST_BYTES, Document, UnreadableError, decode, read, spell
+from kolora.spec.document import LARGEST_STORY, Document, UnreadableError, decode, read, spell
 from kolora.spec.faults import FAULTS, Fault, PathPart, Problem, StoryProblems
 from kolora.spec.migrate import rename_keys, with_former_defaults
 from kolora.spec.overrides import apply_overrides
@@ -35,7 +35,7 @@ def read_story(path: str | Path, overrides: Iterable[str] = ()) -> Story:
     try:
         with path.open("rb") as file:
             # One byte more than is allowed, so that a file that is too long shows, and /dev/zero ends.
-            raw = file.read(MOST_BYTES + 1)
+            raw = file.read(LARGEST_STORY + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputAbsent(

@@ -20,7 +20,7 @@ from kolora.verification.words import Finding, excerpt
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".joblib")
 DECISIVE = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")
 """Files whose digest decides: what else is wrong in the manifest is only told."""
-LORA = ".safetensors"
+LORA_SUFFIX = ".safetensors"
 MAX_MANIFEST = 8 * 2**20
 STATED_KEYS = (
     "prompt",
@@ -49,10 +49,10 @@ def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
     for name, digest in lock.results.items():
         if name in actual and actual[name] != digest:
             yield Finding("not_as_locked", (name,))
-    known = {digest for name, digest in lock.results.items() if name.endswith(LORA)}
+    known = {digest for name, digest in lock.results.items() if name.endswith(LORA_SUFFIX)}
     for name in pack.sizes:
         # A submission gives one of them the contest's name.
-        if name.endswith(LORA) and name not in lock.results and pack.sha256(name) not in known:
+        if name.endswith(LORA_SUFFIX) and name not in lock.results and pack.sha256(name) not in known:
             yield Finding("lora_not_in_lock", (name,))
         if name.lower().endswith(PICKLES):
             yield Finding("pickle", (name,), "note")

@@ -20,11 +20,11 @@ from kolora.inputs import ResolvedInputs
 from kolora.places import cache_folder, out_root
 from kolora.runfolder import layout
 from kolora.runfolder.layout import picture_path
-from kolora.runfolder.lock import MOST_BYTES, Lock, LockDrifted, environment_drift, read_lock
+from kolora.runfolder.lock import LARGEST_LOCK, Lock, LockDrifted, environment_drift, read_lock
 from kolora.runfolder.reader import read_run
 from kolora.session import run_resolved
 from kolora.spec import ResolvedScene, Story, load_story
-from kolora.spec.document import MOST_BYTES as LARGEST_STORY
+from kolora.spec.document import LARGEST_STORY
 from kolora.spec.sections.dataset import FolderDataset
 from kolora.stages import score
 from kolora.verification.claims import digests, picture_claims, picture_fault, story_against_lock
@@ -36,9 +36,9 @@ from kolora.verification.resolve import NO_FOLDERS, Folders, own_folder, own_sto
 from kolora.verification.verdict import Tolerance, judge_picture, tolerance_of, worst
 from kolora.verification.words import Finding
 
-LORAS = (layout.LORAS["diffusers"], layout.LORAS["diffsynth"])
+USUAL_LORAS = (layout.LORAS["diffusers"], layout.LORAS["diffsynth"])
 """The LoRA to draw with, by what a submission usually calls it."""
-LORA = "lora.safetensors"
+SUBMITTED_LORA = "lora.safetensors"
 """Its name among what was copied from the submission."""
 RETRAINED_TOLERANCE = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
 """How far mean scores may be apart where another LoRA was trained: points of 10, points of 100."""
@@ -79,7 +79,7 @@ def verify(
     submission = Path(submission)
     root = Path(out) if out is not None else out_root() / f"verify-{submission.resolve().stem}"
     pack = open_pack(submission)
-    lock = read_lock(pack.read(layout.LOCK, most=MOST_BYTES), name=layout.LOCK)
+    lock = read_lock(pack.read(layout.LOCK, most=LARGEST_LOCK), name=layout.LOCK)
     source = pack.read(layout.STORY, most=LARGEST_STORY)
     job = _Job(
         pack=pack,
@@ -127,7 +127,7 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
     lock, story = job.lock, job.story
     loras = _copy_lora(job)
     findings = [*digests(job.pack, lock), *story_against_lock(story, lock), *_other_loras(job, loras)]
-    own = own_story(story, job.folders, lora=job.submitted(LORA))
+    own = own_story(story, job.folders, lora=job.submitted(SUBMITTED_LORA))
     found = resolve_pinned(own, lock, out=job.out, cache=cache_folder(), folders=job.folders)
     readable, claims = _read_pictures(job)
     again = _run(job, found, job.out / "again")
@@ -159,7 +159,7 @@ def _copy_lora(job: _Job) -> list[str]:
         for name in ("submission", "again", "retrained", "difference"):
             shutil.rmtree(job.out / name, ignore_errors=True)
         names = _lora_names(job.pack, job.lock)
-        job.pack.copy(names[0], job.submitted(LORA))
+        job.pack.copy(names[0], job.submitted(SUBMITTED_LORA))
     return names
 
 
@@ -218,7 +218,7 @@ def _judged(facts: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any]:
 
 def _lora_names(pack: Pack, lock: Lock) -> list[str]:
     """List the LoRA's files, first the one to draw with: by its usual names, else by the lock, else by its ending."""
-    found = [name for name in LORAS if name in pack.sizes]
+    found = [name for name in USUAL_LORAS if name in pack.sizes]
     found += sorted(name for name in pack.sizes if name.endswith(".safetensors") and name in lock.results)
     found += sorted(name for name in pack.sizes if name.endswith(".safetensors"))
     if not found:
@@ -262,7 +262,7 @@ def _retrain(job: _Job) -> dict[str, Any]:
     _run(job, _resolve_training(job), job.out / "retrained")
     # Not the files: another version may say more in their headers.
     trained = job.out / "retrained" / layout.LORAS["diffsynth"]
-    is_same = not different_loras([job.submitted(LORA), trained])
+    is_same = not different_loras([job.submitted(SUBMITTED_LORA), trained])
     again, retrained = _means(job.out / "again"), _means(job.out / "retrained")
     apart = {key: abs(again[key] - retrained[key]) for key in RETRAINED_TOLERANCE if key in again and key in retrained}
     is_near = all(difference <= RETRAINED_TOLERANCE[key] for key, difference in apart.items())

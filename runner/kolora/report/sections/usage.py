@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NAME = "usage"
 IS_LISTED = False
 pictures = no_pictures
-KOLORS = "Kwai-Kolors/Kolors"
+KOLORS_REPO = "Kwai-Kolors/Kolors"
 """The name of the published checkpoint, the same on both hubs."""
 
 
@@ -50,7 +50,7 @@ def usage_code(data: ReportData) -> str | None:
     return f"""import torch
 from diffusers import KolorsPipeline
 
-pipe = KolorsPipeline.from_pretrained("{KOLORS}-diffusers", torch_dtype=torch.float16, variant="fp16").to("cuda")
+pipe = KolorsPipeline.from_pretrained("{KOLORS_REPO}-diffusers", torch_dtype=torch.float16, variant="fp16").to("cuda")
 pipe.load_lora_weights({folder!r}, weight_name={name!r}, adapter_name="story")
 pipe.set_adapters("story", {scene.settings.lora_scale})
 image = pipe(

@@ -45,6 +45,15 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class DetailedPlan:
+    """What a run would do, and what that was found out from; lock: the one that would hold."""
+
+    decisions: tuple[Decision, ...]
+    resolved: ResolvedInputs
+    lock: ActiveLock
+
+
+@dataclass(frozen=True)
 class Run:
     """A run folder that a run has finished; worked: whether anything had to be done for it."""
 
@@ -100,10 +109,16 @@ def plan(story: LoadedStory | Story, *, out: Path | str | None = None) -> tuple[
 
     What is absent counts as absent and raises nothing: ``run`` would.
     """
+    return plan_in_detail(story, out=out).decisions
+
+
+def plan_in_detail(story: LoadedStory | Story, *, out: Path | str | None = None) -> DetailedPlan:
+    """Plan as ``plan`` does, and return also the lock and the inputs that the plan stands on, for who shows them."""
     loaded = _as_loaded(story)
     root = _root(loaded, out)
-    resolved = inputs_of(loaded, out=root, strict=False, pins=find_lock(loaded, out=root).pins)
-    return decisions_of(resolved, RunFolder(root))
+    active_lock = find_lock(loaded, out=root)
+    resolved = inputs_of(loaded, out=root, strict=False, pins=active_lock.pins)
+    return DetailedPlan(decisions_of(resolved, RunFolder(root)), resolved, active_lock)
 
 
 def run(

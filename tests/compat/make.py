@@ -21,7 +21,7 @@ from tests.tiny import write_tiny_checkpoint
 
 HERE = Path(__file__).parent
 SPECS = HERE.parents[1] / "specs"
-LEFT_OUT = (layout.WORK, layout.LOGS, layout.HELD, layout.STATUS, "data", "report.html", "report.zh.html")
+LEFT_OUT = (layout.WORK, layout.LOGS, layout.RUN_LOCK, layout.STATUS, "data", "report.html", "report.zh.html")
 CHANGES = {
     "name": "kept",
     "team": "渡口",

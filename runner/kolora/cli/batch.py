@@ -38,7 +38,7 @@ class _LoadedTask:
 
     task: Task
     digest: str
-    given: LoadedStory | None
+    loaded: LoadedStory | None
     problem: KoloraError | None
 
 
@@ -112,8 +112,8 @@ class _Progress:
         """Yield the stories that can begin; what is wrong with the others is their result."""
         for each in loaded:
             problem = each.problem
-            if problem is None and each.given is not None and absent:
-                missing = [request for request in requests_of(each.given) if request in absent]
+            if problem is None and each.loaded is not None and absent:
+                missing = [request for request in requests_of(each.loaded) if request in absent]
                 problem = absent[missing[0]] if missing else None
             if problem is None:
                 yield each
@@ -172,12 +172,12 @@ def _run_on_ray(
     }
     tasks = []
     for each in loaded:
-        given = each.given
-        assert given is not None
-        assert given.path is not None
-        story = given.path.name if given.base == SHIPPED else str(given.path.resolve())
+        story_file = each.loaded
+        assert story_file is not None
+        assert story_file.path is not None
+        story = story_file.path.name if story_file.base == SHIPPED else str(story_file.path.resolve())
         arguments = _arguments(each.task.label, story, progress.root, options)
-        tasks.append(ClusterTask(each.task.label, tuple(arguments), environment, given.story.lora.devices))
+        tasks.append(ClusterTask(each.task.label, tuple(arguments), environment, story_file.story.lora.devices))
     for label, result in run_on_cluster(
         ray,
         tasks,
@@ -197,18 +197,18 @@ def _arguments(label: str, story: str, root: Path, options: Sequence[str]) -> li
 def _load(task: Task, overrides: Sequence[str]) -> _LoadedTask:
     """Read a story; what is wrong with one is that one's failure."""
     try:
-        given = find_story(task.story, overrides)
+        loaded = find_story(task.story, overrides)
     except KoloraError as problem:
         return _LoadedTask(task, hashlib.sha256(task.story.encode()).hexdigest(), None, problem)
-    return _LoadedTask(task, hashlib.sha256(given.source).hexdigest(), given, None)
+    return _LoadedTask(task, hashlib.sha256(loaded.source).hexdigest(), loaded, None)
 
 
 def _download(loaded: Iterable[_LoadedTask], tell: RunConsole, halt: Halt) -> Mapping[RepoRequest, KoloraError]:
     """Download what the stories use, each thing once; returns what could not be had and why."""
     requests: list[RepoRequest] = []
     for each in loaded:
-        if each.given:
-            requests += requests_of(each.given)
+        if each.loaded:
+            requests += requests_of(each.loaded)
     absent: dict[RepoRequest, KoloraError] = {}
     for request in dict.fromkeys(requests):
         try:

@@ -14,13 +14,12 @@ from kolora.device import find_device
 from kolora.errors import UsageError
 from kolora.execution.downloads import download_for, requests_of
 from kolora.execution.locks import find_lock
-from kolora.execution.loop import decisions_of
 from kolora.execution.signals import Halt
 from kolora.hubs.hub import HUBS
 from kolora.hubs.store import RepoRequest
 from kolora.places import cache_folder, is_offline, out_folder
-from kolora.runfolder.store import RunFolder
-from kolora.stories import LoadedStory, find_story, inputs_of
+from kolora.session import plan_in_detail
+from kolora.stories import LoadedStory, find_story
 from kolora.tokens import TOKEN_LIMIT, count_tokens
 
 
@@ -41,18 +40,17 @@ def validate(story: str, overrides: tuple[str, ...]) -> None:
 def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float | None) -> None:
     """Show what a run of STORY would do, and why."""
     loaded = find_story(story, overrides)
-    root = out_folder(loaded.story.name, out)
-    active_lock = find_lock(loaded, out=root)
-    resolved = inputs_of(loaded, out=root, strict=False, pins=active_lock.pins)
-    for name, runs, reason in plan_lines(decisions_of(resolved, RunFolder(root))):
+    planned = plan_in_detail(loaded, out=out)
+    resolved = planned.resolved
+    for name, runs, reason in plan_lines(planned.decisions):
         click.echo(f"{'run ' if runs else 'keep'} {name:<28} {reason}")
     _show_tokens(loaded)
-    for request in requests_of(loaded, pins=active_lock.pins):
+    for request in requests_of(loaded, pins=planned.lock.pins):
         click.echo(f"to download: {request.id} from {HUBS[request.hub].title}, {_size(request)}")
     for line in memory_lines(loaded.story, resolved, memory=memory):
         click.echo(f"memory: {line}")
-    for each in active_lock.drift(resolved, device=find_device()) if not resolved.absent else ():
-        click.echo(f"drifted from {active_lock.name}: {each.message}")
+    for each in planned.lock.drift(resolved, device=find_device()) if not resolved.absent else ():
+        click.echo(f"drifted from {planned.lock.name}: {each.message}")
     for problem in resolved.absent:
         click.echo(f"missing: {problem.error}\n  hint: {problem.hint}")
 
@@ -72,7 +70,8 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
             download_for(loaded, on_event=console.on_event, halt=halt, refresh=True, pins=active_lock.pins)
     finally:
         console.close()
-    click.echo(f"the cache {cache_folder()} has all that {loaded.story.name} needs")
+    # As JSON where the lines before it were.
+    console.say(f"the cache {cache_folder()} has all that {loaded.story.name} needs")
 
 
 def _show_tokens(loaded: LoadedStory) -> None:

@@ -128,11 +128,11 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
     loras = _copy_lora(job)
     findings = [*digests(job.pack, lock), *story_against_lock(story, lock), *_other_loras(job, loras)]
     own = own_story(story, job.folders, lora=job.submitted(SUBMITTED_LORA))
-    found = resolve_pinned(own, lock, out=job.out, cache=cache_folder(), folders=job.folders)
+    resolved = resolve_pinned(own, lock, out=job.out, cache=cache_folder(), folders=job.folders)
     readable, claims = _read_pictures(job)
-    again = _run(job, found, job.out / "again")
+    again = _run(job, resolved, job.out / "again")
     dtype, tolerance = tolerance_of(_dtype(lock), _dtype(again))
-    scenes = _judge_scenes(job, readable, found, again, tolerance)
+    scenes = _judge_scenes(job, readable, resolved, again, tolerance)
     grid, faults = _judge_grid(job, tolerance)
     findings += [*claims, *faults, *report_claims(job.pack, story.resolved_scenes(), scenes, tolerance)]
     trained = _retrain(job) if retrain else None
@@ -182,15 +182,15 @@ def _read_pictures(job: _Job) -> tuple[dict[int, ResolvedScene], list[Finding]]:
 
 
 def _judge_scenes(
-    job: _Job, readable: Mapping[int, ResolvedScene], found: ResolvedInputs, again: Lock, tolerance: Tolerance
+    job: _Job, readable: Mapping[int, ResolvedScene], resolved: ResolvedInputs, again: Lock, tolerance: Tolerance
 ) -> list[dict[str, Any]]:
     """Compare each readable picture with the one drawn again, as verify.json tells it."""
     names = {number: picture_path("render", number) for number in readable}
     compared = compare(
         [(job.submitted(name), job.again(name)) for name in names.values()],
         [scene.prompt for scene in readable.values()],
-        aesthetics=found.inputs.aesthetics,
-        clip=found.inputs.clip,
+        aesthetics=resolved.inputs.aesthetics,
+        clip=resolved.inputs.clip,
         device=job.device,
     )
     scenes = []
@@ -245,10 +245,12 @@ def _copied(job: _Job, name: str) -> bool:
     return name in job.pack.sizes
 
 
-def _run(job: _Job, found: ResolvedInputs, root: Path) -> Lock:
+def _run(job: _Job, resolved: ResolvedInputs, root: Path) -> Lock:
     """Run the story in a folder of its own, and return the lock it comes to."""
     text = job.source.decode("utf-8", errors="replace")
-    run_resolved(found, source=text, root=root, device=job.device, on_event=job.on_event, halt=job.halt, report=False)
+    run_resolved(
+        resolved, source=text, root=root, device=job.device, on_event=job.on_event, halt=job.halt, report=False
+    )
     return read_lock((root / layout.LOCK).read_bytes(), name=layout.LOCK)
 
 
@@ -283,10 +285,10 @@ def _resolve_training(job: _Job) -> ResolvedInputs:
     if isinstance(story.dataset, FolderDataset):
         path = own_folder("dataset.path", story.dataset.path, folders.dataset, "--dataset")
         own = own.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
-    found = resolve_pinned(own, job.lock, out=job.out, cache=cache_folder(), folders=folders)
-    if found.inputs.dataset != (job.lock.dataset.identity if job.lock.dataset is not None else None):
+    resolved = resolve_pinned(own, job.lock, out=job.out, cache=cache_folder(), folders=folders)
+    if resolved.inputs.dataset != (job.lock.dataset.identity if job.lock.dataset is not None else None):
         raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
-    return found
+    return resolved
 
 
 def _means(root: Path) -> dict[str, float]:

@@ -17,7 +17,12 @@ TEAM = click.option("--team", help="Team that submits it [the story's].")
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--to", "goal", type=click.Choice([*TOOLS, "submission"]), required=True, help="What it is for.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder [OUT/export].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder [OUT/export/TOOL; OUT/export for a submission].",
+)
 @TEAM
 def export(out: Path, goal: str, output: Path | None, team: str | None) -> None:
     """Write what another tool loads of the run in OUT, or the contest's folder and zip."""

@@ -133,6 +133,14 @@ def test_output_that_is_no_terminal_is_json_lines(outside, tiny_checkpoint, caps
     assert any(line.get("stage") == "fetch" for line in lines)
 
 
+def test_a_fetch_into_a_pipe_is_json_to_its_last_line(outside, monkeypatch, capsys):
+    # The quickstart needs nothing from any hub, so that nobody is asked.
+    monkeypatch.setenv("KOLORA_OFFLINE", "0")
+    assert left("fetch", "quickstart") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["message"].endswith("has all that quickstart needs")
+
+
 def test_a_listener_that_leaves_does_not_end_the_work():
     heard, told = os.pipe()
     with os.fdopen(told, "w") as stream:

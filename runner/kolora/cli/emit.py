@@ -51,7 +51,8 @@ def emit(
     """Write the files that run STORIES as a job of a batch service.
 
     The job asks for one GPU a task, mounts /out and /cache, leaves time to save after a signal, and is tried again
-    after the exit codes that a retry can cure (69, 75, 143) and no others. docker/README.md has a section for each.
+    after the exit codes that a retry can cure (69, 75, 143) and no others. docker/README.md has a section for
+    each service.
     """
     service = TARGETS[target]
     given = {task.label: find_story(task.story, ()) for task in find_tasks(stories)}

@@ -24,7 +24,7 @@ class UsageError(KoloraError):
 
 
 class StoryInvalid(KoloraError):
-    """The story file breaks a rule, or its filters leave too few pictures."""
+    """The story or its data breaks a rule or leaves too few pictures, numbers overflow, or a run is unfinished."""
 
     code = 65
 
@@ -66,6 +66,6 @@ class VerifyDifferent(KoloraError):
 
 
 class SchemaTooNew(KoloraError):
-    """The story is written for a later kolora."""
+    """The story, the lock or report.json is written by a later kolora."""
 
     code = 78

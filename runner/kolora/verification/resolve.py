@@ -59,10 +59,10 @@ def own_folder(key: str, given: str, chosen: Path | None, option: str) -> Path:
 def resolve_pinned(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
     """Find what drawing again takes, and refuse what is not what the lock pins."""
     roots = [each.resolve() for each in dataclasses.astuple(folders) if each is not None]
-    found = resolve_inputs(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
+    resolved = resolve_inputs(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
     pinned = {"checkpoint": lock.checkpoint.sha256}
-    actual = {"checkpoint": found.inputs.checkpoint}
-    for kind, scorer in (("aesthetics", found.inputs.aesthetics), ("clip", found.inputs.clip)):
+    actual = {"checkpoint": resolved.inputs.checkpoint}
+    for kind, scorer in (("aesthetics", resolved.inputs.aesthetics), ("clip", resolved.inputs.clip)):
         locked = lock.scorers.get(kind)
         if locked is not None and scorer is not None:
             pinned[kind], actual[kind] = locked.sha256, scorer.digest
@@ -72,4 +72,4 @@ def resolve_pinned(story: Story, lock: Lock, *, out: Path, cache: Path, folders:
                 f"the {kind} here is {actual[kind][:12]}, story.lock.yaml pins {sha256[:12]}",
                 hint=f"--{kind} FOLDER names the one that the submission was made with",
             )
-    return found
+    return resolved

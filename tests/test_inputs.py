@@ -151,7 +151,7 @@ def test_pictures_of_a_hub_are_known_by_their_content(tiny_checkpoint, tmp_path)
     wanted = RepoRequest("modelscope", "dataset", "some/set", split="train")
     first = settle(tmp_path / "cache", wanted, **{"a.png": b"a"})
     before = find(story, tmp_path).inputs
-    assert before.pictures == first.folder
+    assert before.dataset_folder == first.folder
     origin = {"hub": "modelscope", "id": "some/set", "revision": "r1"}
     assert find(story, tmp_path).origins[first.folder] == origin
     settle(tmp_path / "cache", wanted, **{"a.png": b"b"})

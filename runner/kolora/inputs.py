@@ -56,15 +56,16 @@ class Scorer(Frozen):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The identity (sha256) of everything that lies outside the story file.
+    """What lies outside the story file, each thing known by its content.
 
-    dataset: of a folder's pictures and captions; empty where the story itself says all. pictures: the folder in the
-    cache that a hub's data set lies in. A scorer that is off is None; lora is None where one is trained.
+    checkpoint: the sha256 of the files that are loaded; ``absent`` in a plan where there are none. dataset: the sha256
+    of a folder's pictures and captions, ``world N`` for pocket's, empty where nothing is trained. dataset_folder: where
+    a hub's data set lies in the cache, else None. A scorer that is off is None; lora is None where one is trained.
     """
 
     checkpoint: str
     dataset: str = ""
-    pictures: Path | None = None
+    dataset_folder: Path | None = None
     aesthetics: Scorer | None = None
     clip: Scorer | None = None
     lora: LoraFile | None = None
@@ -228,7 +229,7 @@ class _Resolver:
             self._set(dataset=f"world {WORLD_VERSION}")
         elif dataset is not None:
             folder = _find_downloaded(dataset, self._cache, self._pins)
-            self._set(pictures=folder, dataset=self._identify("dataset", folder))
+            self._set(dataset_folder=folder, dataset=self._identify("dataset", folder))
 
     def _scorer(self, kind: str, name: str) -> Scorer | None:
         folder = find_scorer(name, kind=kind, checkpoint=self.checkpoint, cache=self._cache, pins=self._pins)

@@ -38,7 +38,7 @@ def read(folder: Path, scratch: Path, **changes: Any) -> list[RawPicture]:
     dataset = HubDataset(source="modelscope", id="some/set", **changes)
     scratch.mkdir(exist_ok=True)
     count, raws = open_dataset(
-        dataset, language="zh", pictures=identify_folder(folder)[0], folder=folder, scratch=scratch
+        dataset, language="zh", identity=identify_folder(folder)[0], folder=folder, scratch=scratch
     )
     found = list(raws)
     assert len(found) == count

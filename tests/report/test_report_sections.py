@@ -22,14 +22,14 @@ MODULE = '''"""How many letters the title has."""
 
 from __future__ import annotations
 
-from kolora.report.section import no_pictures, no_scope
+from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.reader import RunReader
 
 
 NAME = "letters"
 IS_LISTED = True
-pictures = no_pictures
+picture_groups = no_picture_groups
 scope = no_scope
 
 
@@ -68,7 +68,7 @@ def test_sections_are_listed_once_and_make_up_the_report() -> None:
 
 def test_no_page_gives_away_more_room_than_it_has(tmp_path: Path) -> None:
     report = read_report_data(make_run_folder(tmp_path / "out", size=(64, 64), samples=True, dropped=3))
-    groups = [group for section in SECTIONS for group in section.pictures(report)]
+    groups = [group for section in SECTIONS for group in section.picture_groups(report)]
     assert len(groups) == 6
     assert sum(group.share for group in groups) == 100
 

@@ -35,11 +35,11 @@ class RawPicture:
 
 
 def open_dataset(
-    dataset: Dataset, *, language: str, pictures: str, folder: Path | None = None, scratch: Path | None = None
+    dataset: Dataset, *, language: str, identity: str, folder: Path | None = None, scratch: Path | None = None
 ) -> tuple[int, Iterator[RawPicture]]:
     """Count a data set's files and open them one after the other.
 
-    ``pictures`` is what the plan knows the pictures by: of a folder its digest, which must still be true. Of a hub's
+    ``identity`` is what the plan knows the pictures by: of a folder its digest, which must still be true. Of a hub's
     data set ``folder`` is where it lies in the cache, and ``scratch`` a folder to unpack it into. Raises InputAbsent
     where the pictures are not there or are others by now, StoryInvalid where they do not fit the story.
     """
@@ -53,12 +53,12 @@ def open_dataset(
         return dataset.count, _draw(dataset, language)
     if isinstance(dataset, FolderDataset):
         place = Path(dataset.path)
-        sha256 = _check_identity(place, pictures)
+        sha256 = _check_identity(place, identity)
         files = read_folder(place, tuple(sha256), caption=dataset.caption)
         return len(files), _read_files(place, files, sha256, dataset.max_pixels)
     if folder is None or scratch is None:
         raise InputAbsent(f"the data set {dataset.id} is not in the cache", hint="kolora fetch STORY downloads it")
-    return _open_hub_dataset(dataset, folder, _check_identity(folder, pictures), scratch)
+    return _open_hub_dataset(dataset, folder, _check_identity(folder, identity), scratch)
 
 
 def _draw(dataset: PocketDataset, language: str) -> Iterator[RawPicture]:
@@ -70,10 +70,10 @@ def _draw(dataset: PocketDataset, language: str) -> Iterator[RawPicture]:
         yield RawPicture(f"{dataset.style}/{number:04}", text, len(content), sha256, Picture(pixels))
 
 
-def _check_identity(folder: Path, pictures: str) -> Mapping[str, str]:
+def _check_identity(folder: Path, identity: str) -> Mapping[str, str]:
     # Hashed again: the user may have worked in the folder since the plan, whose digest names these very files.
     digest, sha256 = identify_folder(folder)
-    if digest != pictures:
+    if digest != identity:
         raise InputAbsent(
             f"the files in '{folder}' are not those that the run was planned with", hint="run the same command again"
         )

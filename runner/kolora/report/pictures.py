@@ -38,7 +38,7 @@ def make_previews(out: Path, data: ReportData, *, text_bytes: int) -> Mapping[st
     room = max(LEAST_BYTES, (PAGE_BYTES - text_bytes) * 3 // 4)
     jobs: dict[str, tuple[int, int]] = {}
     for section in SECTIONS:
-        for group in section.pictures(data):
+        for group in section.picture_groups(data):
             paths = [path for path in group.paths if path]
             for path in paths:
                 jobs.setdefault(path, (group.width, room * group.share // 100 // len(paths)))

@@ -54,7 +54,7 @@ class Section(Protocol):
     def scope(self, report: ReportData, words: Mapping[str, str], /) -> Mapping[str, Any]:
         """Return what the section's templates find in ``s`` beside the report itself, ``d``."""
 
-    def pictures(self, report: ReportData, /) -> Sequence[PictureGroup]:
+    def picture_groups(self, report: ReportData, /) -> Sequence[PictureGroup]:
         """List the pictures that the section shows."""
 
 
@@ -63,6 +63,6 @@ def no_scope(_report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any
     return {}
 
 
-def no_pictures(_report: ReportData) -> Sequence[PictureGroup]:
+def no_picture_groups(_report: ReportData) -> Sequence[PictureGroup]:
     """Return nothing: the section shows no pictures."""
     return ()

@@ -72,7 +72,7 @@ class TrainingPicture(_Frozen):
     text: str
 
 
-class Pictures(_Frozen):
+class LockedDataset(_Frozen):
     """The data set; identity is the sha256 of a folder, or the version of pocket's little world."""
 
     identity: str | None = None
@@ -107,7 +107,7 @@ class Lock(_Frozen):
     overrides: tuple[str, ...] = ()
     story: dict[str, Any]
     checkpoint: Folder
-    dataset: Pictures | None
+    dataset: LockedDataset | None
     lora: Sha256 | None = None
     scorers: dict[str, Folder | None]
     packages: dict[str, str]
@@ -176,9 +176,9 @@ def lock_of(
         ),
         dataset=None
         if resolved.story.training_set is None
-        else Pictures(
+        else LockedDataset(
             identity=inputs.dataset or None,
-            origin=_origin(resolved, inputs.pictures),
+            origin=_origin(resolved, inputs.dataset_folder),
             files=dict(files.get("dataset", {})),
             kept={} if filter_folder is None else _training_pictures(filter_folder, records["filter"]),
         ),
@@ -247,8 +247,8 @@ def drift_of(
     """
     inputs, files = resolved.inputs, resolved.files
     digests = [("checkpoint", lock.checkpoint.sha256, inputs.checkpoint, lock.checkpoint.files)]
-    pictures = lock.dataset or Pictures()
-    digests.append(("dataset", pictures.identity or "", inputs.dataset, pictures.files))
+    dataset = lock.dataset or LockedDataset()
+    digests.append(("dataset", dataset.identity or "", inputs.dataset, dataset.files))
     digests.append(("render.lora", lock.lora or "none", inputs.lora.digest if inputs.lora else "none", {}))
     for kind, scorer in (("aesthetics", inputs.aesthetics), ("clip", inputs.clip)):
         pinned = lock.scorers.get(kind)

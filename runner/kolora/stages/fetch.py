@@ -72,7 +72,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     """One step where a LoRA is trained."""
     dataset = story.training_set
     if dataset is not None:
-        yield Step("fetch", config_of(dataset, inputs.dataset, language=story.language, folder=inputs.pictures))
+        yield Step("fetch", config_of(dataset, inputs.dataset, language=story.language, folder=inputs.dataset_folder))
 
 
 def config_of(
@@ -114,7 +114,7 @@ def run(config: Config, job: Job) -> Facts:
     total, raws = open_dataset(
         config.dataset,
         language=config.language or "zh",
-        pictures=config.identity,
+        identity=config.identity,
         folder=config.folder,
         scratch=job.state,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from kolora.report.section import no_pictures, no_scope
+from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.settings import Setting, read_settings
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.layout import LOCK, LORAS, STORY
@@ -12,7 +12,7 @@ from kolora.runfolder.reader import RunReader
 
 NAME = "again"
 IS_LISTED = True
-pictures = no_pictures
+picture_groups = no_picture_groups
 scope = no_scope
 STORY_BYTES = 256 * 1024
 

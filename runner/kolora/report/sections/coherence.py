@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kolora.report.matrix import shade_matrix
-from kolora.report.section import no_pictures
+from kolora.report.section import no_picture_groups
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.reader import RunReader
 from kolora.stages import score
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "coherence"
 IS_LISTED = True
-pictures = no_pictures
+picture_groups = no_picture_groups
 
 
 class Likeness(ReportModel):

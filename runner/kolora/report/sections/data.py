@@ -111,7 +111,7 @@ def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     }
 
 
-def pictures(report: ReportData) -> Sequence[PictureGroup]:
+def picture_groups(report: ReportData) -> Sequence[PictureGroup]:
     """List some of the training pictures, and some that were dropped."""
     if report.data is None:
         return ()

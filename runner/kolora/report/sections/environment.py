@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from kolora.report.section import no_pictures
+from kolora.report.section import no_picture_groups
 from kolora.report.sections.timings import Step
 from kolora.report.values import ReportModel, Scalar, Words
 from kolora.runfolder.reader import RunReader
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "environment"
 IS_LISTED = True
-pictures = no_pictures
+picture_groups = no_picture_groups
 
 
 class Numerics(ReportModel):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kolora.report.section import no_pictures, no_scope
+from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.reader import Gap, RunReader
 
 NAME = "gaps"
 IS_LISTED = False
-pictures = no_pictures
+picture_groups = no_picture_groups
 scope = no_scope
 
 

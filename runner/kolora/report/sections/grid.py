@@ -45,7 +45,7 @@ def gather(reader: RunReader) -> Fields:
     return Fields(grid=Grid(path=path, width=facts.width, height=facts.height, columns=facts.columns, rows=facts.rows))
 
 
-def pictures(report: ReportData) -> Sequence[PictureGroup]:
+def picture_groups(report: ReportData) -> Sequence[PictureGroup]:
     """List the grid."""
     return (PictureGroup(width=WIDTH, share=18, paths=[report.grid.path if report.grid else None]),)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kolora.report.section import no_pictures, no_scope
+from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.sections.scenes import rendered_scenes
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.reader import RunReader
@@ -12,7 +12,7 @@ from kolora.runfolder.store import DIGEST_SHOWN
 
 NAME = "outcome"
 IS_LISTED = False
-pictures = no_pictures
+picture_groups = no_picture_groups
 scope = no_scope
 
 

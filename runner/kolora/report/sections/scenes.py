@@ -141,7 +141,7 @@ def scope(_report: ReportData, words: Mapping[str, str]) -> Mapping[str, Any]:
     return {"settings_words": partial(settings_words, words=words)}
 
 
-def pictures(report: ReportData) -> Sequence[PictureGroup]:
+def picture_groups(report: ReportData) -> Sequence[PictureGroup]:
     """List the scenes, with and without the LoRA."""
     images, baseline = [each.image for each in report.scenes], [each.baseline for each in report.scenes]
     return (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from kolora.report.section import no_pictures
+from kolora.report.section import no_picture_groups
 from kolora.report.values import Language, ReportModel, Words
 from kolora.runfolder.reader import RunReader
 from kolora.runfolder.records import StepLine, StepRecord
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "timings"
 IS_LISTED = True
-pictures = no_pictures
+picture_groups = no_picture_groups
 
 
 class Step(ReportModel):

@@ -88,7 +88,7 @@ def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     return {"curve": draw_curve(training.step, training.loss, training.learning_rate), "rate": _rate_curve(training)}
 
 
-def pictures(report: ReportData) -> Sequence[PictureGroup]:
+def picture_groups(report: ReportData) -> Sequence[PictureGroup]:
     """List what was drawn on the way."""
     samples = report.training.samples if report.training else ()
     return (PictureGroup(width=SAMPLE_WIDTH, share=5, paths=[each.path for each in samples]),)

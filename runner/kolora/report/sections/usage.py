@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kolora.report.section import no_pictures
+from kolora.report.section import no_picture_groups
 from kolora.report.values import ReportModel, Words
 from kolora.runfolder.reader import RunReader
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "usage"
 IS_LISTED = False
-pictures = no_pictures
+picture_groups = no_picture_groups
 KOLORS_REPO = "Kwai-Kolors/Kolors"
 """The name of the published checkpoint, the same on both hubs."""
 

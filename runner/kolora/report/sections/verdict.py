@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from kolora.errors import InputAbsent
-from kolora.report.section import no_pictures, no_scope
+from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.sections.again import find_lora
 from kolora.report.sections.outcome import read_checkpoint
 from kolora.report.sections.scenes import read_image, rendered_scenes
@@ -16,7 +16,7 @@ from kolora.stages import score
 
 NAME = "verdict"
 IS_LISTED = False
-pictures = no_pictures
+picture_groups = no_picture_groups
 scope = no_scope
 
 

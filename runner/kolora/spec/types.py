@@ -63,7 +63,7 @@ else:
 
 
 class Frozen(BaseModel):
-    """A part of the story: frozen, strict about types, and refusing keys it does not know."""
+    """Base of the story's sections and the stages' configs: frozen, strict about types, refusing unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

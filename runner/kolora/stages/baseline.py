@@ -1,4 +1,9 @@
-"""Baseline: the scenes from the same seeds without the LoRA, to compare with what it does."""
+"""Baseline: the scenes from the same seeds without the LoRA, to compare with what it does.
+
+A stage of its own, not a flag of render: its steps need no training, so they are kept when the LoRA or its strength
+changes, and ``--force render`` leaves them alone. Render's code draws them, so render's VERSION is theirs too: what
+changes one side of the comparison changes the other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Encode prior: the prompt of the class whose pictures are drawn before training, encoded as a scene's is."""
+"""Encode prior: the prompt of the class whose pictures are drawn before training, encoded as a scene's is.
+
+It is encoded by encode_prompt's code, whose VERSION is therefore this stage's too.
+"""
 
 from __future__ import annotations
 

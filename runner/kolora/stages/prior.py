@@ -1,4 +1,7 @@
-"""Prior: pictures of a whole class, drawn by the checkpoint itself, so that training does not forget it."""
+"""Prior: pictures of a whole class, drawn by the checkpoint itself, so that training does not forget it.
+
+DreamBooth calls this prior preservation, and the pictures class images.
+"""
 
 from __future__ import annotations
 

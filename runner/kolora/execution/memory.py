@@ -57,7 +57,7 @@ def is_out_of_memory(problem: Exception) -> bool:
 
 def first_line(problem: Exception) -> str:
     """Return what a library says of it, without the rest of its advice."""
-    return str(problem).splitlines()[0] if str(problem) else "no more can be had"
+    return str(problem).splitlines()[0] if str(problem) else "no reason given"
 
 
 def out_of_memory(message: str, step: Step | None) -> DeviceUnusable:

@@ -54,6 +54,7 @@ def bench(
     """
     configs = configs_of(checkpoint)
     cuda = device == "cuda"
+    # Rendering computes in float16 and training in bfloat16, as Checkpoint does with dtype "auto".
     half = torch.float16 if cuda else torch.float32
     wide = torch.bfloat16 if cuda else torch.float32
     schedule = NoiseSchedule.from_config(configs["scheduler"])
@@ -71,10 +72,12 @@ def bench(
     }
     say("the notebook's way")
     facts["notebook"] = _notebook(configs, schedule, device, half, size=size, steps=render_steps, repeats=train_steps)
+    # Only now: the notebook asks for no repeatable kernels.
     make_deterministic()
     say("kolora's rendering")
     rendering = _rendering(configs, schedule, device, half, size=size, steps=render_steps)
     facts["rendering"] = rendering | {
+        # Two rows a step, the guided pair.
         "share": 2 * forward * render_steps / rendering["denoise_seconds"] / rates["rendering"],
         "ratio": facts["notebook"]["picture_seconds"] / rendering["picture_seconds"],
     }
@@ -114,11 +117,13 @@ def _notebook(
 
     picture_seconds = seconds(draw, device=device, repeats=2, warm_ups=1)
     rendering_peak = peak(device)
+    # Frees its memory, although draw still holds it.
     decoder.to("meta")
     forget(device)
     encoder = random_network("vae_encoder", configs, device=device, dtype=dtype, as_diffsynth=True)
     pixels = torch.randn(1, 3, size, size, device=device, dtype=dtype)
     step = notebook.training_step(texts, unet, encoder, schedule, pixels, _PROMPTS[0])
+    # A quarter of the repeats: such a step takes 0.5 to 1.1 s on an H200 or H100 (2026-11).
     step_seconds = seconds(step, device=device, repeats=max(3, repeats // 4), warm_ups=2)
     return {
         "step_seconds": step_seconds,

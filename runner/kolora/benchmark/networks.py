@@ -48,6 +48,7 @@ def random_network(
         else:
             nn.init.constant_(parameter, float("norm" in name and name.endswith("weight")))
     if part == "text_encoder":
+        # A buffer, not a parameter: to_empty has left it undefined, and the loop above has not filled it.
         rotary = module.rotary_pos_emb
         rotary.inv_freq = 1.0 / 10000 ** (torch.arange(0, rotary.dim, 2, device=device).to(dtype) / rotary.dim)
     if as_diffsynth:

@@ -60,6 +60,7 @@ def training_step(
     unet.train()
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     for parameter in trained:
+        # A gradient scaler refuses gradients in float16.
         parameter.data = parameter.data.float()
     optimizer = torch.optim.AdamW(trained, lr=RATE)
     half = device.type == "cuda"
@@ -110,6 +111,7 @@ def picture(
     ids = size_ids(size, size).to(device)
 
     def model(latents: torch.Tensor, timestep: int) -> torch.Tensor:
+        # One call a row, as DiffSynth's pipeline does.
         wanted, unwanted = (
             unet(
                 latents,

@@ -165,12 +165,14 @@ class _Options:
         bytes_per_weight, counted = self.size.bytes_per_weight, self.counted
         activations = TEXT * self.configs["text_encoder"]["hidden_size"] // MEASURED_TEXT * bytes_per_weight // 2
         yield OffloadOption(CONTEXT + bytes_per_weight * counted.text_encoder + activations)
+        # Two layers: the one that computes and the one that arrives meanwhile.
         resident = counted.text_encoder - counted.text_layers + 2 * counted.text_layer
         least = CONTEXT + bytes_per_weight * resident + activations
         yield from self._offloaded(OffloadOption(least), bytes_per_weight * counted.text_layers)
 
     def encode_images(self) -> Iterator[OffloadOption]:
         scale = self._vae_scale(self.size.resolution**2)
+        # Four bytes a weight: the VAE computes in float32, whatever model.dtype says.
         weights = CONTEXT + 4 * self.counted.vae_encoder
         yield OffloadOption(weights + int(ENCODING * scale))
         yield OffloadOption(weights + int(ENCODING_TILED * scale), tiling=True)
@@ -178,6 +180,7 @@ class _Options:
     def train(self) -> Iterator[OffloadOption]:
         size, counted = self.size, self.counted
         fixed = CONTEXT + _ADAPTER * size.rank * counted.unet_adapted
+        # Divisors only, so that all passes of a step have one size.
         sizes = [rows for rows in range(size.batch_size, 0, -1) if size.batch_size % rows == 0]
         scale = self._unet_scale(size.resolution**2)
         resident = []
@@ -189,10 +192,12 @@ class _Options:
                 resident.append(
                     (_cost(rows, checkpointing), OffloadOption(needed, checkpointing=checkpointing, rows=at_once))
                 )
+        # By cost, not by order: four at once computed twice are slower than one at a time kept.
         yield from (option for _, option in sorted(resident, key=lambda each: each[0]))
         if size.checkpointing is not False:
             for rows in sizes:
                 at_once = None if rows == size.batch_size else rows
+                # A block computed a second time keeps its weights until its gradients are done.
                 least = fixed + self._least_unet() + size.bytes_per_weight * counted.unet_stack
                 frugal = least + int(rows * FRUGAL_STEP_ROW * scale)
                 yield from self._offloaded(
@@ -202,9 +207,11 @@ class _Options:
     def render(self) -> Iterator[OffloadOption]:
         size, counted = self.size, self.counted
         pixels = size.width * size.height
+        # Two rows: the prompt's and the negative prompt's.
         prediction = int(2 * _PREDICTION_ROW * self._unet_scale(pixels))
         whole, tiled = (int(each * self._vae_scale(pixels)) for each in (DECODING, DECODING_TILED))
         fixed = CONTEXT + 4 * counted.vae_decoder
+        # Added, not the larger of both: a captured graph keeps its room while pictures are decoded.
         resident = fixed + size.bytes_per_weight * counted.unet + prediction
         yield OffloadOption(resident + whole)
         yield OffloadOption(resident + tiled, tiling=True)
@@ -214,6 +221,7 @@ class _Options:
 
     def _offloaded(self, option: OffloadOption, weights: int) -> Iterator[OffloadOption]:
         """Give an option with as many of the weights resident as there is room for, and with none."""
+        # What stays need not travel: with none, each prediction moves the whole U-Net, 5.2 GB in half precision.
         room = min(weights, (self.available_bytes or 0) - option.required_bytes - _SLACK)
         if room > 0:
             yield replace(option, offload=True, resident_bytes=room, required_bytes=option.required_bytes + room)
@@ -225,6 +233,7 @@ class _Options:
 
     def _unet_scale(self, pixels: int) -> float:
         width: int = self.configs["unet"]["block_out_channels"][0]
+        # Linear in pixels: no attention matrix is ever written.
         return pixels / MEASURED_PIXELS * width / MEASURED_UNET * self.size.bytes_per_weight / 2
 
     def _vae_scale(self, pixels: int) -> float:

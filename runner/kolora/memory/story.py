@@ -28,6 +28,7 @@ def plan_story(story: Story, checkpoint: Path | None, *, gpu_bytes: int | None) 
 def story_size(story: Story) -> StorySize:
     """Tell what of a story decides about memory."""
     lora = story.lora
+    # One plan serves all scenes, so the largest decides.
     largest = max(story.resolved_scenes(), key=lambda scene: scene.width * scene.height)
     return StorySize(
         bytes_per_weight=_BYTES_PER_WEIGHT[story.model.dtype],

@@ -46,6 +46,7 @@ def count_weights(configs: Mapping[str, Config]) -> WeightCounts:
     embeddings = _linear(low, 4 * low) + _linear(unet["projection_class_embeddings_input_dim"], 4 * low)
     embeddings += 2 * _linear(4 * low, 4 * low) + _linear(unet["encoder_hid_dim"], context)
     return WeightCounts(
+        # Layers, embedding and last norm; the output layer is never loaded.
         text_encoder=text["num_layers"] * layer + text["padded_vocab_size"] * hidden + hidden,
         text_layers=text["num_layers"] * layer,
         text_layer=layer,
@@ -76,6 +77,7 @@ def _conv(inside: int, outside: int, side: int = 3) -> int:
 
 
 def _resnet(inside: int, outside: int, embedding: int = 0) -> int:
+    # A norm has a weight and a bias a channel.
     counted = 2 * inside + _conv(inside, outside) + 2 * outside + _conv(outside, outside)
     shortcut = _conv(inside, outside, 1) if inside != outside else 0
     return counted + shortcut + (_linear(embedding, outside) if embedding else 0)
@@ -91,9 +93,11 @@ def _text_layer(config: Config) -> int:
     hidden: int = config["hidden_size"]
     ffn: int = config["ffn_hidden_size"]
     heads = config["num_attention_heads"] * config["kv_channels"]
+    # Multi-query attention (arXiv 1911.02150): Kolors' 32 heads share 2 sets of keys and values.
     groups = config["multi_query_group_num"] * config["kv_channels"] if config["multi_query_attention"] else heads
     attention: int = _linear(hidden, heads + 2 * groups, bias=config["add_qkv_bias"])
     attention += _linear(heads, hidden, bias=False)
+    # SwiGLU takes two halves from one product; two RMS norms, which have no bias.
     return attention + _linear(hidden, 2 * ffn, bias=False) + _linear(ffn, hidden, bias=False) + 2 * hidden
 
 
@@ -109,8 +113,11 @@ def _unet_blocks(config: Config) -> Iterator[_Counts]:
         return whole(_resnet(inside, outside, 4 * low))
 
     def stack(width: int, depth: int) -> _Counts:
+        # q, k, v, out of attn1, q and out of attn2; the biases of both outs; k and v from the text.
         attention = 6 * width * width + 2 * width + 2 * context * width
+        # Three layer norms; the gated unit's two halves of 4 widths; back to the width.
         layer = attention + 6 * width + _linear(width, 8 * width) + _linear(4 * width, width)
+        # A LoRA has rank x (inputs + outputs) weights a projection: 23.2 M in all for Kolors at rank 16.
         adapted = depth * (6 * 2 * width + 2 * (context + width))
         return _Counts(depth * layer + 2 * width + 2 * _linear(width, width), depth * layer, layer, adapted)
 
@@ -131,6 +138,7 @@ def _unet_blocks(config: Config) -> Iterator[_Counts]:
 
 
 def _vae_middle(width: int) -> int:
+    # Two residual blocks; the attention's norm and its q, k, v, out, all with biases.
     return 2 * _resnet(width, width) + 2 * width + 4 * _linear(width, width)
 
 

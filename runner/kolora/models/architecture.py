@@ -38,10 +38,12 @@ class UNet(SDXLUNet):  # type: ignore[misc]
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         nn.Module.__init__(self)
+        # Kolors: 320, 640, 1280; stacks of 0, 2 and 10 layers; 10 and 20 heads of 64 (SDXL's U-Net).
         low, middle, high = config["block_out_channels"]
         _, middle_depth, high_depth = config["transformer_layers_per_block"]
         _, middle_heads, high_heads = config["attention_head_dim"]  # diffusers' name; for SDXL it counts the heads
         context = config["cross_attention_dim"]
+        # 1280 in Kolors: time and added embedding are summed at this width.
         embedding = 4 * low
 
         def resnet(inside: int, outside: int) -> nn.Module:
@@ -53,6 +55,7 @@ class UNet(SDXLUNet):  # type: ignore[misc]
 
         def down(inside: int, outside: int) -> list[nn.Module]:
             blocks: list[nn.Module] = []
+            # PushBlock keeps the features that PopBlock joins on the way up: the skips of a U-Net.
             for width in (inside, outside):
                 blocks += [resnet(width, outside), attention(outside), PushBlock()]
             return blocks
@@ -65,6 +68,7 @@ class UNet(SDXLUNet):  # type: ignore[misc]
 
         self.time_proj = Timesteps(low)
         self.time_embedding = nn.Sequential(nn.Linear(low, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        # Six time ids of 256 each beside the pooled text of 4096: the 5632 inputs of the next layer in Kolors.
         self.add_time_proj = Timesteps(config["addition_time_embed_dim"])
         self.add_time_embedding = nn.Sequential(
             nn.Linear(config["projection_class_embeddings_input_dim"], embedding),
@@ -73,11 +77,13 @@ class UNet(SDXLUNet):  # type: ignore[misc]
         )
         self.conv_in = nn.Conv2d(LATENT_CHANNELS, low, 3, padding=1)
         self.text_intermediate_proj = TextProjection(config["encoder_hid_dim"], context)
+        # The order is DiffSynth's numbering, which names.UNET_BLOCKS and DiffSynth's LoRA keys rest on.
         self.blocks = nn.ModuleList(
             [resnet(low, low), PushBlock(), resnet(low, low), PushBlock(), DownSampler(low), PushBlock()]
             + [*down(low, middle), DownSampler(middle), PushBlock()]
             + down(middle, high)
             + [resnet(high, high), attention(high), resnet(high, high)]
+            # Inputs on the way up: the features' own width and that of the skip that is joined to them.
             + [*up((2 * high, 2 * high, high + middle), high, attend=True), Upsample(high)]
             + [*up((high + middle, 2 * middle, middle + low), middle, attend=True), Upsample(middle)]
             + up((middle + low, 2 * low, 2 * low), low, attend=False)
@@ -95,6 +101,7 @@ def _vae_resnet(inside: int, outside: int) -> nn.Module:
 def _vae_middle(width: int) -> list[nn.Module]:
     return [
         _vae_resnet(width, width),
+        # One head as wide as the features, at the lowest resolution alone.
         VAEAttentionBlock(1, width, width, 1, eps=1e-6),
         _vae_resnet(width, width),
     ]
@@ -113,9 +120,11 @@ class VAEDecoder(SDXLVAEDecoder):  # type: ignore[misc]
         for index, outside in enumerate(reversed(widths)):
             if index:
                 blocks.append(Upsample(width))
+            # Three residual blocks a level here, two in the encoder, as in SDXL's VAE.
             blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside), _vae_resnet(outside, outside)]
             width = outside
         self.blocks = nn.ModuleList(blocks)
+        # 1e-5 where the rest of the VAE has 1e-6: DiffSynth's value, kept for equal numbers.
         self.conv_norm_out = GroupNorm(32, first, eps=1e-5)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(first, 3, 3, padding=1)
@@ -128,12 +137,14 @@ class VAEEncoder(SDXLVAEEncoder):  # type: ignore[misc]
         nn.Module.__init__(self)
         first, *_, last = widths = config["block_out_channels"]
         self.scaling_factor = config["scaling_factor"]
+        # Mean and log-variance, four channels each; only the mean is used, so encoding draws no lot.
         self.quant_conv = nn.Conv2d(2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1)
         self.conv_in = nn.Conv2d(3, first, 3, padding=1)
         blocks: list[nn.Module] = []
         width = first
         for index, outside in enumerate(widths):
             if index:
+                # Zeros at the right and at the bottom only, as in DiffSynth and diffusers.
                 blocks.append(DownSampler(width, padding=0, extra_padding=True))
             blocks += [_vae_resnet(width, outside), _vae_resnet(outside, outside)]
             width = outside

@@ -51,6 +51,7 @@ def fastest_attention(device: torch.device) -> Iterator[None]:
 def _kernels(names: tuple[str, ...]) -> Iterator[None]:
     """Allow kernels, in this order where torch takes one; a torch that lacks one goes without."""
     backends = [getattr(SDPBackend, name) for name in names if hasattr(SDPBackend, name)]
+    # torch 2.3 has no order of its own to set: it takes what it likes best of those allowed.
     ordered = "set_priority" in inspect.signature(sdpa_kernel).parameters
     with sdpa_kernel(backends, **({"set_priority": True} if ordered else {})):
         yield

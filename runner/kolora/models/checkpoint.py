@@ -84,9 +84,11 @@ class Checkpoint:
     def release(self, *names: str) -> None:
         """Forget the named models, or all, and give their memory back."""
         if "unet" in names:
+            # Its graphs hold the U-Net's weights, which would then stay.
             names += ("predictor",)
         for name in names or tuple(self._loaded):
             self._loaded.pop(name, None)
+        # Hooks of an offloaded network and the network hold each other: only a collection frees them.
         gc.collect()
         if self.device == "cuda":
             torch.cuda.empty_cache()
@@ -107,7 +109,9 @@ class Checkpoint:
                 position_ids=tokens.position_ids.to(self.device),
                 output_hidden_states=True,
             ).hidden_states
+            # (256, 1, D) to (256, D)
             prompt_embeds.append(states[-2][:, 0])
+            # Texts are padded on the left, so the last position is the text's own last token; (D,).
             pooled_prompt_embeds.append(states[-1][-1, 0])
         return PromptEmbeds(torch.stack(prompt_embeds), torch.stack(pooled_prompt_embeds))
 
@@ -188,6 +192,7 @@ class Checkpoint:
     ) -> nn.Module:
         vae = self.folder / "vae"
         half = load_part(build, vae, rename=rename, device=self.device, dtype=torch.float32)
+        # kolora.models.tiling computes every layer with torch, on whole rows in the usual layout.
         if tiling and self.device == "cuda":
             self._kernels.add("torch")
             return half
@@ -227,6 +232,7 @@ class Checkpoint:
                 resident_bytes=option.resident_bytes,
                 pinned=False,
             )
+        # They are wanted next, and the disk is idle while texts are encoded.
         for part, dtype in (("vae", torch.float32), ("unet", self.dtype)):
             read_ahead(self.folder / part, dtype=dtype)
         return encoder
@@ -240,6 +246,7 @@ def make_deterministic() -> None:
     time.
     """
     set_environment()
+    # With it, convolutions are chosen by how fast they were just now: another run, other bits.
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False

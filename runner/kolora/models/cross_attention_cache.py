@@ -21,6 +21,7 @@ class TextProjection(nn.Linear):
 
 def text_projections(unet: nn.Module) -> tuple[TextProjection, ...]:
     """List a U-Net's projections of the text; the first feeds all others."""
+    # Modules come in order of registration, and UNet registers text_intermediate_proj before its blocks.
     return tuple(module for module in unet.modules() if isinstance(module, TextProjection))
 
 
@@ -32,6 +33,7 @@ def compute_cache(unet: nn.Module, prompt_embeds: torch.Tensor) -> tuple[torch.T
     first, *others = text_projections(unet) or (None,)
     if first is None:
         return ()
+    # (B, 256, 4096) to (B, 256, 2048) in Kolors; then keys and values of all 70 cross-attentions from it.
     text = first(prompt_embeds)
     return (text, *(each(text) for each in others))
 

@@ -24,6 +24,7 @@ def _import_alone(*names: str) -> list[ModuleType]:
     for package in ("diffsynth", "diffsynth.models", "diffsynth.prompters"):
         if package not in sys.modules:
             module = ModuleType(package)
+            # A path makes it a package, so the modules below it are found without running its __init__.
             module.__path__ = [str(root.joinpath(*package.split(".")[1:]))]
             stand_ins[package] = sys.modules[package] = module
     # The prompter's module imports these two names at its top and uses neither in its tokenizer.

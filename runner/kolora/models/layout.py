@@ -56,6 +56,7 @@ def write_shards(folder: Path, stem: str, tensors: Mapping[str, torch.Tensor], *
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, torch.Tensor]] = [{}]
     room = max_shard_bytes
+    # Sorted, so that the shards do not hang on the order of a module's attributes.
     for name in sorted(tensors):
         size = tensors[name].nbytes
         if size > room and shards[-1]:
@@ -80,6 +81,7 @@ def write_shards(folder: Path, stem: str, tensors: Mapping[str, torch.Tensor], *
 
 def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write one safetensors file that everyone may read: the library makes it its owner's alone."""
+    # transformers refuses safetensors whose header does not say "pt".
     save_file(tensors, path, metadata={"format": "pt"})
     path.chmod(0o644)
 

@@ -54,6 +54,7 @@ def lora_bytes(weights: LoraWeights, *, metadata: Mapping[str, str], ecosystem: 
     """
     tensors = {}
     for module, (down, up) in weights.pairs.items():
+        # DiffSynth stores no alpha, and its load_lora never reads one.
         if ecosystem == "diffsynth":
             stem, spelling = module, DIFFSYNTH
         elif ecosystem == "diffusers":
@@ -77,6 +78,7 @@ def _with_header(file: bytes, metadata: Mapping[str, str]) -> bytes:
         ensure_ascii=False,
         separators=(",", ":"),
     ).encode()
+    # Safetensors' own writer pads to 8 bytes too, so the tensors behind it lie aligned.
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + content
 
@@ -124,6 +126,7 @@ def _pair(
     down, up, alpha = parts.get("down"), parts.get("up"), parts.get("alpha")
     if down is None or up is None or down.dim() != 2 or up.dim() != 2 or down.shape[0] != up.shape[1]:
         raise InputAbsent(f"{path.name} lacks a matching pair of matrices for {module}", hint=_HINT)
+    # kohya's convention: the strength is alpha / rank, of each module by itself.
     if alpha is not None:
         scale = float(alpha) / down.shape[0]
     down, up = down.to(torch.float32), up.to(torch.float32)
@@ -176,7 +179,9 @@ class MergedWeights:
             merged = self._originals[name].to(device, torch.float32)
             if strength:
                 down, up = (part.to(device, torch.float32) for part in self._lora.pairs[name])
+                # (out, in) + (out, rank) (rank, in)
                 merged = torch.addmm(merged, up, down, alpha=strength)
+            # In place: captured graphs and joined projections read the weights where they lie.
             weight.copy_(merged)
         self._strength = strength
 
@@ -193,6 +198,7 @@ class LoraSwitch:
     def merge(self, path: Path | None, *, strength: float) -> nn.Module:
         """Give the U-Net with the LoRA of ``path`` and no other; without one it is the checkpoint's to the bit."""
         if self._merged is not None and path != self._path:
+            # Back to the kept weights: subtracting B A again would leave roundings behind.
             self._merged.set(0.0)
             self._merged = None
         if path is not None:

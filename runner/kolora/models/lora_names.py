@@ -25,6 +25,7 @@ ALPHA = ".alpha"
 _MOST_LAYERS = 10
 """Transformer layers of SDXL's, and so Kolors', deepest stack."""
 _SIDES = ("q", "k", "v", "out")
+# kohya's scripts also train the gated unit and proj_in, proj_out: 722 modules where kolora has 560.
 _INNER = (*(f"attn1.to_{side}" for side in _SIDES), *(f"attn2.to_{side}" for side in _SIDES), "act_fn.proj", "ff")
 _LDM = {
     "down_blocks.1.attentions": ("input_blocks.4.1", "input_blocks.5.1"),
@@ -56,6 +57,7 @@ def _modules() -> Iterator[str]:
         if ".attentions." in place:
             yield from (f"blocks.{number}.{side}" for side in ("proj_in", "proj_out"))
             for layer in range(_MOST_LAYERS):
+                # Stacks of two layers get ten names as well: MergedWeights refuses those that a checkpoint lacks.
                 yield from (f"blocks.{number}.transformer_blocks.{layer}.{inner}" for inner in _INNER)
 
 

@@ -17,6 +17,7 @@ def _stacks(place: str, count: int, start: int, step: int) -> Iterable[tuple[int
     return ((start + step * number, f"{place}.attentions.{number}") for number in range(count))
 
 
+# DiffSynth also numbers PushBlock and PopBlock, which have no weights: hence the steps of 2 and 3.
 UNET_BLOCKS: dict[int, str] = dict(
     [
         *_resnets("down_blocks.0", 2, 0, 2),
@@ -74,6 +75,7 @@ _UNET_RENAMES = (
 )
 
 _VAE_RENAMES = (
+    # DiffSynth wraps the VAE's attention in a transformer layer, diffusers has it bare.
     (r"\.transformer_blocks\.0\.to_out\.", ".to_out.0."),
     (r"\.transformer_blocks\.0\.", "."),
     (r"\.attentions\.0\.norm\.", ".attentions.0.group_norm."),
@@ -96,6 +98,7 @@ def vae_decoder_name(name: str) -> str:
 
 
 def _vae_name(name: str, blocks: dict[int, str], half: str, shared: str) -> str:
+    # quant_conv and post_quant_conv stand beside both halves in the file.
     if name.startswith(shared):
         return name
     if not name.startswith("blocks."):

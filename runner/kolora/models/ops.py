@@ -17,6 +17,8 @@ from kolora.models.self_test import HALF, triton_ops, usable
 
 HEADS = (16, 32, 64, 128)
 """Widths of a head that the attention kernels take."""
+# (4, 4096, 10, 64) in bf16 on an H200, 2026-11, forward / gradients: flash 588 / 2621 us, cuDNN 382 / 990,
+# Triton 413 / 1240. Triton's gradients repeat their bits, cuDNN's do not.
 LONG = 2048
 """Keys from which cuDNN attends faster, where torch has it; it has no gradients that repeat their bits."""
 
@@ -62,6 +64,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Attend with queries (B, S, heads, D) to keys and values (B, T, heads, D)."""
     is_for_cudnn = k.shape[1] >= LONG and hasattr(SDPBackend, "CUDNN_ATTENTION")
     if _heads_fit(q) and not is_for_cudnn:
+        # All three as constants: this kernel alone has no backward pass.
         y: torch.Tensor = _ops(q, q, k, v).attend(q, k, v)
         return y
     return torch_ops.attend(q, k, v)

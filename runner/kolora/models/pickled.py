@@ -65,6 +65,7 @@ class _Tensors(pickle.Unpickler):
         self._entries = names
         self._prefix = data.removesuffix("data.pkl")
         with path.open("rb") as file:
+            # A private copy on write: torch wants memory it may write to, and nothing reaches the file.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         super().__init__(archive.open(data))
 
@@ -83,9 +84,11 @@ class _Tensors(pickle.Unpickler):
         kind, dtype, key, _location, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError(f"it refers to a {kind!r}")
+        # torch stores every storage uncompressed as an entry data/KEY of its own.
         info = self._entries[f"{self._prefix}data/{key}"]
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != count * dtype.itemsize:
             raise ValueError(f"storage {key} is compressed or has another size than it says")
+        # The local header's own lengths: its extra field need not be the central directory's.
         name_length, extra_length = struct.unpack_from("<HH", self._map, info.header_offset + 26)
         start = info.header_offset + _LOCAL_HEADER + name_length + extra_length
         if not count:
@@ -99,6 +102,7 @@ class _Tensors(pickle.Unpickler):
 def _rebuild_tensor(
     storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> torch.Tensor:
+    # torch refuses what would reach beyond the storage.
     return storage.as_strided(size, stride, offset)
 
 

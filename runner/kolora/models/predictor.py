@@ -47,6 +47,7 @@ class Predictor:
         ids = size_ids.to(device)
         cache = compute_cache(self._unet, embeds.prompt_embeds) if self._use_graph else ()
         constants = (ids, embeds.prompt_embeds, embeds.pooled_prompt_embeds, *cache)
+        # Also the number of rows: without guidance there is one.
         key = (*latents.shape, *embeds.prompt_embeds.shape)
         sample = latents.to(device, dtype)
         if key in self._captured:
@@ -73,6 +74,7 @@ class Predictor:
         def work(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
             with use_cache(self._unet, cache), fastest_attention(prompt_embeds.device):
                 predicted: torch.Tensor = self._unet(
+                    # Every row looks at the same latents; (1, 4, h, w) to (B, 4, h, w).
                     sample.expand(len(prompt_embeds), -1, -1, -1),
                     timestep,
                     encoder_hidden_states=prompt_embeds,

@@ -38,6 +38,7 @@ class NoiseSchedule:
                 "epsilon",
                 hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
             )
+        # diffusers' "scaled_linear": even steps of the betas' roots, and float32 for the same table as theirs.
         first, last = math.sqrt(config["beta_start"]), math.sqrt(config["beta_end"])
         betas = torch.linspace(first, last, config["num_train_timesteps"], dtype=torch.float32).square()
         return cls(torch.cumprod(1.0 - betas, dim=0))
@@ -55,6 +56,7 @@ class NoiseSchedule:
 
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Mix noise into latents (B, C, h, w), each row at its own timestep (B,)."""
+        # Equation 4 of DDPM (arXiv 2006.11239).
         shares = self.alphas_cumprod.to(latents.device)[timesteps][:, None, None, None]
         mixed: torch.Tensor = shares.sqrt() * latents + (1 - shares).sqrt() * noise
         return mixed.to(latents.dtype)

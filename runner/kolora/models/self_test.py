@@ -44,6 +44,7 @@ def usable(dtype: torch.dtype, card: int) -> bool:
         return False
     place = torch.device("cuda", card)
     try:
+        # The first to ask is often in inference mode, where no gradient could be compared.
         with torch.cuda.device(place), torch.inference_mode(False), torch.set_grad_enabled(True):
             apart = [difference(case, shapes, dtype, place, ops=triton_ops) for case, shapes in cases(dtype)]
     except Exception as problem:  # whatever a compiler, or its absence, may say: torch computes without it
@@ -93,6 +94,7 @@ def cases(dtype: torch.dtype) -> Sequence[tuple[Case, Shapes]]:
 def difference(case: Case, shapes: Shapes, dtype: torch.dtype, place: torch.device, *, ops: Any = torch_ops) -> float:
     """Give how far results and gradients are from torch's on the CPU in float32, at most, as a share of their norm."""
     rng = torch.Generator().manual_seed(0)
+    # Rounded to the dtype first: both then start from the same numbers.
     given = [torch.randn(shape, generator=rng).to(dtype) for shape in shapes]
     slope: torch.Tensor | None = None
     found: list[list[torch.Tensor]] = []
@@ -103,5 +105,6 @@ def difference(case: Case, shapes: Shapes, dtype: torch.dtype, place: torch.devi
         learns = dtype != torch.float16
         slopes = torch.autograd.grad(y, inputs, slope.to(y), allow_unused=True) if learns else ()
         found.append([each.detach().double().cpu() for each in (y, *slopes) if each is not None])
+    # As a share of the whole: single elements near 0 are far apart by any rounding.
     apart = [(ours - theirs).norm() / theirs.norm() for theirs, ours in zip(*found, strict=True)]
     return float(torch.stack(apart).max())

@@ -51,6 +51,7 @@ def offload(
         frozen |= {id(parameter) for _, _, parameter in each.places}
     for tensor in (*network.parameters(), *network.buffers()):
         if id(tensor) not in frozen:
+            # What is trained, what belongs to no piece, and the pieces that stay.
             tensor.data = tensor.data.to(device)
         elif pinned and device.type == "cuda":
             tensor.data = tensor.data.pin_memory()
@@ -84,6 +85,7 @@ class _Piece:
         copies = [torch.empty_like(weight, device=self._device) for weight in weights]
         cuda = cast(Any, torch.cuda)
         if side is not None:
+            # The room may be that of a piece whose last work is still queued there.
             side.wait_stream(cuda.current_stream())
         with cuda.stream(side) if side is not None else nullcontext():
             for copy, weight in zip(copies, weights, strict=True):
@@ -94,6 +96,7 @@ class _Piece:
         """Compute with copies from now on."""
         copies.wait()
         for (owner, name, _), copy in zip(self.places, copies.tensors, strict=True):
+            # A parameter of its own: a backward pass keeps the one it saw, while the place goes back to the CPU's.
             setattr(owner, name, nn.Parameter(copy, requires_grad=False))
         join_projections(self.module)
 
@@ -145,6 +148,7 @@ class _Prefetch:
         self._pieces[number].put(copies)
         place = len(self._seen)
         self._seen.append(number)
+        # A pass that leaves the expected order fetches each piece when it is due, slower and as right.
         if self._expected[place : place + 1] == [number] and place + 1 < len(self._expected):
             following = self._expected[place + 1]
             self._ahead = (following, self._pieces[following].send(self._side))

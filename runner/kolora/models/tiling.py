@@ -44,8 +44,10 @@ def _run(half: Any, x: torch.Tensor) -> torch.Tensor:
         elif isinstance(block, UpSampler):
             x = _convolve(block.conv, x, enlarged=2)
         elif isinstance(block, DownSampler):
+            # DiffSynth's extra_padding: zeros at the right and at the bottom only.
             x = _convolve(block.conv, x, padding=(0, 1))
         else:
+            # The attention in the middle, at an eighth of the side: small enough to be computed whole.
             x = block(x, None, None, None)[0]
     return _convolve(half.conv_out, x, prepare=_norm_and_activate(half.conv_norm_out, x))
 
@@ -58,13 +60,16 @@ def _resnet(block: Any, x: torch.Tensor) -> torch.Tensor:
         x = _convolve(block.conv_shortcut, x, padding=(0, 0), into=x[:, : inner.shape[1]] if narrows else None)
     x = _convolve(block.conv2, inner, prepare=_norm_and_activate(block.norm2, inner), into=x, adds=True)
     del inner
+    # A view of some channels would keep the wide tensor alive.
     return x.clone(memory_format=torch.contiguous_format) if narrows else x
 
 
 def _norm_and_activate(norm: nn.GroupNorm, x: torch.Tensor) -> _Prepare:
     """Give the norm by the statistics of all of ``x``, and the activation after it, as a function of a tile of it."""
     batch, channels = x.shape[:2]
+    # (B, groups, 1); correction 0 because group norms divide by the count.
     variance, mean = torch.var_mean(x.reshape(batch, norm.num_groups, -1), dim=-1, correction=0, keepdim=True)
+    # The norm as one multiply-add a channel: x * scale + shift; (B, groups, C / groups).
     scale = torch.rsqrt(variance + norm.eps) * norm.weight.view(1, norm.num_groups, -1)
     shift = norm.bias.view(1, norm.num_groups, -1) - mean * scale
     scale, shift = scale.view(batch, channels, 1, 1), shift.view(batch, channels, 1, 1)
@@ -94,6 +99,7 @@ def _convolve(
     at_once = max(1, TILE // (x.shape[0] * x.shape[1] * width * stride))
     for top in range(0, rows, at_once):
         bottom = min(top + at_once, rows)
+        # Rows that the tile's kernels touch, also those of its neighbours; below 0 or past the end lies padding.
         first, end = top * stride - padding[0], (bottom - 1) * stride - padding[0] + side
         begin, stop = max(first, 0), min(end, height)
         tile = x[:, :, begin // enlarged : (stop - 1) // enlarged + 1]
@@ -102,6 +108,7 @@ def _convolve(
         if enlarged > 1:
             skipped = begin % enlarged
             tile = F.interpolate(tile, scale_factor=float(enlarged), mode="nearest")
+            # A tile may begin on the second of two equal rows.
             tile = tile[:, :, skipped : skipped + stop - begin]
         tile = F.pad(tile, (*padding, begin - first, end - stop))
         convolved = F.conv2d(tile, conv.weight, conv.bias, stride)

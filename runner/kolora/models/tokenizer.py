@@ -39,4 +39,5 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """Count a text's tokens, the two that open every prompt included; over 256 the rest is cut."""
+        # ChatGLM's prefix is [gMASK] and sop.
         return len(self._tokenizer(text)["input_ids"])

@@ -38,6 +38,7 @@ def add(x: torch.Tensor, other: torch.Tensor, bias: torch.Tensor) -> torch.Tenso
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Do what ``kolora.models.ops.attend`` does."""
+    # torch wants (B, heads, S, D).
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 

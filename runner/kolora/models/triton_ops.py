@@ -89,6 +89,7 @@ class _LayerNorm(torch.autograd.Function):
         added = None if added is None else added.contiguous()
         total, y, *made = norms.layer_norm(x.contiguous(), added, weight, bias, eps=eps)
         ctx.save_for_backward(total, weight, *made)
+        # A slope that nobody gives stays None: zeros would be read and added for nothing.
         ctx.set_materialize_grads(False)
         ctx.adds = added is not None
         return (total if ctx.adds else total.view_as(total)), y
@@ -97,6 +98,7 @@ class _LayerNorm(torch.autograd.Function):
     def backward(ctx: Any, *slopes: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         more, dy = (None if each is None else each.contiguous() for each in slopes)
         dx = more if dy is None else norms.layer_norm_gradient(dy, more, *ctx.saved_tensors)
+        # A sum gives both its parts the same slope.
         return dx, (dx if ctx.adds else None), None, None, None
 
 
@@ -125,6 +127,8 @@ class _Add(torch.autograd.Function):
 class _SelfAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: torch.Tensor) -> torch.Tensor:
+        # lse: logarithms of the softmax's sums, from which the backward pass makes the probabilities again
+        # (FlashAttention, arXiv 2205.14135).
         q, k, v = qkv.unbind(2)
         y, lse = attention.attend(q, k, v)
         ctx.save_for_backward(qkv, y, lse)
@@ -133,6 +137,7 @@ class _SelfAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
         qkv, y, lse = ctx.saved_tensors
+        # Side by side as well, so the joined projection's gradient is one product.
         dqkv = torch.empty_like(qkv)
         q, k, v = qkv.unbind(2)
         dq, dk, dv = dqkv.unbind(2)

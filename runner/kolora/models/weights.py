@@ -27,6 +27,7 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
     read here is what ``kolora.hubs.catalogue.loaded_files`` counts to a checkpoint's identity, so no hidden file is.
     """
     indexes = sorted(folder.glob("[!.]*.safetensors.index*.json")) or sorted(folder.glob("[!.]*.bin.index*.json"))
+    # Shards without an index are no whole part.
     singles = [path for path in sorted(folder.glob("[!.]*.safetensors")) if "-of-" not in path.name]
     if singles and not any(".safetensors." in index.name for index in indexes):
         return (_variant(singles, half=half),)
@@ -49,6 +50,7 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
 
 
 def _variant(paths: list[Path], *, half: bool) -> Path:
+    # diffusers' convention: the half-precision file beside the full one bears ".fp16".
     fitting = [path for path in paths if (".fp16" in path.name) == half]
     return (fitting or paths)[0]
 
@@ -101,7 +103,9 @@ def load_part(
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     found: dict[str, torch.Tensor] = {}
     for published, read in read_weights(weight_files(folder, half=dtype in HALF), device=device):
+        # ChatGLM's own classes put the encoder below "transformer.".
         name = wanted.get(published.removeprefix("transformer."))
+        # The VAE's file holds both halves, and each takes its own; ChatGLM's holds the output layer.
         if name is None:
             continue
         tensor = read()
@@ -116,5 +120,6 @@ def load_part(
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         raise InputAbsent(f"{folder.name}: the files lack {absent[0]}{more}", hint=_AGAIN)
+    # assign: the module is on the meta device, where there is nothing to copy into.
     module.load_state_dict(found, strict=False, assign=True)
     return module.eval().requires_grad_(False)

@@ -11,6 +11,7 @@ def parameters_of(scene: SceneSettings, *, lora: str | None, checkpoint: str) ->
 
     lora: name of the LoRA without its ending. checkpoint: sha256, of which ten digits are told.
     """
+    # A1111 reads a LoRA and its strength from the prompt's own text.
     prompt = scene.prompt if lora is None else f"{scene.prompt} <lora:{lora}:{scene.lora_scale:g}>"
     sampler = SAMPLERS[scene.scheduler].a1111
     settings = (

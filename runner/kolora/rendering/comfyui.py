@@ -46,15 +46,18 @@ def graph_of(scenes: Mapping[int, SceneSettings], *, lora: str | None) -> Graph:
     its pictures show the same and are not the same.
     """
     graph = {
+        # The pack's V2 nodes have Kolors' schedule, 1100 steps and beta to 0.014; V1 has SDXL's.
         "1": _node("MZ_KolorsUNETLoaderV2", unet_name=UNET),
         "2": _node("MZ_ChatGLM3Loader", chatglm3_checkpoint=TEXT_ENCODER),
         "3": _node("VAELoader", vae_name=VAE),
     }
     for number, scene in scenes.items():
+        # Two digits and more, so that none meets the loaders' 1 to 3.
         names = [f"{number}{place}" for place in range(1, 8)]
         lora_node, positive, negative, empty, sampled, decoded, saved = names
         model = ["1", 0]
         if lora is not None:
+            # The core's loader: the text encoder is ChatGLM, which no LoRA of ours changes.
             graph[lora_node] = _node(
                 "LoraLoaderModelOnly", model=model, lora_name=lora, strength_model=float(scene.lora_scale)
             )

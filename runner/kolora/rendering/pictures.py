@@ -30,6 +30,7 @@ def paste_grid(
 ) -> Image.Image:
     """Paste pictures row by row into a grid of exactly width x height pixels, each fitted whole into its cell."""
     rows = -(-len(paths) // columns)
+    # With one gap more than there are, every cell brings its own.
     ideal = ((width + gap) / columns - gap, (height + gap) / rows - gap)
     grid = Image.new("RGB", (width, height), background)
     for index, path in enumerate(paths):

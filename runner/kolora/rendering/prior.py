@@ -47,6 +47,7 @@ def draw_prior(
                 predictor,
                 schedule,
                 embeds,
+                # torch's CPU generator reads 32 bits of a seed.
                 seed=(seed + number) % 2**32,
                 height=side,
                 width=side,
@@ -55,6 +56,7 @@ def draw_prior(
                 tick=inform,
                 sampler=sampler,
             ).cpu()
+            # One file a picture: a run that is cut short loses the picture it was at.
             write_bytes(path, save({"latents": latents}))
         drawn.append(latents)
     return torch.cat(drawn)

@@ -35,6 +35,7 @@ class SampleRenderer:
     def __call__(self, unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
         """Draw what is not drawn yet; ``tick`` is called after every denoising step and may raise."""
         predictor = Predictor(unet, use_graph=self.use_graph)
+        # Of the frozen weights: adapters are trained in float32, whatever the network computes in.
         dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
         for scene, embeds in self.scenes:
             path = self.folder / f"{step:04d}-{scene.number:02d}.png"

@@ -15,6 +15,8 @@ def measure_coherence(
     scenes, baseline, training: embeddings (N, D) of length 1; all likeness is 100 x cosine. The same mean of the scenes
     drawn without the LoRA and of the training pictures says what to measure it by. A mean of no pair is None.
     """
+    # (N, N). High alone says little: with StoryDiffusion's attention pocket had the highest of all, and the
+    # right place in 38 % of pictures (2026-11).
     matrix = 100 * scenes @ scenes.T
     return {
         "matrix": [_rounded(row) for row in matrix.tolist()],
@@ -51,5 +53,6 @@ def _of_pairs(embedded: torch.Tensor) -> float | None:
     count = len(embedded)
     if count < 2:
         return None
+    # |sum|^2 = sum of |each|^2 + all pairs twice over; in double, because it is a difference of large numbers.
     total = embedded.double().sum(dim=0).square().sum() - embedded.double().square().sum()
     return float(100 * total / (count * (count - 1)))

@@ -27,10 +27,12 @@ def picture_difference(one: Path, other: Path) -> dict[str, Any]:
     height, width, _ = squares.shape
     # Sides are multiples of 64 by the story's schema; what is not fills up with zeros.
     padded = np.pad(squares, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)))
+    # (rows of blocks, 8, columns of blocks, 8, 3), averaged within each block.
     blocks = padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK, 3).mean(axis=(1, 3, 4))
     mean = float(squares.mean())
     return {
         "identical": mean == 0,
+        # Infinite where nothing differs, and JSON has no infinity.
         "psnr": None if mean == 0 else round(float(10 * np.log10(255**2 / mean)), 2),
         "worst_block": round(float(np.sqrt(blocks.max())), 3),
         "largest": int(errors.max()),

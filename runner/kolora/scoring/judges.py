@@ -33,6 +33,7 @@ class Aesthetics:
         self._device = device
         self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
         config = _from(folder, lambda: CLIPVisionConfig.from_pretrained(folder, local_files_only=True))
+        # Filled by our own reader: transformers would open a pickle, and name what is absent in a warning only.
         self._model = _filled(AestheticsPredictorV2Linear(config), folder).to(device)
 
     @torch.inference_mode()
@@ -52,6 +53,7 @@ class Similarity:
         self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
         self._tokenizer = _from(folder, lambda: CLIPTokenizerFast.from_pretrained(folder, local_files_only=True))
         config = _from(folder, lambda: CLIPConfig.from_pretrained(folder, local_files_only=True))
+        # 77; Chinese takes 2.6 tokens a character, so all 8 prompts of specs/story.yaml are cut (2026-11).
         self._limit = config.text_config.max_position_embeddings
         self._model = _filled(CLIPModel(config), folder).to(device)
 
@@ -69,6 +71,7 @@ class Similarity:
         """Embed texts: (N, D) float32 on the CPU, each of length 1; CLIP reads only as many tokens as it knows."""
         rows = []
         for text in texts:
+            # One at a time: a row's bytes depend on the batch it is in, and nothing needs padding.
             tokens = self._tokenizer(text, truncation=True, max_length=self._limit, return_tensors="pt")
             rows.append(self._model.get_text_features(**tokens.to(self._device)))
         return nn.functional.normalize(torch.cat(rows).float(), dim=-1).cpu()
@@ -103,6 +106,7 @@ def _from(folder: Path, load: Callable[[], T]) -> T:
 
 
 def _filled(model: M, folder: Path) -> M:
+    # In float32 everywhere, so that a score is the same to rounding on a GPU and on a CPU.
     weights = {name: read() for name, read in read_weights(weight_files(folder, half=False), device="cpu")}
     wanted = model.state_dict()
     absent = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
@@ -111,5 +115,6 @@ def _filled(model: M, folder: Path) -> M:
             f"{folder.name}: the files lack {absent[0]} of shape {tuple(wanted[absent[0]].shape)}",
             hint="download the scorer again",
         )
+    # Only what the model has: older files also hold position_ids.
     model.load_state_dict({name: weights[name].to(wanted[name].dtype) for name in wanted})
     return model.eval().requires_grad_(False)

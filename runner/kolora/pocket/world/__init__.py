@@ -24,6 +24,7 @@ def draw_set(*, style: str, count: int, seed: int, language: str) -> Iterator[tu
     if style not in STYLES + HELD_OUT:
         raise ValueError(f"style {style!r} is none of {', '.join(STYLES + HELD_OUT)}")
     for number in range(count):
+        # Text seeds by its sha512: the same in every process, whatever Python's hash seed.
         rng = random.Random(f"{seed} {style} {number}")  # noqa: S311
         scene = replace(sample_scene(rng, style=style), spoilt=())
         yield draw(scene, seed=rng.getrandbits(48)), caption(scene, rng, language, complete=True)

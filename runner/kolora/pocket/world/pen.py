@@ -56,6 +56,7 @@ class Pen:
             x=px,
             y=py,
             scale=self.scale * scale,
+            # A mirror turns clockwise into anticlockwise.
             turn=self.turn + (-turn if self.mirrored else turn),
             mirrored=self.mirrored != mirrored,
         )
@@ -160,6 +161,7 @@ class Pen:
             else:
                 clear.polygon(path, fill=(*colour, alpha))
 
+        # An outline is the same shape, grown, beneath its fill.
         rimmed = [s for s in shapes if s[3]]
         if look.shadow:
             for points, _, _, _ in rimmed:
@@ -201,6 +203,7 @@ def smooth(points: Sequence[Point], *, closed: bool = True, steps: int = 5) -> l
 def grown(points: list[Point], by: float) -> list[Point]:
     """Return the polygon with every corner moved outwards."""
     n = len(points)
+    # The shoelace formula: its sign says which way round the corners go, hence where outside is.
     turning = sum(points[i - 1][0] * points[i][1] - points[i][0] * points[i - 1][1] for i in range(n))
     side = by if turning > 0 else -by
     out = []
@@ -210,6 +213,7 @@ def grown(points: list[Point], by: float) -> list[Point]:
         lu, lv = math.hypot(ux, uy) or 1e-6, math.hypot(vx, vy) or 1e-6
         nx, ny = uy / lu + vy / lv, -ux / lu - vx / lv
         ln = math.hypot(nx, ny) or 1e-6
+        # A mitre, cut at twice the width where a corner is sharp.
         far = side * min(2.0, 2.0 / ln)
         out.append((x + nx / ln * far, y + ny / ln * far))
     return out

@@ -23,6 +23,7 @@ def draw(scene: WorldScene, *, seed: int, size: int = SIZE) -> Image.Image:
     canvas = Image.new("RGB", (SIZE * ENLARGE, SIZE * ENLARGE), (255, 255, 255))
     look = LOOKS[scene.style]
     pen = Pen(canvas, look)
+    # One generator for all: another order of drawing changes every picture, and asks for a new WORLD_VERSION.
     BACKGROUNDS[scene.place](Pen(canvas, replace(look, tint=look.far or look.tint)), rng)
     _figures(pen, scene, rng)
     if scene.place in FOREGROUNDS:

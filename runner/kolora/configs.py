@@ -34,6 +34,7 @@ KOLORS: dict[str, dict[str, Any]] = {
         "attention_softmax_in_fp32": True,
         "bias_dropout_fusion": True,
         "fp32_residual_connection": False,
+        # These two have to be said: newer transformers no longer default them on ChatGLMConfig.
         "original_rope": True,
         "use_cache": True,
         "torch_dtype": "float16",
@@ -65,6 +66,7 @@ KOLORS: dict[str, dict[str, Any]] = {
         "beta_schedule": "scaled_linear",
         "beta_start": 0.00085,
         "beta_end": 0.014,
+        # No slip: Kolors' schedule has 1,100 steps, where Stable Diffusion's has 1,000.
         "num_train_timesteps": 1100,
         "prediction_type": "epsilon",
         "timestep_spacing": "leading",

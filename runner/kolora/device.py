@@ -14,9 +14,11 @@ from kolora.errors import DeviceUnusable
 @cache
 def gpu_count() -> int:
     """Count the NVIDIA GPUs this process may use; 0 without a driver."""
+    # -1 hides every card by CUDA's own rule; NoDevFiles is what Slurm writes for a job without one.
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1", "NoDevFiles"):
         return 0
     try:
+        # It comes with the driver, not with CUDA: where it is absent, torch finds no GPU either.
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return 0
@@ -33,6 +35,7 @@ def gpu_memory() -> int | None:
         return None
     driver = ctypes.CDLL("libcuda.so.1")
     device, size = ctypes.c_int(0), ctypes.c_size_t(0)
+    # The name without _v2 is the old entry point, which tells sizes in 32 bits.
     if driver.cuDeviceGet(ctypes.byref(device), 0) != 0 or driver.cuDeviceTotalMem_v2(ctypes.byref(size), device) != 0:
         return None
     return size.value
@@ -75,6 +78,7 @@ def _attribute(driver: ctypes.CDLL, card: ctypes.c_int, number: int) -> int:
 def _instructions() -> str:
     """Name the widest vectors that torch would use here."""
     flags = _cpu_lines("flags")
+    # torch's AVX512 kernels need its VL part, which not every processor with AVX512 has.
     return next((name for name, flag in (("AVX512", "avx512vl"), ("AVX2", "avx2")) if flag in flags), "")
 
 

@@ -29,14 +29,18 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     earlier try is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder: a rename is one move only within one file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new" if shared else f".{path.name}.new")
+    # Removed, not opened: a link that somebody left under this name would be written through.
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
+        # The bytes before the name: renamed first, a power cut could leave the new name on an empty file.
         sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    # The rename is an entry of the folder, and lost with it unless that is on the disk too.
     sync(path.parent)
 
 
@@ -83,6 +87,7 @@ def as_unwritable(problem: OSError, root: Path) -> KoloraError | None:
         return OutputUnwritable(
             f"the disk of {root} is full", hint="make room and run the same command again: it goes on where it was"
         )
+    # ENOTDIR and EEXIST: a file of the user's stands where a folder is to be.
     if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
         return OutputUnwritable(
             f"{problem.filename or root} cannot be written: {problem.strerror}",

@@ -237,6 +237,7 @@ class _Resolver:
 
     def _identify(self, kind: str, folder: Path) -> str:
         choose = _CHOICES[kind]
+        # Links are followed: some caches keep a checkpoint's files as links.
         digest, self.files[kind] = identify_folder(folder, memo=self._memo, follow_links=True, choose=choose)
         return digest
 
@@ -278,6 +279,7 @@ def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
     path = (base / given).resolve()
     if any(path.is_relative_to(root.resolve()) for root in roots):
         return str(path)
+    # A story may be a stranger's: what it named would be read, and learned from, without the user's knowing.
     raise StoryInvalid(
         f"{key} is {given!r}, which leads to {path}; a story may only use its own folder, the output and the cache",
         hint=f"name the folder yourself: --set {key}={path}, or add it to KOLORA_ROOTS",

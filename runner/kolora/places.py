@@ -39,6 +39,7 @@ def kernel_folder() -> Path:
     that others could guess, and put their code there first.
     """
     folder = cache_folder().absolute() / "triton" / str(sysconfig.get_config_var("SOABI"))
+    # lexists: a broken link is there too, and a folder behind it cannot be made.
     if os.access(next(each for each in (folder, *folder.parents) if os.path.lexists(each)), os.W_OK | os.X_OK):
         return folder
     fleeting = tempfile.mkdtemp(prefix="kolora-triton-")

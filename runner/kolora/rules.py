@@ -15,6 +15,7 @@ LOWEST_MEAN = 6.0
 NAME = "{team}-可图Kolors训练-{title}"
 LONGEST_NAME = 255 - len(".safetensors")
 """Bytes that every file system takes."""
+# Windows refuses these in a file's name, and a pack may be unpacked there.
 _FORBIDDEN = r'[\x00-\x1f\x7f/\\:*?"<>|]'
 
 RuleName = Literal["pictures", "aesthetics", "lora", "name", "kolors", "complete"]
@@ -112,6 +113,7 @@ def _name_violations(entry: Entry) -> Iterator[Violation]:
     for key, name in (("team", entry.team.strip()), ("title", entry.title.strip())):
         if re.search(_FORBIDDEN, name) or name.startswith("."):
             yield Violation(f"the {key} {name!r} cannot be part of a file name", f"write another {key} in the story")
+    # In bytes, as file systems count: a Chinese character takes three of them.
     if len(entry.name.encode()) > LONGEST_NAME:
         yield Violation("the names of team and work together are too long for a file", "shorten the title in the story")
 

@@ -36,6 +36,7 @@ SERVICES = (
         index="BATCH_TASK_INDEX",
         count="BATCH_TASK_COUNT",
     ),
+    # A pod's host name is the pod's own name.
     Variables("Kubernetes", run="HOSTNAME", index="JOB_COMPLETION_INDEX"),
     Variables(
         "Slurm",

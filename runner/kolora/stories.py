@@ -87,6 +87,7 @@ def check_paths_of(loaded: LoadedStory, *, out: Path) -> None:
 
 def _roots(loaded: LoadedStory, out: Path) -> Sequence[Path]:
     """List the folders that a story's paths may lead into; one from ``--set`` may lead anywhere."""
+    # The dots let `--set dataset=...` cover dataset.path, and keep a key from covering one that only begins like it.
     overridden = tuple(f"{each.partition('=')[0].strip()}." for each in loaded.overrides)
     named = [loaded.base / path for key, path in paths_of(loaded.story).items() if f"{key}.".startswith(overridden)]
     roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
@@ -95,6 +96,7 @@ def _roots(loaded: LoadedStory, out: Path) -> Sequence[Path]:
 
 def _find(name: str) -> Path:
     given = Path(name)
+    # Shipped stories last: a user's own file of such a name is the one that is meant.
     places = [given] if given.is_absolute() else [Path.cwd() / given, _OUT_VOLUME / given, SHIPPED / given]
     if given.suffix == "" and given.parent == Path():
         places.append(SHIPPED / f"{name}.yaml")

@@ -44,6 +44,7 @@ def connect() -> Any:
     except ImportError as problem:
         raise UsageError("--ray needs Ray, which is not installed", hint="pip install 'kolora[cluster]'") from problem
     try:
+        # Ray would print what stories print, which reaches us by our own queue.
         ray.init(log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, TimeoutError, RuntimeError) as problem:
         address = os.environ.get("RAY_ADDRESS", "auto")
@@ -113,7 +114,9 @@ def run_on_cluster(
             for each in waiting:
                 ray.cancel(each)
             is_stopping = True
+        # All of them with a timeout: that returns whatever has ended by then.
         done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=LOOK_SECONDS)
+        # Before the ends are told: a story's last lines were sent while it still ran.
         listen()
         for each in done:
             label = waiting.pop(each).label

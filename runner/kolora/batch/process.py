@@ -79,6 +79,7 @@ def run_process(
                 on_event(_object(line))
         process.wait()
     finally:
+        # Does nothing where it has ended; after an exception here nobody else would look after it.
         process.kill()
     return _result(process.returncode, errors)
 
@@ -123,5 +124,6 @@ def _last_line(lines: Sequence[str], start: str) -> str:
 
 
 def _path() -> str:
+    # -P has taken the working directory off the path, from where a checkout may have been started.
     own, before = str(Path(kolora.version.__file__).parents[1]), os.environ.get("PYTHONPATH")
     return f"{own}{os.pathsep}{before}" if before else own

@@ -124,6 +124,7 @@ def _line(out: Path, task: Task) -> Line:
     try:
         outcome = Outcome.model_validate_json((out / _OUTCOMES / f"{task.label}.json").read_bytes())
     except (FileNotFoundError, ValidationError):
+        # No shard has come to it yet.
         outcome = Outcome(label=task.label, story=task.story)
     try:
         report = parse_report((out / task.label / "report.json").read_bytes())

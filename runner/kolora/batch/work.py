@@ -53,6 +53,7 @@ def _expand(name: str) -> list[str]:
     path = Path(name)
     if path.is_dir() and not (path / "story.yaml").is_file():
         found = [str(each) for each in sorted(path.iterdir()) if each.suffix in (".yaml", ".yml")]
+        # A run folder holds a copy of its story, which would else be run a second time.
         found += [str(each) for each in sorted(path.glob("*/story.yaml")) if not _is_run(each.parent)]
     elif not path.exists() and glob.has_magic(name):
         found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - a pattern may be absolute

@@ -166,6 +166,7 @@ kolora.add_command(diff)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with the code that the contract promises."""
     given = sys.argv[1:] if arguments is None else arguments
+    # Before anything heavy loads: hubs' clients and CUDA read their variables once, when they start.
     set_environment()
     keep_kernels(kernel_folder)
     _quieten()

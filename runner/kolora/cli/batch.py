@@ -71,6 +71,7 @@ def batch(
     tasks, (index, count) = find_tasks(stories), find_shard(os.environ)
     loaded = {task: _load(task, overrides) for task in tasks}
     mine = share([(loaded[task].digest, task) for task in tasks], index=index, count=count)
+    # Longer than a story's own grace: its process is to end first, and its outcome and the summary to be written.
     tell, halt = console_for(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
     tell.say(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
@@ -175,6 +176,7 @@ def _run_on_ray(
         story_file = each.loaded
         assert story_file is not None
         assert story_file.path is not None
+        # A shipped story by name: on the node it lies elsewhere.
         story = story_file.path.name if story_file.base == SHIPPED else str(story_file.path.resolve())
         arguments = _arguments(each.task.label, story, progress.root, options)
         tasks.append(ClusterTask(each.task.label, tuple(arguments), environment, story_file.story.lora.devices))
@@ -191,6 +193,7 @@ def _run_on_ray(
 
 
 def _arguments(label: str, story: str, root: Path, options: Sequence[str]) -> list[str]:
+    # Offline, as everything was downloaded once for all; `--`, as a story's name may begin with a dash.
     return ["run", f"--out={root / label}", "--offline", *options, "--", story]
 
 
@@ -199,6 +202,7 @@ def _load(task: Task, overrides: Sequence[str]) -> _LoadedTask:
     try:
         loaded = find_story(task.story, overrides)
     except KoloraError as problem:
+        # Shared out by its name, as it has no content: some shard has to report it.
         return _LoadedTask(task, hashlib.sha256(task.story.encode()).hexdigest(), None, problem)
     return _LoadedTask(task, hashlib.sha256(loaded.source).hexdigest(), loaded, None)
 

@@ -51,6 +51,7 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
         f"Kolors is {'in' if has_kolors else 'not in'} the cache {cache}",
         "a run downloads it (kolora fetch STORY does before), or set model.checkpoint to its folder",
     )
+    # The cache may not be there yet: the nearest folder that is tells its disk.
     parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(parent).free
     yield free > KOLORS.bytes, f"{free / 1e9:.0f} GB free for the cache", f"Kolors takes {KOLORS.bytes / 1e9:.0f} GB"

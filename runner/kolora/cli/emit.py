@@ -73,6 +73,7 @@ def emit(
         click.echo(str(folder / path))
     for label, each in given.items():
         for key, path in paths_of(each.story).items():
+            # To stderr, as stdout lists the files alone.
             click.echo(f"note: {label} reads {path} ({key}): copy it to the service", err=True)
 
 

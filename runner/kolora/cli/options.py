@@ -26,6 +26,7 @@ DEVICE = click.option(
 def lock_options(command: Command) -> Command:
     """Add ``--lock``, ``--no-lock`` and ``--accept-environment``."""
     path = click.Path(path_type=Path, dir_okay=False)
+    # In reverse: click shows the option that was added last first.
     for option in (
         click.option(
             "--accept-environment",

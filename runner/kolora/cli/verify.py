@@ -44,6 +44,7 @@ def verify_command(
 
     SUBMISSION is a run folder, or a submission's folder or zip; it is read, never trusted.
     """
+    # With --json, stdout holds the JSON and nothing else.
     console, halt = console_for(sys.stderr if as_json else sys.stdout), Halt()
     try:
         with halt.listening():

@@ -61,6 +61,7 @@ def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ign
         return ActiveLock()
     try:
         with path.open("rb") as file:
+            # One byte more than is allowed, so that read_lock sees that it is too long.
             source = file.read(LARGEST_LOCK + 1)
     except OSError as problem:
         raise InputAbsent(f"the lock {path} cannot be read: {problem.strerror}", hint="--lock FILE") from problem

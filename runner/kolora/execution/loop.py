@@ -87,6 +87,7 @@ def execute(
     """
     progress = Progress(folder.root)
     with folder.hold():
+        # Only while the folder is held: another run may be at work in it.
         if fresh:
             shutil.rmtree(folder.work)
             folder.work.mkdir()
@@ -100,6 +101,7 @@ def execute(
         failure: KoloraError | None = None
         try:
             write_text(folder.root / layout.STORY, source)
+            # Here and not earlier, so that a refusal too is recorded and gets its report.
             _check_device(resolved, device, decisions)
             _Loop(resolved, folder, device, on_event, halt, progress).run()
             # A run that stops early (--until) has not visited the later steps, whose results may still be good.
@@ -200,6 +202,7 @@ class _Loop:
         def tick(done: int, total: int) -> None:
             self._progress.beat(step, done, total)
             self._on_event(StepProgressed(step, done, total))
+            # Last, as it raises: status.json and listeners have the step's newest state by then.
             self._halt.check()
 
         record = run_with_retry(

@@ -51,6 +51,7 @@ def run_with_retry(
 
 def is_out_of_memory(problem: Exception) -> bool:
     """Tell whether a problem is that the GPU's memory is full."""
+    # Not imported for this: without torch there is no GPU whose memory could be full.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(problem, torch.cuda.OutOfMemoryError)
 

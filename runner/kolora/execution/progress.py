@@ -51,6 +51,7 @@ class Progress:
 
     def mark_started(self, step: Step) -> None:
         """Note that a step is at work; until it ends it counts as failed."""
+        # Failed until it ends, so that an exception anywhere leaves the right word without being caught.
         self.actions[step.name], self._step_started = "failed", time.monotonic()
 
     def mark_finished(self, step: Step, seconds: float | None) -> None:
@@ -60,6 +61,7 @@ class Progress:
     def beat(self, step: Step, done: int, total: int) -> None:
         """Write the heartbeat, at most once a second."""
         moment = time.monotonic()
+        # A step's last beat is always written, so that it never stands at one before the end.
         if moment - self._beat < _HEARTBEAT_SECONDS and done < total:
             return
         self._beat = moment
@@ -90,6 +92,7 @@ class Progress:
         command: Sequence[str],
     ) -> None:
         """Write ``records/run.json``, and the last heartbeat, which keeps the reason of an early end."""
+        # There is one at most: the run ends with the first step that fails.
         failed = next((name for name, action in self.actions.items() if action == "failed"), None)
         status = _status(failure, is_partial=is_partial)
         # A step that was stopped on request did not fail: the next run goes on with it.

@@ -21,6 +21,7 @@ from kolora.runfolder.manifest import write_manifest
 from kolora.spec import load_story
 
 REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")
+# story.yaml, README.md and the manifest are not here: the pack gets its own.
 PACKED = ("story.lock.yaml", "grid.png", *REPORTS, "data/ledger.jsonl")
 PACKED_FOLDERS = ("images/", "lora/")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -54,6 +55,7 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
     violations: list[Violation] = []
     for rule in check_rules(entry):
         violations += rule.violations
+    # All rules first, then refused once: one at a time would cost the user a try for each.
     violations += _changed(run)
     if violations:
         raise SubmissionInvalid(run.root, violations)
@@ -61,6 +63,7 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
     folder, partial = into / name, into / f".{name}.partial"
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise OutputUnwritable(f"{folder} is there already and is no submission", hint="choose another folder with -o")
+    # Made beside it and renamed: a kill never leaves half a pack under the contest's name.
     shutil.rmtree(partial, ignore_errors=True)
     _copy_files(run, partial, name=name)
     write_text(partial / "story.yaml", _story_as_run(run))
@@ -98,6 +101,7 @@ def _entry(run: FinishedRun, team: str | None) -> Entry:
         aesthetics=run.aesthetics,
         lora=fault,
         checkpoint=run.checkpoint,
+        # read_finished has refused every other.
         is_complete=True,
     )
 
@@ -128,6 +132,7 @@ def _zipped(folder: Path) -> Path:
     with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as file:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
+            # Mode and system are fixed, as they differ by machine; large files need their size beforehand, for ZIP64.
             entry.external_attr, entry.create_system, entry.file_size = 0o644 << 16, 3, path.stat().st_size
             with path.open("rb") as source, file.open(entry, "w") as target:
                 shutil.copyfileobj(source, target)

@@ -58,6 +58,7 @@ def draw_curve(
     finite = [value for value in loss if value is not None]
     if not finite:
         return None
+    # Odd, so that it has a middle.
     window = max(1, len(loss) // 10) | 1
     smooth = centred_mean(loss, window)
     axes = _Axes(step[0], step[-1], ticks(min(finite), max(finite)))
@@ -110,6 +111,7 @@ def _rows(
 
 def centred_mean(values: Sequence[float | None], window: int) -> list[float | None]:
     """Mean of the finite values in a window around each place; the window is cut at both ends."""
+    # Sums up to each place: a mean is then one difference, however wide the window.
     half = window // 2
     sums, counts = [0.0], [0]
     for value in values:
@@ -129,6 +131,7 @@ def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
         low, high = (low, low + 1) if whole or low == 0 else (low - abs(low) / 10, low + abs(low) / 10)
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
+    # 0.999 and 1e-9 below: floats of round numbers fall a little beside them.
     gap = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     if whole:
         gap = max(1.0, gap)

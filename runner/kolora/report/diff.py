@@ -174,5 +174,6 @@ def write_difference(difference: Difference, one: Path, other: Path, page: Path)
 def _previews(out: Path, report: ReportData) -> Mapping[str, Preview]:
     paths = [scene.image for scene in report.scenes if scene.image]
     width = scene_width(len(paths)) // 2
+    # Half the page for each run; base64 adds a third to what is encoded.
     room = round(PAGE_BYTES * (1 - TEXT_SHARE) / 2 * 3 / 4)
     return encode(out, {path: (width, room // len(paths)) for path in paths})

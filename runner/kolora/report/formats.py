@@ -16,6 +16,7 @@ _UNITS: dict[Language, tuple[str, str, str]] = {
 def duration(seconds: float, language: Language) -> str:
     """Say a duration to about three digits: 0.04 s, 1.3 s, 42 s, 3 min 05 s, 2 h 07 min."""
     hour, minute, second = _UNITS[language]
+    # The bounds are where rounding reaches the next form: 0.996 would be said as 1.00 s.
     if seconds < 0.995:
         return f"{seconds:.2f}{second}"
     if seconds < 9.95:

@@ -44,6 +44,7 @@ def render_html(data: ReportData, previews: Mapping[str, Preview], *, other: str
 
 def html_page(template: str, language: Language, /, **scope: Any) -> str:
     """Pour values into a page that may run our one script and load nothing."""
+    # The page's Content-Security-Policy names this digest: a script that slipped in by a story's text would not run.
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # The script is ours, and stands in the page as it is.
@@ -110,6 +111,7 @@ def _environment(language: Language, finalize: Callable[[object], object]) -> En
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=finalize,
+        # A misspelt name in a template is an error and no empty place.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -59,6 +59,7 @@ def _preview(path: Path, *, width: int, room: int) -> Preview | None:
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
         return None
+    # A picture that is smaller than its place is not blown up: that costs bytes and shows nothing more.
     width = min(width, picture.width)
     content = b""
     for share, quality in TRIES:

@@ -27,6 +27,7 @@ def write_report(out: Path) -> tuple[Path, ...]:
     data = read_report_data(out)
     other: Language = "en" if data.language == "zh" else "zh"
     translated = data.model_copy(update={"language": other})
+    # Poured once without pictures: they get the room that the text leaves.
     previews = make_previews(out, data, text_bytes=len(render_html(data, {}).encode()))
     pages = {
         out / REPORT: data.model_dump_json(by_alias=True, indent=2) + "\n",

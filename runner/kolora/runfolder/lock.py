@@ -30,6 +30,7 @@ from kolora.version import __version__
 LOCK_VERSION = 2
 """2: the story in canonical form, a checkpoint by the files that are loaded of it, and today's names of steps."""
 _HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
+# Far more than a story may have: a lock names every picture of its data set.
 LARGEST_LOCK = 32 * 2**20
 DEEPEST = 20
 _SHOWN = 5
@@ -39,6 +40,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Frozen(BaseModel):
+    # A later kolora's lock 2 may say more; that alone does not make it unreadable.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -250,6 +252,7 @@ def drift_of(
     dataset = lock.dataset or LockedDataset()
     digests.append(("dataset", dataset.identity or "", inputs.dataset, dataset.files))
     digests.append(("render.lora", lock.lora or "none", inputs.lora.digest if inputs.lora else "none", {}))
+    # Either may be off today or have been off then: there is nothing to hold against each other.
     for kind, scorer in (("aesthetics", inputs.aesthetics), ("clip", inputs.clip)):
         pinned = lock.scorers.get(kind)
         if pinned is not None and scorer is not None:
@@ -272,6 +275,7 @@ def environment_drift(
     # A story with its own LoRA trains nothing: its pictures' arithmetic counts then.
     numerics = lock.numerics_of("train") or lock.numerics_of("render")
     pairs = [EnvironmentChange("kolora", here=__version__, pinned=lock.kolora)]
+    # Only packages that the lock names: one that was not there then cannot have made its results.
     for name, version in lock.packages.items():
         pairs.append(EnvironmentChange(name, here=packages.get(name, "absent"), pinned=version))
     if numerics is not None and numerics.device_class is not None:
@@ -287,6 +291,7 @@ def refuse_drift(drifts: Sequence[Drift], *, lock: str, accept_environment: bool
     if not refused:
         return
     lines = "".join(f"\n  {each.message}" for each in refused)
+    # Only the hint that helps: accepting the environment lets no run go on whose inputs differ.
     if any(each.kind == "input" for each in refused):
         hint = "bring what the lock pins (kolora fetch STORY), or --no-lock goes on with what there is"
     else:

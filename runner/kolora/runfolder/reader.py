@@ -71,6 +71,7 @@ class RunReader:
         if not self.values:
             return None
         try:
+            # By way of JSON: the models are strict, and take a list for a tuple only from there.
             return Story.model_validate_json(json.dumps(self.values))
         except MALFORMED as fault:
             self._gap("torn", layout.RUN_RECORD, f"story: {_first(fault)}")
@@ -160,6 +161,7 @@ class RunReader:
         """Return JSON text as ``kind``; numbers that are not finite become null, which JSON can say."""
         try:
             value = json.loads(content, parse_constant=lambda _: None, parse_float=_finite)
+        # RecursionError: json reads recursively, and a stranger's text may be nested without end.
         except (ValueError, RecursionError) as fault:
             self._gap("torn", path, str(fault))
             return None

@@ -67,6 +67,7 @@ class RunFolder:
         """Read the record of a step if it is finished under this digest and its files are all there."""
         folder = self.folder(step, digest)
         record = read_record(folder / layout.STEP_RECORD)
+        # The folder's name has only the digest's first digits; two digests may share them.
         if record is None or record.digest != digest:
             return None
         for name, file in record.files.items():
@@ -92,6 +93,7 @@ class RunFolder:
         """Make the empty folder a step works in, and find the one it saves its state in."""
         name = self.folder(step, digest).name
         partial, state = self.work / f"{name}.partial", self.work / f"{name}.state"
+        # What a kill left there may be half written; only the state is meant to be gone on from.
         if partial.exists():
             shutil.rmtree(partial)
         partial.mkdir()
@@ -112,11 +114,13 @@ class RunFolder:
         for name in record.files:
             sync(partial / name)
         write_text(partial / layout.STEP_RECORD, record.model_dump_json(indent=1) + "\n")
+        # There already where the step was forced, or where files of its old result were gone.
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
         # The folder above holds the new name; without this a power cut may take the rename back.
         sync(self.work)
+        # Not before the rename: a kill until then must find what there is to go on from.
         shutil.rmtree(folder.with_name(f"{folder.name}.state"), ignore_errors=True)
 
     def publish(self, record: StepRecord) -> None:
@@ -150,6 +154,7 @@ class RunFolder:
         for folder in self.work.iterdir():
             if folder.name not in wanted:
                 shutil.rmtree(folder)
+        # Records at the top are what reports are made from: one of a scene that is gone would still be told.
         for path in self.records.glob("*.json"):
             if path.stem not in names and path != self.root / layout.RUN_RECORD:
                 path.unlink()

@@ -79,6 +79,7 @@ def decode(raw: bytes) -> str:
 
 
 def _encoding(raw: bytes) -> str:
+    # UTF-32 first: its little-endian mark begins with that of UTF-16.
     if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -107,6 +108,7 @@ def read(text: str) -> tuple[Document, list[Problem]]:
 class _Composer(yaml.SafeLoader):
     """PyYAML's safe composer with the core schema's scalars, counting depth and nodes as it goes."""
 
+    # Emptied: PyYAML's own follow YAML 1.1, where `no` is false and 3e-3 is text.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML's own attribute
 
     def __init__(self, text: str) -> None:
@@ -140,6 +142,7 @@ _CORE = (
 )
 _TAG = "tag:yaml.org,2002:"
 for _name, _pattern, _first in _CORE:
+    # \Z, as $ also matches before a line break at the end.
     _Composer.add_implicit_resolver(_TAG + _name, re.compile(rf"^(?:{_pattern})\Z"), _first)
 
 
@@ -172,6 +175,7 @@ class _Walk:
         # Counted a second time: aliases of aliases ("billion laughs") are few nodes and very many values.
         self.count += 1
         place = _place(node)
+        # An anchor may hold its own alias: the same node again, without end.
         if any(node is other for other in above):
             raise UnreadableError(_problem(path, place, "an alias of what it stands in", "values that end"))
         if self.count > _MOST_NODES or len(above) > _DEEPEST:
@@ -185,6 +189,7 @@ class _Walk:
             values = self.mapping(source, path, (*above, source)) | values
         first: dict[str, Place] = {}
         for key, item in node.value:
+            # Read above already, so that what stands here overrides it.
             if key.tag == f"{_TAG}merge":
                 continue
             name = self.key(key, path)
@@ -247,6 +252,7 @@ def _float(text: str) -> float:
 _READERS = {
     f"{_TAG}null": lambda text: None,
     f"{_TAG}bool": lambda text: text.lower() == "true",
+    # Base 0 only where there is a prefix: Python refuses 010 by it, which is ten in the core schema.
     f"{_TAG}int": lambda text: int(text, 0) if text.startswith(("0o", "0x")) else int(text),
     f"{_TAG}float": _float,
 }

@@ -57,6 +57,7 @@ def load_story(
         document, problems = read(decode(source) if isinstance(source, bytes) else source)
     except UnreadableError as error:
         raise StoryProblems(name, [error.problem]) from error
+    # Before --set is applied, which writes by today's names.
     document, duplicates = rename_keys(document)
     problems += duplicates
     document, refused_overrides = apply_overrides(document, overrides)

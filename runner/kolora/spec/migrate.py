@@ -90,7 +90,9 @@ def _with_key_renamed(data: Mapping[str, Any], old: tuple[str, ...], name: str) 
 def _with_default(data: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
     head, *rest = path
     if not rest:
+        # What the story says itself comes last, and wins.
         return {head: value, **data}
+    # `or {}`: a section without keys is null in YAML.
     return {**data, head: _with_default(data.get(head) or {}, tuple(rest), value)}
 
 

@@ -61,6 +61,7 @@ class Parameter:
         if self.kind == "flag":
             return isinstance(value, bool)
         if self.kind == "choice":
+            # By type too, as False equals 0.
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if self.kind == "size":
             return isinstance(value, str) and re.match(SIZE, value) is not None
@@ -105,6 +106,7 @@ COMMON = (
 """Parameters of every filter: whether a bound itself passes, and whether what lies outside is kept instead."""
 
 _ANY_OR_ALL = Parameter("any_or_all", "choice", "any", ("any", "all"))
+# With true Data-Juicer would load a tokenizer's model.
 _NO_TOKENIZER = Parameter("tokenization", "choice", False, (False,))
 _LANG = Parameter("lang", "choice", "en", ("en", "zh"))
 
@@ -248,6 +250,7 @@ REFUSED: Mapping[str, str] = {
 }
 """Operators refused by name, each with what was expected instead."""
 
+# The first match gives the reason: a language model's mapper is refused for the model, not as a mapper.
 _REFUSED_PATTERNS = (
     (re.compile(r"^(video|audio)_|^ray_video_"), _MEDIA),
     (re.compile(r"^(llm|mllm|vlm)_|_llm_|_vlm_"), _REMOTE),
@@ -368,6 +371,7 @@ def _order_faults(operator: Operator, parameters: Mapping[str, Any]) -> Iterator
             value is None or operator.known[name].takes(value) for name, value in zip((low, high), pair, strict=True)
         )
         if are_valid and None not in pair and _amount(pair[0]) > _amount(pair[1]):
+            # The one that the story wrote: the other may be Data-Juicer's default.
             name = low if low in parameters else high
             yield Fault(
                 path=(operator.name, name),

@@ -72,6 +72,7 @@ def _value(argument: str, path_text: str, text: str) -> Any:
 
 def _replace(document: Document, path: Path, value: Any, argument: str) -> Document:
     """Return the document with ``value`` at ``path``, every place below it now the argument's."""
+    # The document stays as it was: an argument that fails halfway must leave no trace.
     data = deepcopy(document.data) if document.data is not None else {}
     place = Place(argument=argument)
     holder, keys = data, dict(document.keys)
@@ -84,6 +85,7 @@ def _replace(document: Document, path: Path, value: Any, argument: str) -> Docum
                 holder[part] = {}
                 keys[path[: depth + 1]] = place
             holder = holder[part]
+    # What stood below is gone: its lines would send the reader of a problem to text that no longer counts.
     places = {at: where for at, where in document.places.items() if at[: len(path)] != path}
     return Document(data, places | {path: place}, keys | {path: place})
 

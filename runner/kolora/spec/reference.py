@@ -62,6 +62,7 @@ def _heading(name: str, model: type[BaseModel]) -> str:
 
 
 def _table(heading: str, model: type[BaseModel], fields: dict[str, FieldInfo]) -> str:
+    # sorted keeps equal ones in order, so each group stays as its model has it.
     inherited_last = sorted(fields, key=lambda name: name not in model.__annotations__)
     rows = ((f"`{name}`", expects(model, name), *_default_and_doc(fields[name])) for name in inherited_last)
     return _section(heading, " ".join((model.__doc__ or "").split()), ("key", "takes", "default", "what it is"), rows)

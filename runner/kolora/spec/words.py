@@ -17,6 +17,7 @@ def printable(text: str, *, most: int = _LONGEST) -> str:
 
 
 def _is_printable(letter: str) -> bool:
+    # Cf: marks that turn the direction of text or have no width; Cs: halves of letters, which UTF-8 cannot write.
     return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 

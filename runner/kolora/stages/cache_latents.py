@@ -73,9 +73,11 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
         resolution=lora.resolution,
         crop=lora.crop,
         flip=lora.flip,
+        # A seed that decides nothing stays out of the digest: changing it encodes nothing anew.
         seed=lora.seed if lora.crop == "random" else None,
         trigger=lora.trigger,
         template=lora.template,
+        # Only whether, not how often: that is drawn while training, from the same cache.
         caption_dropout=lora.caption_dropout > 0,
     )
     yield Step("cache_latents", config, needs=(("filter", None),))

@@ -90,6 +90,7 @@ class Job:
 class StageFacts(BaseModel):
     """What a stage found, as its record and every reader of it hold it; what a later version adds is left alone."""
 
+    # JSON has no word for NaN or infinity: pydantic would write null, and the record would not say which.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 

@@ -24,6 +24,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
         checkpoint=inputs.checkpoint,
         dtype=story.model.dtype,
         prompt=prior.prompt,
+        # Not trained on, but guidance draws the class pictures away from it, as it does the scenes.
         negative_prompt=story.render.negative_prompt,
     )
     yield Step("encode_prior", config)

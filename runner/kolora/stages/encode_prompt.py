@@ -36,6 +36,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
         config = Config(
             checkpoint=inputs.checkpoint,
             dtype=story.model.dtype,
+            # Neither seed nor size: a scene that changes those keeps its embeddings.
             prompt=scene.prompt,
             negative_prompt=scene.negative_prompt,
         )

@@ -46,6 +46,7 @@ class Facts(StageFacts):
 def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     """One step, from the training where there is one."""
     is_trained = story.training_set is not None
+    # Of a LoRA that was given nobody here knows at which size it was trained.
     resolution = story.lora.resolution if is_trained else None
     config = Config(checkpoint=inputs.checkpoint, lora=inputs.lora, resolution=resolution)
     yield Step("export_lora", config, needs=(("train", None),) if is_trained else ())

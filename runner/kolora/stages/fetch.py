@@ -79,11 +79,13 @@ def config_of(
     dataset: Dataset, identity: str, *, language: Literal["zh", "en"] = "zh", folder: Path | None = None
 ) -> Config:
     """Return the config of a data set with this identity; language: of the story, which pocket's captions are in."""
+    # Not min_images, which filter asks for: no picture changes with it.
     keys = ("caption", "style", "count", "seed", "image_column", "text_column")
     return Config(
         source=dataset.source,
         identity=identity,
         max_pixels=dataset.max_pixels,
+        # Left out elsewhere: a story in another language has the same pictures.
         language=language if isinstance(dataset, PocketDataset) else None,
         dataset=dataset,
         folder=folder,

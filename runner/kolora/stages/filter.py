@@ -134,6 +134,7 @@ def _verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], job: Job) -
         for line in lines
         if line.image
     ]
+    # In the step's own folder, so that what a kill leaves goes when the step begins again.
     scratch = job.folder / "tmp"
     scratch.mkdir()
     try:
@@ -145,6 +146,7 @@ def _verdicts(lines: Sequence[ImageLine], filters: Sequence[Filter], job: Job) -
             tick=lambda: job.tick(0, len(rows)),
         )
     finally:
+        # Every file that is there when the step returns counts as its result.
         shutil.rmtree(scratch)
 
 

@@ -88,6 +88,7 @@ def run(config: Config, job: Job) -> Facts:
     for number, each in enumerate(latents, 1):
         picture = to_picture(checkpoint.decode(each[None]))
         (folder / f"{number:04d}.png").write_bytes(png_bytes(picture, {"kolora.checkpoint": config.checkpoint}))
+    # Row 0 alone: the negative prompt of row 1 steers drawing, and nothing is trained on it.
     prompt = embeds.rows(slice(1))
     bucket = Bucket(latents[:, None], torch.zeros(len(latents), dtype=torch.long))
     write_examples(job.folder / "examples.safetensors", Examples(prompt, (bucket,)))

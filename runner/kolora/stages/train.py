@@ -82,6 +82,7 @@ def steps(story: Story, inputs: Inputs) -> Iterator[Step]:
     if story.training_set is None:
         return
     lora = story.lora
+    # None where none are drawn: else every edited prompt would train again.
     sample_scenes = story.resolved_scenes()[: lora.sample_scenes] if lora.sample_every else ()
     config = Config(
         **TrainingConfig.of(lora).model_dump(),
@@ -121,6 +122,7 @@ def run(config: Config, job: Job) -> Facts:
     )
     embeds = [read_prompt_embeds(folder / FILE, device=checkpoint.device) for folder in job.inputs_of("encode_prompt")]
     scenes = list(zip(config.samples, embeds, strict=True))
+    # With the state, which outlives a kill: the step's own folder begins empty again.
     sample_folder = job.state / "samples"
     with launch(config.devices, task.run_worker, device=checkpoint.device) as group:
         result = train(
@@ -133,6 +135,7 @@ def run(config: Config, job: Job) -> Facts:
             sample=SampleRenderer(
                 checkpoint.schedule(), checkpoint.decode, scenes, sample_folder, use_graph=not option.offload
             ),
+            # Outside the step's folder: TensorBoard's files bear times and host names, so no two runs' are equal.
             curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
             group=group,
             option=option,

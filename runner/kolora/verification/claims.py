@@ -17,6 +17,7 @@ from kolora.spec.flat import flatten
 from kolora.verification.pack import Pack
 from kolora.verification.words import Finding, excerpt
 
+# numpy's and joblib's files may hold pickled objects too.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".joblib")
 DECISIVE = re.compile(r"story\.(lock\.)?yaml|report\.json|grid\.png|images/[^/]+\.png|lora/[^/]+\.safetensors")
 """Files whose digest decides: what else is wrong in the manifest is only told."""
@@ -41,6 +42,7 @@ def digests(pack: Pack, lock: Lock) -> Iterator[Finding]:
     listed = _manifest(pack)
     if not listed:
         yield Finding("no_manifest", verdict="note")
+    # Files that neither promises are not read: a pack may hold gigabytes of anything else.
     actual = {name: pack.sha256(name) for name in sorted(pack.sizes) if name in listed or name in lock.results}
     for name, digest in listed.items():
         if actual.get(name) != digest:
@@ -68,12 +70,14 @@ def story_against_lock(story: Story, lock: Lock) -> Iterator[Finding]:
 
 def picture_claims(path: Path, scene: ResolvedScene, *, checkpoint: str, name: str) -> Iterator[Finding]:
     """Hold a picture's text chunks against its scene. Raises OSError where it is no sound PNG: see `picture_fault`."""
+    # PNG alone: else a stranger's bytes would choose which of Pillow's many decoders reads them.
     with Image.open(path, formats=("PNG",)) as picture:
         picture.load()
         texts: Mapping[str, str] = picture.text  # type: ignore[attr-defined]
     expected = {key: str(getattr(scene, key)) for key in STATED_KEYS} | {"checkpoint": checkpoint}
     for key, value in expected.items():
         given = texts.get(f"kolora.{key}")
+        # Only a note: a picture that states nothing states nothing false, and many services strip the chunks.
         if given is None:
             yield Finding("not_stated", (name, key), "note")
         elif given != value:

@@ -91,6 +91,7 @@ def different_loras(paths: Sequence[Path]) -> dict[Path, str]:
         pairs = [(pair, other.pairs[module]) for module, pair in one.pairs.items()]
         return all(torch.equal(down, its_down) and torch.equal(up, its_up) for (down, up), (its_down, its_up) in pairs)
 
+    # Weights and not bytes: each ecosystem's file has other names and another header.
     first, *others = paths
     expected = weights_of(first)
     if isinstance(expected, str):

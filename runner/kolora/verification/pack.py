@@ -49,6 +49,7 @@ class Pack:
     def read(self, name: str, *, most: int) -> bytes:
         """Read a file of at most ``most`` bytes; raises InputAbsent where there is none, SubmissionUnsafe."""
         with self._open(name) as file:
+            # One byte more than is allowed, so that a file that is too long shows.
             content = file.read(most + 1)
         if len(content) > most:
             raise SubmissionUnsafe(f"{name} has more than {most:,} bytes", hint=HINT)
@@ -69,6 +70,7 @@ class Pack:
                 file.write(block)
 
     def _blocks(self, name: str) -> Iterator[bytes]:
+        # Counted while reading: a zip states what sizes it likes, and a file may have grown since it was listed.
         left = self.sizes[name]
         with self._open(name) as file:
             while block := file.read(BLOCK):
@@ -112,6 +114,7 @@ def _listed(root: Path) -> Iterator[tuple[str, int]]:
     count = 0
     for folder, folders, files in os.walk(root):
         here = Path(folder)
+        # At the top alone: a folder of such a name further down is looked at like any other.
         if here == root:
             folders[:] = [name for name in folders if name not in LEFT_OUT]
         for name in [*folders, *files]:
@@ -119,6 +122,7 @@ def _listed(root: Path) -> Iterator[tuple[str, int]]:
             status, inside = path.lstat(), path.relative_to(root).as_posix()
             if stat.S_ISLNK(status.st_mode):
                 raise SubmissionUnsafe(f"{inside} is a link; a submission holds plain files", hint=HINT)
+            # Hidden files are nobody's result: a run's own .lock, what desktops leave behind.
             if name in files and not name.startswith("."):
                 if not stat.S_ISREG(status.st_mode):
                     raise SubmissionUnsafe(f"{inside} is not a regular file", hint=HINT)
@@ -139,6 +143,7 @@ def _zip(path: Path) -> Pack:
     for entry in entries:
         name = entry.filename
         fault = _fault(entry)
+        # Of two entries with one name, each tool unpacks the one it likes.
         if fault or name in sizes:
             raise SubmissionUnsafe(f"{path.name}: {name!r} {fault or 'is listed twice'}", hint=HINT)
         sizes[name] = entry.file_size
@@ -150,7 +155,9 @@ def _zip(path: Path) -> Pack:
 
 def _fault(entry: zipfile.ZipInfo) -> str | None:
     name, path = entry.filename, PurePosixPath(entry.filename)
+    # The upper half is the Unix mode, and 0 in a zip that was made elsewhere.
     kind = stat.S_IFMT(entry.external_attr >> 16)
+    # Backslashes part folders on Windows, and colons name drives there.
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or any(ord(each) < 32 for each in name):
         return "points outside the submission"
     if kind not in (0, stat.S_IFREG):
@@ -166,6 +173,7 @@ def _check_directory(path: Path) -> None:
     """Refuse a zip whose table of contents is too large, before the zip module reads all of it."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
+        # A zip ends in a record of 22 bytes and a comment of up to 65,535; a ZIP64 locator before it has 20.
         file.seek(max(0, size - 65_557 - 20))
         tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
@@ -175,6 +183,7 @@ def _check_directory(path: Path) -> None:
             hint="name one of these, or ask for another copy",
         )
     count, directory = struct.unpack("<HI", tail[at + 10 : at + 16])
+    # A ZIP64 locator (PK 6 7) moves the true numbers elsewhere, where this check does not see them.
     if count > MAX_FILES or directory > MAX_DIRECTORY or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
         raise SubmissionUnsafe(f"{path.name} lists more than {MAX_FILES:,} files", hint=HINT)
 

@@ -51,6 +51,7 @@ def _paths(out: Path, name: str) -> tuple[str, ...]:
 
 
 def _preview(path: Path) -> Preview:
+    # Encoded anew: a stranger's file never gets into the page as it came.
     with Image.open(path, formats=("PNG",)) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((PREVIEW_WIDTH, PREVIEW_WIDTH))

@@ -68,6 +68,7 @@ def _scores(report: ReportData, judged: Sequence[Mapping[str, Any]], tolerance: 
 
 
 def _are_apart(claimed: float | None, score: float | None, allowed: float) -> bool:
+    # `not ... <=` and no `>`: a NaN compares false with everything, and must count as apart.
     return claimed is not None and score is not None and not abs(claimed - score) <= allowed
 
 
@@ -135,5 +136,6 @@ class _Reading(HTMLParser):
 class _AnyPicture(defaultdict[str, Preview]):
     """A preview for whatever picture is asked for: which ones a page could show is not known here."""
 
+    # A defaultdict makes up values for [] alone, not for get.
     def get(self, key: str, default: object = None) -> Preview:
         return Preview("", 1, 1)

@@ -42,6 +42,7 @@ def own_story(story: Story, folders: Folders, *, lora: Path) -> Story:
             "model": story.model.model_copy(update={"checkpoint": checkpoint}),
             "scores": story.scores.model_copy(update=scores),
             "render": story.render.model_copy(update={"lora": str(lora.resolve())}),
+            # The baseline is not compared, and would cost as many pictures again.
             "report": story.report.model_copy(update={"compare": False}),
         }
     )

@@ -85,6 +85,7 @@ def verify(
         pack=pack,
         lock=lock,
         source=source,
+        # By the defaults of its time: by today's, an old story might mean other pictures.
         story=load_story(source, name=layout.STORY, overrides=lock.overrides, version=lock.kolora),
         out=root,
         device=find_device(device),
@@ -156,6 +157,7 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
 def _copy_lora(job: _Job) -> list[str]:
     """Make room in OUT, copy the LoRA that is to draw, and return the names of all LoRA files, that one first."""
     with writing(job.out):
+        # What an earlier verification left, and nothing else that OUT may hold.
         for name in ("submission", "again", "retrained", "difference"):
             shutil.rmtree(job.out / name, ignore_errors=True)
         names = _lora_names(job.pack, job.lock)
@@ -166,12 +168,14 @@ def _copy_lora(job: _Job) -> list[str]:
 def _read_pictures(job: _Job) -> tuple[dict[int, ResolvedScene], list[Finding]]:
     """Copy the submitted pictures; return the scenes whose picture can be compared, and what pictures say wrongly."""
     readable, findings = {}, []
+    # Pictures say the digest that was in use when they were drawn.
     checkpoint = job.lock.checkpoint.lock_1_sha256 or job.lock.checkpoint.sha256
     for scene in job.story.resolved_scenes():
         name = picture_path("render", scene.number)
         if not _copied(job, name):
             findings.append(Finding("absent", (name,)))
             continue
+        # Looked at before anything decodes it: a few kilobytes of PNG may unpack to gigabytes.
         fault = picture_fault(job.submitted(name), (scene.width, scene.height), name=name)
         if fault is not None:
             findings.append(fault)
@@ -195,6 +199,7 @@ def _judge_scenes(
     )
     scenes = []
     for (number, name), facts in zip(names.items(), compared, strict=True):
+        # Apart from the verdict, which is on pixels: text chunks and compression may differ.
         same_file = sha256_of(job.submitted(name)) == again.results[name]
         scenes.append({"number": number, "same_file": same_file} | _judged(facts, tolerance))
     return scenes
@@ -229,6 +234,7 @@ def _lora_names(pack: Pack, lock: Lock) -> list[str]:
 def _other_loras(job: _Job, names: Sequence[str]) -> Iterator[Finding]:
     """Hold the LoRA's files against each other: other tools load another one than that which draws here."""
     folder = job.submitted("loras")
+    # By number: a stranger's name never becomes a path of ours.
     places = {folder / f"{number}.safetensors": name for number, name in enumerate(names)}
     for path, name in places.items():
         job.pack.copy(name, path)
@@ -281,6 +287,7 @@ def _resolve_training(job: _Job) -> ResolvedInputs:
     story, folders = job.story, job.folders
     if story.render.lora is not None:
         raise StoryInvalid("the story brings its LoRA and trains none", hint="verify it without --retrain")
+    # own_story puts a LoRA into render; the story's own has none, so that one is trained.
     own = own_story(story, folders, lora=job.out).model_copy(update={"render": story.render})
     if isinstance(story.dataset, FolderDataset):
         path = own_folder("dataset.path", story.dataset.path, folders.dataset, "--dataset")

@@ -42,8 +42,8 @@ class SceneSettings(Protocol):
 def graph_of(scenes: Mapping[int, SceneSettings], *, lora: str | None) -> Graph:
     """Draw scenes (by number) as one graph; loaders are shared, and scene 3's nodes are 31 to 37.
 
-    lora: name of the LoRA's file in ComfyUI's folder loras/, kohya's convention. ComfyUI draws
-    the same noise of a seed; its sampler visits other timesteps, so its pictures are near (46 to 50 dB) and not the same.
+    lora: name of the LoRA's file in ComfyUI's folder loras/, kohya's convention. ComfyUI draws the same noise of a
+    seed; its sampler visits other timesteps, so its pictures are near (46 to 50 dB) and not the same.
     """
     graph = {
         # The pack's V2 nodes have Kolors' schedule, 1100 steps and beta to 0.014; V1 has SDXL's.

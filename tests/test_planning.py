@@ -221,3 +221,10 @@ def test_a_misspelt_step_has_a_near_one():
     with pytest.raises(UsageError) as raised:
         check_names(steps_of(), forced=["encode_promt-01"])
     assert raised.value.hint == "did you mean encode_prompt-01?"
+
+
+def test_a_step_that_nothing_is_near_to_has_the_stages_for_a_hint():
+    with pytest.raises(UsageError) as raised:
+        check_names(steps_of(), until="plain-01")
+    assert raised.value.hint.startswith("steps of this story: fetch, filter, encode_prompt, ")
+    assert raised.value.hint.endswith("; one scene's are named as encode_prompt-01")

@@ -124,13 +124,15 @@ def decide(
 
 def check_names(steps: Sequence[Step], *, forced: Collection[str] = (), until: str | None = None) -> None:
     """Raise UsageError for a name that is neither a step nor a stage of the story: what ``plan`` prints is one."""
-    names = [step.name for step in steps]
-    choices = [*dict.fromkeys(step.stage for step in steps), *names]
+    stages = list(dict.fromkeys(step.stage for step in steps))
+    scenes = [step.name for step in steps if step.scene is not None]
+    choices = [*stages, *scenes]
     for option, name in [("--until", until), *(("--force", each) for each in forced)]:
         if name is None or name in choices:
             continue
         near = nearest(name, choices)
-        hint = f"did you mean {near}?" if near else f"steps of this story: {', '.join(dict.fromkeys(choices))}"
+        single = f"; one scene's are named as {scenes[0]}" if scenes else ""
+        hint = f"did you mean {near}?" if near else f"steps of this story: {', '.join(stages)}{single}"
         raise UsageError(f"unknown step {name!r} in {option}", hint=hint)
 
 

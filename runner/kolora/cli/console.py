@@ -168,7 +168,7 @@ class Terminal:
             case Planned(decisions):
                 for name, runs, reason in plan_lines(decisions):
                     mark = "[bold]run [/bold]" if runs else "[dim]keep[/dim]"
-                    self._print(f"{mark} {escape(name):<28} [dim]{escape(reason)}[/dim]")
+                    self._print(f"{mark} {escape(name):<36} [dim]{escape(reason)}[/dim]")
             case StepBegan(step):
                 self._progress.start()
                 self._task = self._progress.add_task(step.name, total=None)
@@ -177,7 +177,7 @@ class Terminal:
                     self._progress.update(self._task, completed=done, total=total)
             case StepEnded(step, seconds):
                 self.close()
-                self._print(f"[green]done[/green] {step.name:<28} [dim]{seconds or 0:.1f} s[/dim]")
+                self._print(f"[green]done[/green] {step.name:<36} [dim]{seconds or 0:.1f} s[/dim]")
             case Noticed(message):
                 self.say(message)
             case Downloading(repository, done, total):

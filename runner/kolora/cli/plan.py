@@ -43,7 +43,7 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
     planned = plan_in_detail(loaded, out=out)
     resolved = planned.resolved
     for name, runs, reason in plan_lines(planned.decisions):
-        click.echo(f"{'run ' if runs else 'keep'} {name:<28} {reason}")
+        click.echo(f"{'run ' if runs else 'keep'} {name:<36} {reason}")
     _show_tokens(loaded)
     for request in requests_of(loaded, pins=planned.lock.pins):
         click.echo(f"to download: {request.id} from {HUBS[request.hub].title}, {_size(request)}")

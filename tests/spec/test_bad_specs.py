@@ -203,7 +203,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
         load_story(text, name="bad.yaml")
     assert caught.value.code == 65
     assert caught.value.error.splitlines()[0] == f"bad.yaml has {len(found)} problems:"
-    assert len(caught.value.error.splitlines()) == len(found) + 1
+    told = [line for line in caught.value.error.splitlines()[1:] if " | " not in line]
+    assert len(told) == len(found)
 
 
 def test_the_hint_names_the_first_thing_to_change() -> None:
@@ -215,11 +216,11 @@ def test_the_hint_names_the_first_thing_to_change() -> None:
     assert caught.value.hint == "in line 4, column 14 give lora.rank a whole number from 1 to 256"
 
 
-def test_a_problem_alone_makes_one_line() -> None:
+def test_a_problem_alone_needs_no_count() -> None:
     with pytest.raises(StoryProblems) as caught:
         load_story(SOUND + "lora: {rank: 0}\n", name="my.yaml")
     expected = "my.yaml: line 4, column 14: lora.rank: given the number 0, expected a whole number from 1 to 256"
-    assert caught.value.error == expected
+    assert caught.value.error.splitlines()[0] == expected
 
 
 def test_a_thousand_problems_are_counted_not_all_told() -> None:
@@ -227,7 +228,7 @@ def test_a_thousand_problems_are_counted_not_all_told() -> None:
         load_story(SOUND + "".join(f"key{number}: 1\n" for number in range(1000)))
     lines = caught.value.error.splitlines()
     assert len(caught.value.problems) == 1000
-    assert len(lines) == 42
+    assert len([line for line in lines if " | " not in line]) == 42
     assert lines[-1] == "  and 960 more"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,10 +10,13 @@ from typing import NamedTuple
 from pydantic_core import PydanticCustomError
 
 from kolora.errors import StoryInvalid
-from kolora.spec.words import printable
+from kolora.spec.words import printable, text_width
 
 PathPart = str | int
 """A key, or the index of an item (from 0)."""
+
+_EXCERPT = 72
+"""Letters of a line that a message shows."""
 
 _MOST_SHOWN = 40
 """Problems that a message spells out."""
@@ -83,13 +87,31 @@ class Problem:
 class StoryProblems(StoryInvalid):
     """Everything that is wrong with one story file, at once."""
 
-    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, name: str, problems: Sequence[Problem], *, source: str = "") -> None:
+        """Put the problems into words; source: the file's text, of which their lines are shown."""
         self.problems = tuple(problems)
-        super().__init__(self._message(name), hint=self.problems[0].remedy)
+        # Split as YAML counts lines, and not at every separator that Unicode knows.
+        lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", source) if source else []
+        super().__init__(self._message(name, lines), hint=self.problems[0].remedy)
 
-    def _message(self, name: str) -> str:
+    def _message(self, name: str, lines: Sequence[str]) -> str:
         count = len(self.problems)
+        described = [f"{problem}{_excerpt(problem, lines)}" for problem in self.problems[:_MOST_SHOWN]]
         if count == 1:
-            return f"{name}: {self.problems[0]}"
-        lines = [f"{name} has {count:,} problems:", *(str(problem) for problem in self.problems[:_MOST_SHOWN])]
-        return "\n  ".join(lines) + (f"\n  and {count - _MOST_SHOWN:,} more" if count > _MOST_SHOWN else "")
+            return f"{name}: {described[0]}"
+        more = f"\n  and {count - _MOST_SHOWN:,} more" if count > _MOST_SHOWN else ""
+        return "\n  ".join([f"{name} has {count:,} problems:", *described]) + more
+
+
+def _excerpt(problem: Problem, lines: Sequence[str]) -> str:
+    """Return the line that a problem is in, below it a caret at its column; empty where it is in no line."""
+    if problem.line is None or problem.column is None or problem.line > len(lines):
+        return ""
+    line, at = lines[problem.line - 1], problem.column - 1
+    # A prompt may be thousands of letters long: the part around the place is enough.
+    start = max(0, at - _EXCERPT // 2)
+    before, after = printable(line[start:at], most=_EXCERPT), printable(line[at : start + _EXCERPT], most=_EXCERPT)
+    cut = ("…" if start else "", "…" if start + _EXCERPT < len(line) else "")
+    margin = " " * len(str(problem.line))
+    caret = " " * (len(cut[0]) + text_width(before)) + "^"
+    return f"\n    {problem.line} | {cut[0]}{before}{after}{cut[1]}\n    {margin} | {caret}"

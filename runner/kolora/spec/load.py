@@ -53,10 +53,12 @@ def load_story(
     ``name`` is what messages call the file. ``version`` is the kolora by whose defaults the story is meant. Raises
     StoryProblems with every problem of file and overrides, and SchemaTooNew when the story is for a later kolora.
     """
+    text = ""
     try:
-        document, problems = read(decode(source) if isinstance(source, bytes) else source)
+        text = (decode(source) if isinstance(source, bytes) else source).removeprefix("\ufeff")
+        document, problems = read(text)
     except UnreadableError as error:
-        raise StoryProblems(name, [error.problem]) from error
+        raise StoryProblems(name, [error.problem], source=text) from error
     # Before --set is applied, which writes by today's names.
     document, duplicates = rename_keys(document)
     problems += duplicates
@@ -70,7 +72,7 @@ def load_story(
     seen = {problem.path for problem in problems}
     problems += refused_overrides + [problem for problem in story_problems if problem.path not in seen]
     if story is None or problems:
-        raise StoryProblems(name, sorted(problems, key=_order))
+        raise StoryProblems(name, sorted(problems, key=_order), source=text)
     return story
 
 

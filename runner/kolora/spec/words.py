@@ -16,6 +16,11 @@ def printable(text: str, *, most: int = _LONGEST) -> str:
     return "".join(letter if _is_printable(letter) else f"\\u{ord(letter):04x}" for letter in short)
 
 
+def text_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: Chinese letters and full-width marks take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def _is_printable(letter: str) -> bool:
     # Cf: marks that turn the direction of text or have no width; Cs: halves of letters, which UTF-8 cannot write.
     return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -70,14 +70,17 @@ def test_a_story_is_planned_run_and_verified_without_a_word(
     assert logging.getLogger().handlers == loggers
 
 
-def test_a_run_that_is_interrupted_says_so_and_goes_on(tiny_checkpoint: Path, tmp_path: Path):
+@pytest.mark.parametrize("leave", [KeyboardInterrupt, SystemExit])
+def test_a_run_that_is_interrupted_says_so_and_goes_on(
+    tiny_checkpoint: Path, tmp_path: Path, leave: type[BaseException]
+):
     story = kolora.load_story(write_story(tmp_path, tiny_checkpoint, filters=[], lora__steps=1, render__steps=1))
 
     def interrupt(event: object) -> None:
         if isinstance(event, StepEnded) and event.step.name == "fetch":
-            raise KeyboardInterrupt
+            raise leave
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(leave):
         kolora.run(story, out=tmp_path / "out", device="cpu", offline=True, on_event=interrupt)
     run = json.loads((tmp_path / "out" / "records" / "run.json").read_text(encoding="utf-8"))
     assert (run["status"], run["error"]["code"]) == ("stopped", 75)

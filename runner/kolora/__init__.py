@@ -1,10 +1,12 @@
 """kolora: one story file in, one finished and checkable picture story out.
 
-import kolora
+As a library:
 
-story = kolora.load_story("specs/quickstart.yaml")
-run = kolora.run(story, out="out/quickstart")
-print(run.scores.aesthetics_mean, run.pictures[0], run.report)
+    import kolora
+
+    story = kolora.load_story("specs/quickstart.yaml")
+    run = kolora.run(story, out="out/quickstart")
+    print(run.scores.aesthetics_mean, run.pictures[0], run.report)
 """
 
 import importlib

@@ -111,8 +111,9 @@ def execute(
         except KoloraError as problem:
             failure = problem
             raise
-        except KeyboardInterrupt:
-            # Only where nobody asked for signals to be handled: in a notebook, or a program of the user's own.
+        except (KeyboardInterrupt, SystemExit):
+            # In a notebook, or a program of the user's own that leaves from
+            # on_event: without this the run would be recorded as complete.
             failure = Stopped("interrupted; everything finished so far is saved", hint="run it again: it continues")
             raise
         except Exception as problem:

@@ -18,7 +18,8 @@ from tools.measure import (
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("device", "environment", "files", "places", "rules", "service", "tokens"),
+    ("files", "folders"),
+    ("device", "environment", "ownership", "places", "rules", "service", "tokens"),
     ("samplers",),
     ("spec", "configs"),
     ("memory",),

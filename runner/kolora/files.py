@@ -7,11 +7,27 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kolora.errors import KoloraError, OutputUnwritable
+
+_REFUSED = (
+    errno.EACCES,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EIO,
+    errno.EFBIG,
+    errno.ENAMETOOLONG,
+    errno.ESTALE,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+)
+"""What the system says where a folder cannot be written, whoever asks."""
 
 
 def sha256_of(path: Path) -> str:
@@ -21,18 +37,17 @@ def sha256_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a new file beside ``path``, which takes its place in one move when the block ends well.
 
-    A reader finds the old file or the new one, whole, also after a power cut. The folder is made if need be. shared:
-    several processes may write it at once, so the new file's name is this one's own; else what a kill left of an
-    earlier try is overwritten.
+    A reader finds the old file or the new one, whole, also after a power cut. The folder is made if need be. Several
+    processes may write it at once: the new file's name is one that nobody can foresee.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder: a rename is one move only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new" if shared else f".{path.name}.new")
-    # Removed, not opened: a link that somebody left under this name would be written through.
-    temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    # Made here and now: a link that somebody left under this name would be written through.
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
         # The bytes before the name: renamed first, a power cut could leave the new name on an empty file.
@@ -44,9 +59,9 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     sync(path.parent)
 
 
-def write_bytes(path: Path, content: bytes, *, shared: bool = False) -> None:
-    """Write a file atomically; shared: as ``replacing`` has it."""
-    with replacing(path, shared=shared) as temporary:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -55,9 +70,9 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any, *, shared: bool = False) -> None:
-    """Write a value as JSON, atomically; shared: as ``replacing`` has it."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode(), shared=shared)
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def sync(path: Path) -> None:
@@ -87,10 +102,21 @@ def as_unwritable(problem: OSError, root: Path) -> KoloraError | None:
         return OutputUnwritable(
             f"the disk of {root} is full", hint="make room and run the same command again: it goes on where it was"
         )
-    # ENOTDIR and EEXIST: a file of the user's stands where a folder is to be.
-    if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+    if problem.errno == errno.ELOOP:
+        return OutputUnwritable(
+            f"{problem.filename or root} cannot be used: {problem.strerror}",
+            hint="remove it, if it is yours and not needed, or choose another folder with -o",
+        )
+    # ENOTDIR and EEXIST: a file of the user's stands where a folder is to be. Others where the folder itself is gone,
+    # or the disk below it fails.
+    if problem.errno in _REFUSED or _is_below(problem.filename, root):
         return OutputUnwritable(
             f"{problem.filename or root} cannot be written: {problem.strerror}",
             hint="choose a folder that this user may write with -o; for a container, add --user $(id -u):0",
         )
     return None
+
+
+def _is_below(name: object, root: Path) -> bool:
+    """Tell whether the file that a problem names lies in a folder, or is that."""
+    return isinstance(name, str) and Path(name).absolute().is_relative_to(root.absolute())

@@ -18,10 +18,8 @@ def out_root() -> Path:
 
 
 def out_folder(name: str, chosen: Path | None) -> Path:
-    """Choose OUT for a story of this name: what was asked for, else KOLORA_OUT itself, else ``out/NAME``."""
-    if chosen is not None:
-        return chosen
-    return out_root() if os.environ.get("KOLORA_OUT") else out_root() / name
+    """Choose OUT for a story of this name: the folder that was asked for, else NAME in the folder of run folders."""
+    return chosen if chosen is not None else out_root() / name
 
 
 def cache_folder() -> Path:

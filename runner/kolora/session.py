@@ -11,14 +11,14 @@ from typing import Literal
 
 from kolora.device import find_device
 from kolora.environment import go_offline, set_environment
-from kolora.errors import KoloraError
-from kolora.events import OnEvent, ignore
+from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
+from kolora.events import Noticed, OnEvent, ignore
 from kolora.execution.downloads import download_for
 from kolora.execution.locks import ActiveLock, find_lock
 from kolora.execution.loop import check_before_download, decisions_of, execute, record_failure
 from kolora.execution.signals import Halt
 from kolora.files import writing
-from kolora.inputs import ResolvedInputs
+from kolora.inputs import ResolvedInputs, paths_of
 from kolora.places import cache_folder, is_offline, out_folder
 from kolora.planning import Decision, check_names, plan_steps
 from kolora.report import ReportData, read_report_data, write_report
@@ -116,6 +116,7 @@ def plan_in_detail(story: LoadedStory | Story, *, out: Path | str | None = None)
     """Plan as ``plan`` does, and return also the lock and the inputs that the plan stands on, for who shows them."""
     loaded = _as_loaded(story)
     root = _root(loaded, out)
+    _refuse_others(loaded, root)
     active_lock = find_lock(loaded, out=root)
     resolved = inputs_of(loaded, out=root, strict=False, pins=active_lock.pins)
     return DetailedPlan(decisions_of(resolved, RunFolder(root)), resolved, active_lock)
@@ -148,6 +149,12 @@ def run(
     set_environment()
     loaded = _as_loaded(story)
     root = _root(loaded, out)
+    _refuse_others(loaded, root)
+    former = _former_folder(loaded, root) if out is None else None
+    if former is not None:
+        on_event(
+            Noticed(f"{former} itself holds a run of this story; kolora {loaded.name} -o {former} goes on with it")
+        )
     active_lock = find_lock(loaded, out=root, chosen=lock, ignored=ignore_lock)
     folder = RunFolder(root)
     where = find_device(device)
@@ -266,7 +273,32 @@ def _as_loaded(story: LoadedStory | Story) -> LoadedStory:
 
 
 def _root(loaded: LoadedStory, out: Path | str | None) -> Path:
-    return out_folder(loaded.story.name, None if out is None else Path(out))
+    root = out_folder(loaded.story.name, None if out is None else Path(out))
+    # A stranger's repository may bring an ``out`` of its own; where a link in it leads is not theirs to choose.
+    if out is None and root.is_symlink():
+        raise OutputUnwritable(f"{root} is a link to {root.resolve()}", hint=f"if that is meant: -o {root.resolve()}")
+    return root
+
+
+def _refuse_others(loaded: LoadedStory, root: Path) -> None:
+    """Refuse a run folder that is not this story's, and data that the run would write over; before any work."""
+    RunFolder(root).refuse_others(loaded.story.name)
+    for key, path in paths_of(loaded.story).items():
+        place = (loaded.base / path).resolve()
+        if place.is_relative_to(root.resolve()):
+            inside = place.relative_to(root.resolve()).parts[:1]
+            if inside and inside[0] in layout.PUBLIC:
+                raise StoryInvalid(
+                    f"{key} leads to {place}, and the run writes its own {inside[0]} there",
+                    hint="copy it to another folder, or choose another run folder with -o",
+                )
+
+
+def _former_folder(loaded: LoadedStory, root: Path) -> Path | None:
+    """Find a run of this story in the folder of run folders itself, where KOLORA_OUT led it in kolora 0.1."""
+    mark = RunFolder(root.parent).mark
+    is_new = RunFolder(root).mark is None
+    return root.parent if is_new and mark is not None and (mark.kind, mark.name) == ("run", loaded.story.name) else None
 
 
 @contextlib.contextmanager

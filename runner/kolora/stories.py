@@ -34,6 +34,13 @@ class LoadedStory:
     path: Path | None = None
 
     @property
+    def name(self) -> str:
+        """What to call it on a command line."""
+        if self.path is None:
+            return "-"
+        return self.path.name if self.base == SHIPPED else str(self.path)
+
+    @property
     def text(self) -> str:
         """The source, as far as it is text."""
         return self.source.decode("utf-8", errors="replace")

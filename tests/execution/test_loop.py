@@ -243,7 +243,7 @@ def test_the_loras_files_say_what_they_are(done):
 
 
 def test_a_run_folder_has_one_run_at_a_time(again, capsys):
-    with RunFolder(again / "out").hold():
+    with RunFolder(again / "out").hold("tiny"):
         assert run(again / "story.yaml", "-o", again / "out") == 73
     assert "another kolora is at work" in capsys.readouterr().err
 

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 from kolora.errors import KoloraError, OutputUnwritable
+from kolora.ownership import OwnedFolder
 from kolora.report import write, write_report
+from kolora.runfolder.store import RunFolder
 
 from tests.report.run_folder import make_run_folder
 
 
 def test_the_reports_and_nothing_else(tmp_path: Path) -> None:
     out = make_run_folder(tmp_path / "out", size=(64, 64))
+    RunFolder(out).claim()
     before = set(out.iterdir())
     paths = write_report(out)
     assert [path.name for path in paths] == ["report.json", "report.md", "report.html", "report.en.html"]
@@ -39,10 +42,10 @@ def test_report_that_does_not_read_back_is_an_error(tmp_path: Path, monkeypatch:
 def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = make_run_folder(tmp_path / "out", size=(64, 64))
 
-    def full(path: Path, text: str) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def full(folder: OwnedFolder, name: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", name)
 
-    monkeypatch.setattr(write, "write_text", full)
+    monkeypatch.setattr(OwnedFolder, "write_text", full)
     with pytest.raises(OutputUnwritable, match="full"):
         write_report(out)
 

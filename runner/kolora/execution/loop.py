@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kolora.device import gpu_memory
-from kolora.errors import DeviceUnusable, KoloraError, Stopped
+from kolora.errors import DeviceUnusable, KoloraError, OutputUnwritable, Stopped
 from kolora.events import Noticed, OnEvent, Planned, StepBegan, StepEnded, StepProgressed
 from kolora.execution.memory import first_line, is_out_of_memory, out_of_memory, run_with_retry
 from kolora.execution.progress import Progress
 from kolora.execution.provenance import image_digest, now, numerics, packages, peaks, reset_peaks
 from kolora.execution.signals import Halt
-from kolora.files import as_unwritable, write_text
+from kolora.files import as_unwritable
 from kolora.hubs.catalogue import KOLORS, find_in_cache
 from kolora.inputs import ResolvedInputs
 from kolora.memory.plan import AMPLE, MemoryPlan
@@ -35,6 +34,7 @@ from kolora.version import __version__
 if TYPE_CHECKING:
     from kolora.models.checkpoint import Checkpoint
 
+_SHOWN_NAMES = 3
 _LARGE_CHECKPOINT = 4 * 2**30
 """Bytes of a checkpoint that nobody trains or renders on a CPU by intention."""
 
@@ -85,22 +85,25 @@ def execute(
     earlier results. forced: steps or stages to run in any case. Whatever happens, ``records/run.json`` then says how
     far the run came; the report is made from it. Raises KoloraError's subclasses.
     """
-    progress = Progress(folder.root)
-    with folder.hold():
+    progress = Progress(folder)
+    with folder.hold(resolved.original_story.name):
         # Only while the folder is held: another run may be at work in it.
         if fresh:
-            shutil.rmtree(folder.work)
-            folder.work.mkdir()
+            folder.remove_work()
         progress.decisions = decisions = decisions_of(resolved, folder, forced=forced, until=until)
+        folder.refuse_names([decision.step for decision in decisions])
         on_event(Planned(decisions))
         nothing_to_run = not any(decision.runs for decision in decisions)
         if folder.is_sealed() and nothing_to_run and _is_report_current(folder, resolved):
-            return False
+            changed = folder.changed()
+            if not changed:
+                return False
+            on_event(Noticed(f"{_join_names(changed)} changed after the run, and {_are(changed)} made anew"))
         # From here on the folder changes: whoever finds it after a kill must not take it for complete.
         folder.unseal()
         failure: KoloraError | None = None
         try:
-            write_text(folder.root / layout.STORY, source)
+            folder.write_text(layout.STORY, source)
             # Here and not earlier, so that a refusal too is recorded and gets its report.
             _check_device(resolved, device, decisions)
             _Loop(resolved, folder, device, on_event, halt, progress).run()
@@ -142,11 +145,11 @@ def record_failure(
 
     Leaves a complete folder alone, as what it says is still true; returns whether there is something to report.
     """
-    with folder.hold():
+    with folder.hold(story.name):
         if folder.is_sealed():
             return False
-        write_text(folder.root / layout.STORY, source)
-        Progress(folder.root).finish(
+        folder.write_text(layout.STORY, source)
+        Progress(folder).finish(
             story,
             failure,
             checkpoint=CheckpointName(name=Path(story.model.checkpoint).name),
@@ -187,10 +190,16 @@ class _Loop:
                 self._keep_step(decision.step)
 
     def _keep_step(self, step: Step) -> None:
+        # What was found whole when the run was planned; its files are digested again while they are published.
         record = self._folder.finished_record(step.name, step.digest)
-        assert record is not None
-        # Published again, as the user may have moved or changed the file at the top.
-        self._folder.publish(record)
+        if record is None:
+            raise OutputUnwritable(
+                f"the result of {step.name} in {self._folder.work} changed while the run was at work",
+                hint="run the same command again: it makes it anew",
+            )
+        changed = self._folder.publish(record)
+        if changed:
+            self._on_event(Noticed(f"{_join_names(changed)} had been changed, and {_are(changed)} put right", step))
         self._progress.mark_kept(step, record.seconds)
 
     def _run_step(self, decision: Decision) -> None:
@@ -233,7 +242,7 @@ class _Loop:
             folder=partial,
             state=state,
             inputs={key: self._folder.folder(step_name(*key), self._digests[key]) for key in step.needs},
-            log=self._folder.logs / f"{step.name}.log",
+            log=self._folder.log(step.name),
             checkpoint=checkpoint,
             tick=tick,
         )
@@ -278,6 +287,16 @@ class _Loop:
         return self._loaded_checkpoint
 
 
+def _join_names(names: Sequence[str]) -> str:
+    """Name a few files, and how many there are besides."""
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
 def _memory_plan(resolved: ResolvedInputs, device: str) -> MemoryPlan:
     """Plan for the GPU there is; a CPU's memory is the user's own business."""
     return plan_story(resolved.story, resolved.checkpoint, gpu_bytes=gpu_memory()) if device == "cuda" else AMPLE
@@ -286,10 +305,12 @@ def _memory_plan(resolved: ResolvedInputs, device: str) -> MemoryPlan:
 def _is_report_current(folder: RunFolder, resolved: ResolvedInputs) -> bool:
     """Tell whether the last run's report is of this very story, titles and all."""
     try:
-        run = json.loads((folder.root / layout.RUN_RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        run = json.loads(folder.read(layout.RUN_RECORD))
+    except (OSError, ValueError, RecursionError):
         return False
-    return bool(run.get("story") == resolved.original_story.model_dump(mode="json") and run.get("status") == "complete")
+    return isinstance(run, dict) and bool(
+        run.get("story") == resolved.original_story.model_dump(mode="json") and run.get("status") == "complete"
+    )
 
 
 def _check_device(resolved: ResolvedInputs, device: str, decisions: Sequence[Decision]) -> None:
@@ -331,4 +352,4 @@ def _write_lock(
         packages=packages(),
         image=image_digest(),
     )
-    write_text(folder.root / layout.LOCK, lock_text(lock))
+    folder.write_text(layout.LOCK, lock_text(lock))

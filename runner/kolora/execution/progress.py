@@ -8,11 +8,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kolora.errors import KoloraError, Stopped
 from kolora.execution.provenance import machine, now
-from kolora.files import write_json, write_text
 from kolora.planning import Decision
 from kolora.runfolder import layout
 from kolora.runfolder.records import (
@@ -25,6 +23,7 @@ from kolora.runfolder.records import (
     Status,
     StepLine,
 )
+from kolora.runfolder.store import RunFolder
 from kolora.spec import Story
 from kolora.stages.contract import StageFacts, Step
 from kolora.version import __version__
@@ -37,7 +36,7 @@ _HEARTBEAT_SECONDS = 1.0
 class Progress:
     """What is known of a run while it works: how each step fared and how long it took."""
 
-    root: Path
+    folder: RunFolder
     decisions: Sequence[Decision] = ()
     started: float = field(default_factory=time.time)
     actions: dict[str, Action] = field(default_factory=dict)
@@ -66,8 +65,8 @@ class Progress:
             return
         self._beat = moment
         elapsed = moment - self._step_started
-        write_json(
-            self.root / layout.STATUS,
+        self.folder.write_json(
+            layout.STATUS,
             {
                 "time": now(),
                 "stage": step.stage,
@@ -120,8 +119,8 @@ class Progress:
             last |= {"code": failure.code, "error": failure.error, "hint": failure.hint}
         # A full disk must not hide the error that led here.
         with contextlib.suppress(OSError) if failure is not None else contextlib.nullcontext():
-            write_text(self.root / layout.RUN_RECORD, run.model_dump_json(indent=1) + "\n")
-            write_json(self.root / layout.STATUS, last)
+            self.folder.write_text(layout.RUN_RECORD, run.model_dump_json(indent=1) + "\n")
+            self.folder.write_json(layout.STATUS, last)
 
     def _line(self, decision: Decision) -> StepLine:
         step = decision.step

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -115,20 +116,25 @@ def identify_file(path: Path, *, memo: Path | None = None) -> str:
             # Opening a pipe or a device could wait for ever.
             raise InputAbsent(f"'{path}' is not a regular file", hint="give a file")
         with path.open("rb") as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputAbsent(f"'{path}' is not a regular file", hint="take it out of the folder")
-            if memo is None or before.st_size < MEMO_WORTH_BYTES:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-            key = [before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns]
-            entry = memo / (hashlib.sha256(json.dumps(key).encode()).hexdigest() + ".json")
-            known = _recall(entry, key)
-            if known is not None:
-                return known
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            after = os.fstat(file.fileno())
+            return identify_open(file, memo=memo)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def identify_open(file: BufferedReader, *, memo: Path | None) -> str:
+    """Digest the bytes of an open regular file, remembered in ``memo`` by what the system says of it."""
+    before = os.fstat(file.fileno())
+    if memo is None or before.st_size < MEMO_WORTH_BYTES:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    key = [before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns]
+    entry = memo / (hashlib.sha256(json.dumps(key).encode()).hexdigest() + ".json")
+    known = _recall(entry, key)
+    if known is not None:
+        return known
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    after = os.fstat(file.fileno())
     unchanged = [after.st_size, after.st_mtime_ns, after.st_ctime_ns] == key[2:]
     if unchanged and after.st_ctime_ns < time.time_ns() - SETTLED_SECONDS * 1e9:
         # A cache that cannot be written costs time, not truth.
@@ -147,7 +153,7 @@ def _recall(entry: Path, key: list[int]) -> str | None:
 
 
 def _remember(entry: Path, memory: dict[str, Any]) -> None:
-    write_json(entry, memory, shared=True)
+    write_json(entry, memory)
 
 
 def _unreadable(path: Path, error: OSError) -> InputAbsent:

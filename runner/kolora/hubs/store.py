@@ -127,7 +127,7 @@ class Store:
             "revision": revision,
             "files": listed,
         }
-        write_json(self._manifest(request), manifest, shared=True)
+        write_json(self._manifest(request), manifest)
         return Snapshot(request, revision, files, folder)
 
     def snapshots(self) -> Iterator[Snapshot]:

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from kolora.files import write_text, writing
+from kolora.folders import Folder
 from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import html_page
@@ -176,4 +177,4 @@ def _previews(out: Path, report: ReportData) -> Mapping[str, Preview]:
     width = scene_width(len(paths)) // 2
     # Half the page for each run; base64 adds a third to what is encoded.
     room = round(PAGE_BYTES * (1 - TEXT_SHARE) / 2 * 3 / 4)
-    return encode(out, {path: (width, room // len(paths)) for path in paths})
+    return encode(Folder.open(out), {path: (width, room // len(paths)) for path in paths})

@@ -7,16 +7,18 @@ import io
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
+from kolora.folders import Folder
 from kolora.report.data import SECTIONS, ReportData
 
 PAGE_BYTES = 4_900_000
 """For the whole page, text and pictures."""
 LEAST_BYTES = 400_000
 """For the pictures, however long the texts are."""
+FORMATS = ("PNG", "JPEG", "WEBP")
+"""What a run publishes; a stranger's bytes do not choose which of Pillow's many decoders reads them."""
 TRIES = ((1.0, 88), (1.0, 80), (0.75, 80), (0.6, 76), (0.45, 72), (0.3, 68), (0.2, 60))
 """Share of the wanted width and JPEG quality, tried in turn until the picture fits its share of the page."""
 
@@ -30,7 +32,7 @@ class Preview:
     height: int
 
 
-def make_previews(out: Path, data: ReportData, *, text_bytes: int) -> Mapping[str, Preview]:
+def make_previews(out: Folder, data: ReportData, *, text_bytes: int) -> Mapping[str, Preview]:
     """Return a preview by path for each picture of a report that can be read; paths are relative to `out`.
 
     text_bytes: length of the page without pictures. Base64 adds a third to what is encoded here.
@@ -45,17 +47,17 @@ def make_previews(out: Path, data: ReportData, *, text_bytes: int) -> Mapping[st
     return encode(out, jobs)
 
 
-def encode(out: Path, jobs: Mapping[str, tuple[int, int]]) -> Mapping[str, Preview]:
+def encode(out: Folder, jobs: Mapping[str, tuple[int, int]]) -> Mapping[str, Preview]:
     """Return a preview by path for each picture that can be read, at most so wide and of at most so many bytes."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes and encodes outside the interpreter's lock
-        made = pool.map(lambda path: _preview(out / path, width=jobs[path][0], room=jobs[path][1]), jobs)
+        made = pool.map(lambda path: _preview(out, path, width=jobs[path][0], room=jobs[path][1]), jobs)
         return {path: preview for path, preview in zip(jobs, made, strict=True) if preview}
 
 
-def _preview(path: Path, *, width: int, room: int) -> Preview | None:
+def _preview(out: Folder, path: str, *, width: int, room: int) -> Preview | None:
     """Reduce a picture until its JPEG has at most `room` bytes; None where it is no picture."""
     try:
-        with Image.open(path) as opened:
+        with out.opened(path) as file, Image.open(file, formats=FORMATS) as opened:
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
         return None

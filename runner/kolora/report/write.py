@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
 from kolora.errors import KoloraError
-from kolora.files import write_text, writing
+from kolora.files import writing
+from kolora.folders import Folder
 from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import make_previews
 from kolora.report.values import Language
 from kolora.runfolder.layout import REPORT, REPORT_CARD, REPORT_PAGE
+from kolora.runfolder.store import RunFolder
 
 _VOID = frozenset({"br", "img", "meta", "wbr"})
 """The void elements of our template."""
@@ -25,37 +28,42 @@ def write_report(out: Path) -> tuple[Path, ...]:
     OutputUnwritable where it cannot be written, KoloraError where what was written does not read back.
     """
     data = read_report_data(out)
+    owned = RunFolder(out).claim()
     other: Language = "en" if data.language == "zh" else "zh"
     translated = data.model_copy(update={"language": other})
     # Poured once without pictures: they get the room that the text leaves.
-    previews = make_previews(out, data, text_bytes=len(render_html(data, {}).encode()))
+    previews = make_previews(owned.folder, data, text_bytes=len(render_html(data, {}).encode()))
     pages = {
-        out / REPORT: data.model_dump_json(by_alias=True, indent=2) + "\n",
-        out / REPORT_CARD: render_markdown(data),
-        out / REPORT_PAGE: render_html(data, previews, other=f"report.{other}.html"),
-        out / f"report.{other}.html": render_html(translated, previews, other=REPORT_PAGE),
+        REPORT: data.model_dump_json(by_alias=True, indent=2) + "\n",
+        REPORT_CARD: render_markdown(data),
+        REPORT_PAGE: render_html(data, previews, other=f"report.{other}.html"),
+        f"report.{other}.html": render_html(translated, previews, other=REPORT_PAGE),
     }
     with writing(out):
         # A story that changed its language left a page of what is now the first one.
-        (out / f"report.{data.language}.html").unlink(missing_ok=True)
-        for path, text in pages.items():
-            write_text(path, text)
-    _read_back(out, data)
-    return tuple(pages)
+        owned.folder.remove(f"report.{data.language}.html")
+        for name, text in pages.items():
+            owned.write_text(name, text)
+    _read_back(owned.folder, pages, data)
+    return tuple(out / name for name in pages)
 
 
-def _read_back(out: Path, data: ReportData) -> None:
+def _read_back(out: Folder, names: Iterable[str], data: ReportData) -> None:
     try:
-        if ReportData.model_validate_json((out / REPORT).read_bytes()) != data:
+        if ReportData.model_validate_json(out.read(REPORT)) != data:
             raise ValueError("report.json says something else")
-        for page in sorted(out.glob("report*.html")):
+        for name in names:
+            if not name.endswith(".html"):
+                continue
             outline = _Outline()
-            outline.feed(page.read_text(encoding="utf-8"))
+            outline.feed(out.read(name).decode("utf-8"))
             outline.close()
             if outline.open or not outline.closed_html:
-                raise ValueError(f"{page.name} is cut off")
+                raise ValueError(f"{name} is cut off")
     except (OSError, ValueError) as fault:
-        raise KoloraError(f"the report in {out} does not read back: {fault}", hint=f"kolora report {out}") from fault
+        raise KoloraError(
+            f"the report in {out.path} does not read back: {fault}", hint=f"kolora report {out.path}"
+        ) from fault
 
 
 class _Outline(HTMLParser):

@@ -1,5 +1,6 @@
 """Every name in a run folder, once.
 
+.kolora.json             the mark: whose folder it is, and which files kolora has written there
 work/STEP-DIGEST/        a finished step: its files, and record.json, written last
 work/STEP-DIGEST.partial/, .state/   a step at work, and what it has saved to resume from
 records/, logs/          one file a step, and records/run.json about the run
@@ -9,8 +10,11 @@ export/                  what left it for other tools; no part of its promise
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import chain
 
+from kolora.ownership import MARK
 from kolora.stages.export_lora import FILES
 from kolora.stages.render import IMAGE
 
@@ -53,8 +57,27 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
 PICTURES: Mapping[str, str] = {"render": IMAGES, "baseline": BASELINE}
 """Where the pictures of stages with a step a scene are published: with the LoRA, and without it to compare."""
 
-NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, RUN_LOCK, STATUS, MANIFEST)
+NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, RUN_LOCK, STATUS, MANIFEST, MARK)
 """What is nobody's result, by its first name."""
+ALWAYS = frozenset(
+    {STORY, LOCK, STATUS, MANIFEST, RUN_RECORD, REPORT, REPORT_CARD, REPORT_PAGE}
+    | {f"report.{language}.html" for language in ("en", "zh")}
+)
+"""The files of every run, whatever its story; the page in the story's own language is ``report.html``."""
+_OF_STAGES = chain.from_iterable(names.values() for names in PUBLISHED.values())
+PUBLIC = frozenset(name.partition("/")[0] for name in (WORK, LOGS, *ALWAYS, *_OF_STAGES, *PICTURES.values()))
+"""The first names of all that a run writes."""
+_STEP_FOLDER = re.compile(r"[a-z_]+(-[a-z]+)?(-\d+)?-[0-9a-f]{12}(\.partial|\.state)?|new-[0-9a-f]{16}")
+
+
+def is_work(name: str) -> bool:
+    """Tell whether a name in ``work/`` is one that kolora gives."""
+    return _STEP_FOLDER.fullmatch(name) is not None
+
+
+def log_path(step: str) -> str:
+    """Name the log of a step."""
+    return f"{LOGS}/{step}.log"
 
 
 def record_path(step: str) -> str:

@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from kolora.errors import InputAbsent
-from kolora.files import sha256_of
+from kolora.folders import Folder
 from kolora.runfolder import layout
 from kolora.runfolder.manifest import parse_manifest
-from kolora.runfolder.migrate import PICTURES_OF_0_1, former_step_name, migrate_record, migrate_run
+from kolora.runfolder.migrate import former_step_name, migrate_record, migrate_run
+from kolora.runfolder.published import published_path
 from kolora.runfolder.records import RECORD_FORMAT, RunRecord, StepRecord
 from kolora.spec import Story
 from kolora.spec.migrate import migrate_dump
@@ -42,13 +43,15 @@ class Gap(BaseModel):
 
 
 class RunReader:
-    """A run folder being read; ``gaps`` grows while it is.
+    """A run folder being read, no link in it followed; ``gaps`` grows while it is.
 
-    run: what records/run.json says, None where it cannot be read. records: of this run's finished steps, by name.
+    folder: gives what is in it. run: what records/run.json says, None where it cannot be read. records: of this run's
+    finished steps, by name.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.folder = Folder.open(root)
         self.gaps: list[Gap] = []
         self._facts: dict[str, StageFacts | None] = {}
         self._paths: dict[tuple[str, str], str | None] = {}
@@ -80,9 +83,9 @@ class RunReader:
     @cached_property
     def manifest(self) -> Mapping[str, str]:
         """The sha256 of every file that a sealed folder promises, by path; empty where the folder is not sealed."""
-        if not (self.root / layout.MANIFEST).is_file():
+        if not self.folder.is_file(layout.MANIFEST):
             return {}
-        return parse_manifest((self.root / layout.MANIFEST).read_text(encoding="utf-8", errors="replace"))
+        return parse_manifest(self.folder.read(layout.MANIFEST).decode("utf-8", errors="replace"))
 
     @property
     def ran_to_end(self) -> bool:
@@ -131,7 +134,7 @@ class RunReader:
         listed = record.files.get(name)
         if path is None:
             self._gap("torn", layout.record_path(record.step), f"{name} is published nowhere")
-        elif not (self.root / path).is_file():
+        elif not self.folder.is_file(path):
             self._gap("absent", path)
         elif listed is None or not self._is(path, listed.sha256):
             self._gap("changed", path)
@@ -142,17 +145,17 @@ class RunReader:
     def bytes_of(self, path: str) -> bytes | None:
         """Return the bytes of a file, whoever wrote it."""
         try:
-            return (self.root / path).read_bytes()
+            return self.folder.read(path)
         except FileNotFoundError:
             self._gap("absent", path)
             return None
-        except OSError as fault:
-            self._gap("torn", path, fault.strerror or type(fault).__name__)
+        except (OSError, ValueError) as fault:
+            self._gap("torn", path, getattr(fault, "strerror", None) or str(fault))
             return None
 
     def has_folder(self, path: str) -> bool:
         """Tell whether a folder is there; one that is not is one gap, not one for each of its files."""
-        if (self.root / path).is_dir():
+        if self.folder.kind(path) == "folder":
             return True
         self._gap("absent", path)
         return False
@@ -180,8 +183,8 @@ class RunReader:
 
     def _is(self, path: str, sha256: str) -> bool:
         try:
-            return sha256_of(self.root / path) == sha256
-        except OSError:
+            return self.folder.sha256(path) == sha256
+        except (OSError, ValueError):
             return False
 
     def _json(self, path: str, kind: type[Model], migrate: Callable[[Mapping[str, Any]], Any]) -> Model | None:
@@ -215,8 +218,8 @@ class RunReader:
 
     def _all_records(self) -> dict[str, StepRecord]:
         """Read whatever records there are: without run.json nothing says which of them count."""
-        names = sorted(path.name for path in (self.root / layout.RECORDS).glob("*.json"))
-        paths = [f"{layout.RECORDS}/{name}" for name in names]
+        names = self.folder.names(layout.RECORDS) if self.folder.kind(layout.RECORDS) == "folder" else []
+        paths = [f"{layout.RECORDS}/{name}" for name in names if name.endswith(".json")]
         found = [self._json(path, StepRecord, migrate_record) for path in paths if path != layout.RUN_RECORD]
         return {record.step: record for record in found if record}
 
@@ -236,18 +239,6 @@ def read_run(root: Path) -> RunReader:
 
 def _record_path(step: str, *, format: int) -> str:  # noqa: A002
     return layout.record_path(step if format >= RECORD_FORMAT else former_step_name(step))
-
-
-def published_path(record: StepRecord, name: str) -> str | None:
-    """Name where a step's file is published, None for one that is not; inside a folder only the last name counts."""
-    former = PICTURES_OF_0_1.get(record.stage) if record.format < RECORD_FORMAT else None
-    if former is not None and record.scene is not None:
-        return f"{former}/{record.scene:02d}.png"
-    published = layout.published_paths(record.stage, record.scene)
-    folder, _, file = name.rpartition("/")
-    if not folder:
-        return published.get(name)
-    return f"{published[folder]}/{file}" if folder in published else None
 
 
 def _first(fault: Exception) -> str:

@@ -136,17 +136,17 @@ class RunRecord(_RecordModel):
     environment: Machine = Machine()
 
 
-def read_record(path: Path) -> StepRecord | None:
+def parse_record(content: bytes | None) -> StepRecord | None:
     """Read a step's record; an absent or torn one, or one of kolora 0.1, is None."""
-    record = read_any_record(path)
+    record = parse_any_record(content)
     return record if record is not None and record.format == RECORD_FORMAT else None
 
 
-def read_any_record(path: Path) -> StepRecord | None:
+def parse_any_record(content: bytes | None) -> StepRecord | None:
     """Read a step's record of whatever format, so far as it has today's fields; an absent or torn one is None."""
     try:
-        return StepRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return None if content is None else StepRecord.model_validate_json(content)
+    except ValidationError:
         return None
 
 

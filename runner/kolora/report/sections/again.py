@@ -42,7 +42,7 @@ def gather(reader: RunReader) -> Fields:
     run = reader.run
     command = run.command if run else ()
     story = _story(reader)
-    is_locked = reader.ran_to_end and (reader.root / LOCK).is_file()
+    is_locked = reader.ran_to_end and reader.folder.is_file(LOCK)
     return Fields(
         again=Again(
             command=shlex.join(command) if command else f"kolora run {STORY} -o again",
@@ -57,7 +57,7 @@ def gather(reader: RunReader) -> Fields:
 def find_lora(reader: RunReader) -> str | None:
     """Return the path of the LoRA under diffusers' names, where there is one."""
     path = LORAS["diffusers"]
-    return path if (reader.root / path).is_file() else None
+    return path if reader.folder.is_file(path) else None
 
 
 def _story(reader: RunReader) -> str | None:

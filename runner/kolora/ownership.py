@@ -1,0 +1,231 @@
+"""Which folder is kolora's to write into, and which files in it are: everything else there is its user's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from kolora.errors import OutputUnwritable
+from kolora.files import writing
+from kolora.folders import Folder, NotPlain
+from kolora.version import __version__
+
+MARK = ".kolora.json"
+"""The file by which a folder is known as kolora's."""
+_UNFINISHED_MARK = re.compile(rf"\.{re.escape(MARK)}\.new-[0-9a-f]{{16}}")
+LARGEST_MARK = 16 * 2**20
+LITTER = frozenset({"lost+found", "thumbs.db", "desktop.ini"})
+"""What systems leave in folders that hold nothing, in lower case, besides names that begin with a dot."""
+SHOWN = 3
+
+FolderKind = Literal["run", "verification", "export", "batch"]
+_TITLES: Mapping[str, str] = {
+    "run": "the run folder of",
+    "verification": "the verification of",
+    "export": "an export of",
+    "batch": "the summary of a batch,",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a folder's mark says: what kind of folder it is, whose, and which files kolora has written there."""
+
+    kind: str
+    name: str
+    files: frozenset[str] = frozenset()
+
+    @property
+    def title(self) -> str:
+        """Say whose folder it is."""
+        return f"{_TITLES.get(self.kind, self.kind)} {self.name!r}"
+
+
+def no_other_mark(_: Folder) -> Mark | None:
+    """Know a folder by its mark alone."""
+    return None
+
+
+class OwnedFolder:
+    """A folder with kolora's mark, in which only the files that it lists are ever replaced or removed.
+
+    Methods raise OutputUnwritable where something of the user's stands in the way, and OSError as ``Folder`` does.
+    """
+
+    def __init__(self, folder: Folder, mark: Mark, *, staging: str | None = None) -> None:
+        self.folder = folder
+        self.mark = mark
+        self._files = set(mark.files)
+        self._staging = staging
+
+    @classmethod
+    def claim(
+        cls,
+        folder: Folder,
+        *,
+        kind: FolderKind,
+        name: str | None,
+        staging: str | None = None,
+        other_mark: Callable[[Folder], Mark | None] = no_other_mark,
+        shared: bool = False,
+        way_out: str,
+    ) -> OwnedFolder:
+        """Take a folder that is kolora's already, or an empty one, which is marked.
+
+        name: whose it is to be; None takes whose it is. staging: the folder in which files are written before they
+        take their place. other_mark: reads what marked a folder in former versions. shared: the folder may hold
+        other people's files from the beginning. Raises OutputUnwritable for every other folder.
+        """
+        mark = mark_of(folder, other_mark)
+        refuse_others(folder, mark, kind=kind, name=name, shared=shared, way_out=way_out)
+        owned = cls(folder, mark or Mark(kind, name or ""), staging=staging)
+        for each in folder.names():
+            if _UNFINISHED_MARK.fullmatch(each):
+                folder.remove(each)
+        if not folder.is_file(MARK):
+            # Beside its place: a kill before the mark is there must leave no folder that nobody knows.
+            folder.write(MARK, owned._mark_bytes())
+        return owned
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The files that kolora has written here, or is about to."""
+        return frozenset(self._files)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """List files before they are written, so that a kill leaves none that nobody owns up to.
+
+        Raises OutputUnwritable where one is there and was not written by kolora.
+        """
+        new = {name for name in names if name not in self._files}
+        in_the_way = sorted(name for name in new if self.folder.kind(name) is not None)
+        if in_the_way:
+            raise self._not_ours(in_the_way)
+        if new:
+            self._files |= new
+            self._write_mark()
+
+    def not_ours(self, names: Iterable[str]) -> list[str]:
+        """List which of these names stand for something that kolora did not write."""
+        return sorted(name for name in names if name not in self._files and self.folder.kind(name) is not None)
+
+    def refuse(self, names: Iterable[str]) -> None:
+        """Raise OutputUnwritable where one of these names stands for something that kolora did not write."""
+        in_the_way = self.not_ours(names)
+        if in_the_way:
+            raise self._not_ours(in_the_way)
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[IO[bytes]]:
+        """Give a new file to write, which takes its name in one move."""
+        self.expect([name])
+        with self.folder.replacing(name, by_way_of=self._staging) as file:
+            yield file
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file in one move."""
+        with self.replacing(name) as file:
+            file.write(content)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file in UTF-8 with plain line ends, in one move."""
+        self.write(name, text.encode())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value as JSON, in one move."""
+        self.write_text(name, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+    def copy(self, source: str, name: str) -> str:
+        """Copy a file within the folder to its public name, in one move; returns its sha256."""
+        self.expect([name])
+        return self.folder.copy(source, name, by_way_of=self._staging)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files of kolora's; others stay, and so does a folder in which one is left."""
+        gone = {name for name in names if name in self._files}
+        for name in sorted(gone):
+            try:
+                self.folder.remove(name)
+            except NotPlain:
+                # What stands in the way on the path to it is not ours.
+                continue
+        for above in sorted({name.rpartition("/")[0] for name in gone} - {""}, reverse=True):
+            self.folder.remove_empty(above)
+        if gone:
+            self._files -= gone
+            self._write_mark()
+
+    def _write_mark(self) -> None:
+        self.folder.write(MARK, self._mark_bytes(), by_way_of=self._staging)
+
+    def _mark_bytes(self) -> bytes:
+        mark = {
+            "kolora": __version__,
+            "folder": self.mark.kind,
+            "name": self.mark.name,
+            "files": sorted(self._files),
+        }
+        return (json.dumps(mark, ensure_ascii=False, indent=0) + "\n").encode()
+
+    def _not_ours(self, names: list[str]) -> OutputUnwritable:
+        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        return OutputUnwritable(
+            f"{self.folder.path} holds {shown}, which kolora did not write and would have to replace",
+            hint="move that elsewhere, or choose another folder with -o",
+        )
+
+
+def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_other_mark) -> Mark | None:
+    """Read what marks a folder as kolora's; None where nothing does. Raises OutputUnwritable for a torn mark."""
+    try:
+        with folder.opened(MARK) as file:
+            content = file.read(LARGEST_MARK)
+    except FileNotFoundError:
+        return other_mark(folder)
+    try:
+        values = json.loads(content)
+        kind, name, files = values["folder"], values["name"], values["files"]
+        if not (isinstance(kind, str) and isinstance(name, str) and all(isinstance(each, str) for each in files)):
+            raise ValueError("a mark of another form")
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise OutputUnwritable(
+            f"{folder.path / MARK} cannot be read; it says which files in {folder.path} are kolora's",
+            hint="remove it if the folder is otherwise empty, or choose another folder with -o",
+        ) from problem
+    return Mark(kind, name, frozenset(each for each in files if _is_below(each)))
+
+
+def refuse_others(
+    folder: Folder, mark: Mark | None, *, kind: FolderKind, name: str | None, shared: bool = False, way_out: str
+) -> None:
+    """Raise OutputUnwritable for a folder that is neither empty nor marked as this one's."""
+    if mark is not None:
+        if mark.kind != kind or (name is not None and mark.name != name):
+            raise OutputUnwritable(f"{folder.path} is {mark.title}, and nothing else is written there", hint=way_out)
+        return
+    if name is None:
+        raise OutputUnwritable(f"{folder.path} has no mark of kolora's, and nothing is written there", hint=way_out)
+    if shared:
+        return
+    there = [each for each in folder.names() if not each.startswith(".") and each.lower() not in LITTER]
+    if there:
+        shown = ", ".join(there[:SHOWN]) + (f" and {len(there) - SHOWN} more" if len(there) > SHOWN else "")
+        raise OutputUnwritable(
+            f"{folder.path} is not empty and has no mark of kolora's: it holds {shown}", hint=way_out
+        )
+
+
+def open_folder(path: Path) -> Folder:
+    """Make and open a folder to write into; raises OutputUnwritable where that cannot be."""
+    with writing(path):
+        return Folder.open(path, create=True)
+
+
+def _is_below(name: str) -> bool:
+    """Tell whether a name of a mark leads below its folder; one that does not was never written by kolora."""
+    return all(part not in ("", ".", "..") and "\0" not in part for part in name.split("/"))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +49,7 @@ class RunFolder:
         self.work = root / layout.WORK
         self.records = root / layout.RECORDS
         self.logs = root / layout.LOGS
+        self._opened: Folder | None = None
         self._claimed: OwnedFolder | None = None
 
     def refuse_others(self, name: str) -> None:
@@ -68,8 +68,8 @@ class RunFolder:
     def claim(self, name: str | None = None) -> OwnedFolder:
         """Take the folder to write into it; name: of its story, else whose it is. Raises OutputUnwritable."""
         with writing(self.root):
-            folder = Folder.open(self.root, create=name is not None)
-            owned = OwnedFolder.claim(
+            folder = self._reader or self._make()
+            self._claimed = OwnedFolder.claim(
                 folder,
                 kind="run",
                 name=name,
@@ -77,21 +77,18 @@ class RunFolder:
                 other_mark=mark_of_former_run,
                 way_out=self._way_out(name),
             )
-            owned.expect(layout.ALWAYS)
+            self._claimed.expect(layout.ALWAYS)
             for each in (layout.WORK, layout.RECORDS, layout.LOGS):
                 folder.make(each)
-        self.__dict__["_reader"], self._claimed = folder, owned
-        return owned
+        return self._claimed
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[None]:
         """Hold the folder for one run of the story of this name; raises OutputUnwritable when another one holds it."""
+        # Before anything is written, the file to lock among it.
+        self.refuse_others(name)
         with writing(self.root):
-            folder = Folder.open(self.root, create=True)
-            # Before anything is written, the file to lock among it.
-            mark = mark_of(folder, mark_of_former_run)
-            refuse_others(folder, mark, kind="run", name=name, way_out=self._way_out(name))
-            lock = folder.lock_file(layout.RUN_LOCK)
+            lock = (self._reader or self._make()).lock_file(layout.RUN_LOCK)
         with lock:
             # The kernel drops it when the process dies, however it dies: no stale lock is ever left to be cleaned up.
             try:
@@ -280,12 +277,17 @@ class RunFolder:
         digests = {name: digest for name in names if (digest := self._sha256(name)) is not None}
         self._owned.write_text(layout.MANIFEST, manifest_text(digests))
 
-    @cached_property
+    @property
     def _reader(self) -> Folder | None:
-        try:
-            return Folder.open(self.root)
-        except OSError:
-            return None
+        """The folder, opened once; None while there is none."""
+        if self._opened is None:
+            with writing(self.root), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self._opened = Folder.open(self.root)
+        return self._opened
+
+    def _make(self) -> Folder:
+        self._opened = Folder.open(self.root, create=True)
+        return self._opened
 
     @property
     def _owned(self) -> OwnedFolder:
@@ -313,7 +315,7 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError, NotPlain, ValueError):
             return None
 
-    def _remove_unpublished(self, stage: str, scene: int | None, shown: Iterator[str] | Any) -> None:
+    def _remove_unpublished(self, stage: str, scene: int | None, shown: Collection[str]) -> None:
         """Remove what an earlier run of a stage published and this one has not: pictures drawn while training."""
         places = tuple(layout.published_paths(stage, scene).values())
         former = [

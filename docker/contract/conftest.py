@@ -27,6 +27,8 @@ STRICT = (
 QUIET = ("-e", "OMP_NUM_THREADS=1")
 """Two threads on a machine with other work wait for one another, ten times longer than they compute."""
 SMALL = "/specs/small.yaml"
+NAME = "small"
+"""Its name, and that of its run folder."""
 LORAS = tuple(f"lora/{name}.safetensors" for name in ("diffsynth", "pytorch_lora_weights", "kohya"))
 TOKENS = {"HF_TOKEN": "hf_CONTRACTsecretONE", "MODELSCOPE_API_TOKEN": "ms-CONTRACTsecretTWO"}
 FIGURES: list[str] = []
@@ -190,9 +192,10 @@ class Undisturbed:
 @pytest.fixture(scope="session")
 def undisturbed(engine: Engine, specs: list[str], folder: Callable[[], Path]) -> Undisturbed:
     """Tell the small story once, tokens in its environment, watching the heartbeat."""
-    out, cache, beats = folder(), folder(), []
+    volume, cache, beats = folder(), folder(), []
+    out = volume / NAME
     tokens = [part for name, value in TOKENS.items() for part in ("-e", f"{name}={value}")]
-    flags = ["-v", f"{out}:/out", "-v", f"{cache}:/cache", *tokens, *specs]
+    flags = ["-v", f"{volume}:/out", "-v", f"{cache}:/cache", *tokens, *specs]
     began = time.monotonic()
     process = subprocess.Popen(
         ["docker", "run", "--rm", *QUIET, *STRICT, *flags, engine.image, SMALL],

@@ -41,7 +41,7 @@ def test_too_few_pictures_are_65_and_reported(engine, folder, specs, figures):
     ended = engine.run("/specs/small.yaml", "--set", strict, flags=["-v", f"{out}:/out", *specs])
     figures.append(f"exit 65: too few pictures ({ended.seconds:.1f} s)")
     assert ended.code == 65, ended
-    assert json.loads((out / "report.json").read_text())["failure"]["code"] == 65
+    assert json.loads((out / "small" / "report.json").read_text())["failure"]["code"] == 65
 
 
 def test_a_read_only_output_is_73(engine, folder, specs, figures):

@@ -123,15 +123,17 @@ def test_the_story_in_out_is_told_with_no_flags_at_all_and_results_belong_to_who
     engine.plain("-c", script, flags=["-v", f"{out}:/out", "--user", "0:0", "--entrypoint", "/bin/sh"])
     ended = engine.plain("story.yaml", flags=["-v", f"{out}:/out"])
     assert ended.code == 0, ended
-    assert same(out)
-    assert {path.stat().st_uid for path in (out / "report.html", out / "images" / "01.png")} == {STRANGER}
+    assert same(out / "small")
+    assert (out / "story.yaml").read_text(encoding="utf-8") == SMALL, "the user's own file"
+    made = (out / "small", out / "small" / "report.html", out / "small" / "images" / "01.png")
+    assert {path.stat().st_uid for path in made} == {STRANGER}
 
 
 def test_a_folder_that_the_engine_has_to_make_can_be_written(engine, folder, specs):
     out = folder() / "out"
     ended = engine.plain("/specs/small.yaml", "--until", "fetch", flags=["-v", f"{out}:/out", *specs])
     assert ended.code == 0, ended
-    assert (out / "report.html").is_file()
+    assert (out / "small" / "report.html").is_file()
 
 
 DIGEST = "sha256:" + "0a" * 32
@@ -157,8 +159,8 @@ def test_a_story_from_standard_input_has_the_same_bytes_at_another_time_and_plac
     ended = engine.run("-", flags=["-i", "-v", f"{out}:/out", *places, *shifted], given=SMALL)
     assert ended.code == 0, ended
     assert {line["time"][:4] for line in ended.lines} == {"2038"}
-    assert same(out)
-    assert yaml.safe_load((out / "story.lock.yaml").read_text(encoding="utf-8"))["image"] == DIGEST
+    assert same(out / "small")
+    assert yaml.safe_load((out / "small" / "story.lock.yaml").read_text(encoding="utf-8"))["image"] == DIGEST
     # Times of files mean nothing: a volume that was copied or restored is as good.
     script = "find /out -exec touch -h -d 2001-02-03 {} +"
     engine.plain("-c", script, flags=["-v", f"{out}:/out", "--user", "12345:0", "--entrypoint", "/bin/sh"])
@@ -167,12 +169,14 @@ def test_a_story_from_standard_input_has_the_same_bytes_at_another_time_and_plac
     assert "nothing to do" in again.lines[-1]["message"]
 
 
-def test_the_quickstart_is_told_and_then_there_is_nothing_to_do(engine, folder, figures):
+def test_the_quickstart_is_told_beside_a_story_of_the_users_and_then_there_is_nothing_to_do(engine, folder, figures):
     out = folder()
+    (out / "story.yaml").write_text(SMALL, encoding="utf-8")
     ended = engine.run("quickstart.yaml", flags=["-v", f"{out}:/out"])
     figures.append(f"the quickstart: {ended.seconds:.0f} s")
     assert ended.code == 0, ended
-    assert (out / "images" / "08.png").is_file()
-    assert (out / "manifest.sha256").is_file()
+    assert (out / "quickstart" / "images" / "08.png").is_file()
+    assert (out / "quickstart" / "manifest.sha256").is_file()
+    assert (out / "story.yaml").read_text(encoding="utf-8") == SMALL
     again = engine.run("quickstart.yaml", flags=["-v", f"{out}:/out"])
     assert "nothing to do" in again.lines[-1]["message"]

@@ -19,18 +19,18 @@ def test_sigterm_in_every_stage_is_75_and_costs_no_byte(engine, folder, specs, s
         container = engine.begin("/specs/small.yaml", flags=flags)
         assert container.wait_for(f"{stage} begins"), container.told
         code, seconds = container.signal("TERM")
-        figures.append(f"SIGTERM in {stage}: exit {code} after {seconds:.1f} s, {_at_work(out)} was at work")
+        figures.append(f"SIGTERM in {stage}: exit {code} after {seconds:.1f} s, {_at_work(out / "small")} was at work")
         assert code == CODE_STOPPED, container.told
         assert seconds < CONTRACT_SECONDS
-        assert not (out / "manifest.sha256").exists()
+        assert not (out / "small" / "manifest.sha256").exists()
     last = engine.begin("/specs/small.yaml", flags=flags)
     assert last.wait_for("score is done"), last.told
     code, seconds = last.signal("TERM")
     figures.append(f"SIGTERM in the report: exit {code} after {seconds:.1f} s")
     # The report takes less than a second: the signal may find it written.
-    assert code == CODE_STOPPED or (code == 0 and (out / "manifest.sha256").is_file())
+    assert code == CODE_STOPPED or (code == 0 and (out / "small" / "manifest.sha256").is_file())
     assert engine.run("/specs/small.yaml", flags=flags).code == 0
-    assert same(out)
+    assert same(out / "small")
 
 
 def test_sigterm_before_anything_began_is_75(engine, specs, folder, figures):
@@ -51,7 +51,7 @@ def test_sigkill_in_every_stage_costs_no_byte(engine, folder, specs, same):
         code, _ = container.signal("KILL")
         assert code == 128 + 9, container.told
     assert engine.run("/specs/small.yaml", flags=flags).code == 0
-    assert same(out)
+    assert same(out / "small")
 
 
 def test_a_full_disk_is_73_and_with_room_the_run_goes_on(engine, specs, undisturbed, figures):
@@ -63,7 +63,7 @@ def test_a_full_disk_is_73_and_with_room_the_run_goes_on(engine, specs, undistur
         }
         tell; tail -n 2 /tmp/told
         mount -o remount,size=256m /out
-        tell; cd /out
+        tell; cd /out/small
         sha256sum lora/pytorch_lora_weights.safetensors grid.png images/*.png && sha256sum -c --quiet manifest.sha256
     """
     flags = ["--tmpfs", "/out:size=1m,mode=0777", "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
@@ -108,7 +108,7 @@ def test_two_containers_fill_one_cache_at_the_same_moment(engine, folder, undist
     out = folder()
     told = engine.run("/stories/hub.yaml", "--until", "fetch", "--offline", flags=[*flags, "-v", f"{out}:/out"])
     assert told.code == 0, told
-    assert json.loads((out / "records" / "fetch.json").read_text())["facts"]["images"] == len(pictures)
+    assert json.loads((out / "story" / "records" / "fetch.json").read_text())["facts"]["images"] == len(pictures)
 
 
 def _at_work(out):

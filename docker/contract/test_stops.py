@@ -19,7 +19,7 @@ def test_sigterm_in_every_stage_is_75_and_costs_no_byte(engine, folder, specs, s
         container = engine.begin("/specs/small.yaml", flags=flags)
         assert container.wait_for(f"{stage} begins"), container.told
         code, seconds = container.signal("TERM")
-        figures.append(f"SIGTERM in {stage}: exit {code} after {seconds:.1f} s, {_at_work(out / "small")} was at work")
+        figures.append(f"SIGTERM in {stage}: exit {code} after {seconds:.1f} s, {_at_work(out / 'small')} was at work")
         assert code == CODE_STOPPED, container.told
         assert seconds < CONTRACT_SECONDS
         assert not (out / "small" / "manifest.sha256").exists()

@@ -82,10 +82,11 @@ class Folder:
         with self._above(name) as (folder, last):
             # Not blocking: opening a pipe would wait for its writer.
             descriptor = self._open(last, os.O_RDONLY | os.O_NONBLOCK, folder, name)
+        kind = _kind_of(os.fstat(descriptor).st_mode)
+        if kind != "file":
+            os.close(descriptor)
+            raise NotPlain(self.path / name, kind)
         with os.fdopen(descriptor, "rb") as file:
-            kind = _kind_of(os.fstat(descriptor).st_mode)
-            if kind != "file":
-                raise NotPlain(self.path / name, kind)
             yield file
 
     def read(self, name: str) -> bytes:

@@ -84,6 +84,7 @@ class OwnedFolder:
         mark = mark_of(folder, other_mark)
         refuse_others(folder, mark, kind=kind, name=name, shared=shared, way_out=way_out)
         owned = cls(folder, mark or Mark(kind, name or ""), staging=staging)
+        owned._refuse_other_kinds()
         for each in folder.names():
             if _UNFINISHED_MARK.fullmatch(each):
                 folder.remove(each)
@@ -159,6 +160,13 @@ class OwnedFolder:
         if gone:
             self._files -= gone
             self._write_mark()
+
+    def _refuse_other_kinds(self) -> None:
+        """Refuse a folder in which a link, a pipe or a folder stands where kolora wrote a file; before any work."""
+        for name in sorted(self._files):
+            kind = self.folder.kind(name)
+            if kind not in (None, "file"):
+                raise NotPlain(self.folder.path / name, kind)
 
     def _write_mark(self) -> None:
         self.folder.write(MARK, self._mark_bytes(), by_way_of=self._staging)

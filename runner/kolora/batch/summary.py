@@ -15,8 +15,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kolora.batch.work import Task
-from kolora.errors import SchemaTooNew
-from kolora.files import write_text, writing
+from kolora.errors import OutputUnwritable, SchemaTooNew
+from kolora.files import writing
+from kolora.folders import Folder
 from kolora.report import parse_report
 from kolora.report.pages import html_page
 from kolora.report.sections.environment import Service
@@ -24,6 +25,8 @@ from kolora.report.values import Language, Words
 from kolora.report.words import WORDS
 from kolora.version import __version__
 
+_SUMMARY = "batch.json"
+_PAGE = "batch.html"
 _OUTCOMES = ".batch"
 """The folder under OUT that holds one outcome a story."""
 State = Literal["waiting", "running", "complete", "failed", "stopped"]
@@ -87,28 +90,42 @@ class Summary(BaseModel):
     stories: tuple[Line, ...]
 
 
+def refuse_others(out: Path) -> None:
+    """Raise OutputUnwritable where files of the user's lie where the summary is written."""
+    with writing(out):
+        folder = Folder.open(out, create=True)
+        there = [name for name in (_SUMMARY, _PAGE) if folder.kind(name) is not None]
+    if there and _read_summary(folder) is None:
+        raise OutputUnwritable(
+            f"{out} holds {' and '.join(there)}, which kolora batch did not write and would have to replace",
+            hint="move that elsewhere, or choose another folder with -o",
+        )
+
+
 def write_outcome(out: Path, outcome: Outcome) -> None:
     """Write what is known of a story now."""
     with writing(out):
-        write_text(out / _OUTCOMES / f"{outcome.label}.json", outcome.model_dump_json(indent=1) + "\n")
+        text = outcome.model_dump_json(indent=1) + "\n"
+        Folder.open(out, create=True).write(f"{_OUTCOMES}/{outcome.label}.json", text.encode())
 
 
 def write_summary(out: Path, tasks: Sequence[Task]) -> Summary:
     """Write batch.json and batch.html over all tasks, whichever shard has them."""
     with writing(out):
-        (out / _OUTCOMES).mkdir(parents=True, exist_ok=True)
-        with (out / _OUTCOMES / ".lock").open("w") as lock:
+        folder = Folder.open(out, create=True)
+        folder.make(_OUTCOMES)
+        with folder.lock_file(f"{_OUTCOMES}/.lock") as lock:
             # Two shards that end together write one after the other, so the last one has seen both.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            lines = tuple(_line(out, task) for task in tasks)
+            lines = tuple(_line(folder, task) for task in tasks)
             summary = Summary(
                 kolora=__version__,
                 time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 counts=dict(Counter(line.state for line in lines)),
                 stories=lines,
             )
-            write_text(out / "batch.json", summary.model_dump_json(indent=1) + "\n")
-            write_text(out / "batch.html", render_summary(summary))
+            folder.write(_SUMMARY, (summary.model_dump_json(indent=1) + "\n").encode(), by_way_of=_OUTCOMES)
+            folder.write(_PAGE, render_summary(summary).encode(), by_way_of=_OUTCOMES)
     return summary
 
 
@@ -120,15 +137,22 @@ def render_summary(summary: Summary) -> str:
     return html_page("batch.html.j2", language, d=summary, w=words, language=language)
 
 
-def _line(out: Path, task: Task) -> Line:
+def _read_summary(folder: Folder) -> Summary | None:
     try:
-        outcome = Outcome.model_validate_json((out / _OUTCOMES / f"{task.label}.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return Summary.model_validate_json(folder.read(_SUMMARY))
+    except (OSError, ValidationError):
+        return None
+
+
+def _line(out: Folder, task: Task) -> Line:
+    try:
+        outcome = Outcome.model_validate_json(out.read(f"{_OUTCOMES}/{task.label}.json"))
+    except (OSError, ValidationError):
         # No shard has come to it yet.
         outcome = Outcome(label=task.label, story=task.story)
     try:
-        report = parse_report((out / task.label / "report.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError, SchemaTooNew):
+        report = parse_report(out.read(f"{task.label}/report.json"))
+    except (OSError, ValueError, SchemaTooNew):
         return Line(**outcome.model_dump())
     return Line(
         **outcome.model_dump(),

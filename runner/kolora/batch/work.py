@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +29,16 @@ def find_tasks(given: Sequence[str]) -> tuple[Task, ...]:
     stories: list[str] = []
     for name in given:
         stories += _expand(name)
-    seen: Counter[str] = Counter()
-    tasks = []
+    labels = {_label(story) for story in stories}
+    tasks: dict[str, Task] = {}
     for story in dict.fromkeys(stories):
-        label = _label(story)
-        # Two stories of one name would write into one folder.
-        seen[label] += 1
-        tasks.append(Task(story, label if seen[label] == 1 else f"{label}-{seen[label]}"))
-    return tuple(tasks)
+        label, number = _label(story), 1
+        # Two stories of one name would write into one folder; the second has a name that no other story has.
+        while label in tasks or (number > 1 and label in labels):
+            number += 1
+            label = f"{_label(story)}-{number}"
+        tasks[label] = Task(story, label)
+    return tuple(tasks.values())
 
 
 def share(tasks: Sequence[tuple[str, Task]], *, index: int, count: int) -> tuple[Task, ...]:

@@ -16,7 +16,7 @@ import click
 
 from kolora.batch.cluster import ClusterTask, connect, run_on_cluster
 from kolora.batch.process import ProcessResult, run_process
-from kolora.batch.summary import Outcome, State, write_outcome, write_summary
+from kolora.batch.summary import Outcome, State, refuse_others, write_outcome, write_summary
 from kolora.batch.work import Task, find_tasks, share
 from kolora.cli.console import RunConsole, console_for
 from kolora.errors import KoloraError, Stopped
@@ -69,6 +69,7 @@ def batch(
     """
     root = out or out_root()
     tasks, (index, count) = find_tasks(stories), find_shard(os.environ)
+    refuse_others(root)
     loaded = {task: _load(task, overrides) for task in tasks}
     mine = share([(loaded[task].digest, task) for task in tasks], index=index, count=count)
     # Longer than a story's own grace: its process is to end first, and its outcome and the summary to be written.

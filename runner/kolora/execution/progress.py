@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from kolora.errors import KoloraError, Stopped
 from kolora.execution.provenance import machine, now
+from kolora.files import writing
 from kolora.planning import Decision
 from kolora.runfolder import layout
 from kolora.runfolder.records import (
@@ -118,7 +119,7 @@ class Progress:
         if failure is not None:
             last |= {"code": failure.code, "error": failure.error, "hint": failure.hint}
         # A full disk must not hide the error that led here.
-        with contextlib.suppress(OSError) if failure is not None else contextlib.nullcontext():
+        with contextlib.suppress(OSError, KoloraError) if failure is not None else writing(self.folder.root):
             self.folder.write_text(layout.RUN_RECORD, run.model_dump_json(indent=1) + "\n")
             self.folder.write_json(layout.STATUS, last)
 

@@ -21,6 +21,7 @@ from kolora.stages.render import IMAGE
 WORK = "work"
 RECORDS = "records"
 LOGS = "logs"
+CURVES = f"{LOGS}/tensorboard"
 EXPORT = "export"
 RUN_RECORD = f"{RECORDS}/run.json"
 STEP_RECORD = "record.json"

@@ -78,7 +78,7 @@ class RunFolder:
                 way_out=self._way_out(name),
             )
             self._claimed.expect(layout.ALWAYS)
-            for each in (layout.WORK, layout.RECORDS, layout.LOGS):
+            for each in (layout.WORK, layout.RECORDS, layout.LOGS, layout.CURVES):
                 folder.make(each)
         return self._claimed
 

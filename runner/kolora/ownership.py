@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,11 +35,15 @@ _TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """What a folder's mark says: what kind of folder it is, whose, and which files kolora has written there."""
+    """What a folder's mark says: what kind of folder it is, whose, and which files kolora has written there.
+
+    source: the name of the file that it was last made from, empty where that is not known.
+    """
 
     kind: str
     name: str
     files: frozenset[str] = frozenset()
+    source: str = ""
 
     @property
     def title(self) -> str:
@@ -70,6 +75,7 @@ class OwnedFolder:
         *,
         kind: FolderKind,
         name: str | None,
+        source: str = "",
         staging: str | None = None,
         other_mark: Callable[[Folder], Mark | None] = no_other_mark,
         shared: bool = False,
@@ -77,13 +83,16 @@ class OwnedFolder:
     ) -> OwnedFolder:
         """Take a folder that is kolora's already, or an empty one, which is marked.
 
-        name: whose it is to be; None takes whose it is. staging: the folder in which files are written before they
-        take their place. other_mark: reads what marked a folder in former versions. shared: the folder may hold
-        other people's files from the beginning. Raises OutputUnwritable for every other folder.
+        name: whose it is to be; None takes whose it is. source: the file that it is made from. staging: the folder in
+        which files are written before they take their place. other_mark: reads what marked a folder in former versions.
+        shared: the folder may hold other people's files from the beginning. Raises OutputUnwritable for every other
+        folder.
         """
         mark = mark_of(folder, other_mark)
         refuse_others(folder, mark, kind=kind, name=name, shared=shared, way_out=way_out)
-        owned = cls(folder, mark or Mark(kind, name or ""), staging=staging)
+        mark = mark or Mark(kind, name or "")
+        is_new = source not in ("", mark.source)
+        owned = cls(folder, dataclasses.replace(mark, source=source or mark.source), staging=staging)
         owned._refuse_other_kinds()
         for each in folder.names():
             if _UNFINISHED_MARK.fullmatch(each):
@@ -91,6 +100,8 @@ class OwnedFolder:
         if not folder.is_file(MARK):
             # Beside its place: a kill before the mark is there must leave no folder that nobody knows.
             folder.write(MARK, owned._mark_bytes())
+        elif is_new:
+            owned._write_mark()
         return owned
 
     @property
@@ -176,6 +187,7 @@ class OwnedFolder:
             "kolora": __version__,
             "folder": self.mark.kind,
             "name": self.mark.name,
+            "source": self.mark.source,
             "files": sorted(self._files),
         }
         return (json.dumps(mark, ensure_ascii=False, indent=0) + "\n").encode()
@@ -197,15 +209,15 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
         return other_mark(folder)
     try:
         values = json.loads(content)
-        kind, name, files = values["folder"], values["name"], values["files"]
-        if not (isinstance(kind, str) and isinstance(name, str) and all(isinstance(each, str) for each in files)):
+        kind, name, files, source = values["folder"], values["name"], values["files"], values.get("source", "")
+        if not all(isinstance(each, str) for each in (kind, name, source, *files)):
             raise ValueError("a mark of another form")
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise OutputUnwritable(
             f"{folder.path / MARK} cannot be read; it says which files in {folder.path} are kolora's",
             hint="remove it if the folder is otherwise empty, or choose another folder with -o",
         ) from problem
-    return Mark(kind, name, frozenset(each for each in files if _is_below(each)))
+    return Mark(kind, name, frozenset(each for each in files if _is_below(each)), source)
 
 
 def refuse_others(

@@ -116,7 +116,7 @@ def plan_in_detail(story: LoadedStory | Story, *, out: Path | str | None = None)
     """Plan as ``plan`` does, and return also the lock and the inputs that the plan stands on, for who shows them."""
     loaded = _as_loaded(story)
     root = _root(loaded, out)
-    _refuse_others(loaded, root)
+    _refuse_others(loaded, root, by_default=out is None)
     active_lock = find_lock(loaded, out=root)
     resolved = inputs_of(loaded, out=root, strict=False, pins=active_lock.pins)
     return DetailedPlan(decisions_of(resolved, RunFolder(root)), resolved, active_lock)
@@ -149,14 +149,14 @@ def run(
     set_environment()
     loaded = _as_loaded(story)
     root = _root(loaded, out)
-    _refuse_others(loaded, root)
+    _refuse_others(loaded, root, by_default=out is None)
     former = _former_folder(loaded, root) if out is None else None
     if former is not None:
         on_event(
             Noticed(f"{former} itself holds a run of this story; kolora {loaded.name} -o {former} goes on with it")
         )
     active_lock = find_lock(loaded, out=root, chosen=lock, ignored=ignore_lock)
-    folder = RunFolder(root)
+    folder = RunFolder(root, source=loaded.source_name)
     where = find_device(device)
     halt = Halt()
     with halt.listening() if handle_signals else contextlib.nullcontext():
@@ -185,6 +185,7 @@ def run(
             forced=forced,
             command=command,
             overrides=loaded.overrides,
+            source_name=loaded.source_name,
         )
     return Run(root, worked)
 
@@ -203,11 +204,12 @@ def run_resolved(
     command: Sequence[str] = (),
     overrides: Sequence[str] = (),
     report: bool = True,
+    source_name: str = "",
 ) -> bool:
     """Bring a run folder to what a story with resolved inputs says: plan, run, report, seal; as ``run`` does.
 
-    source: the story file's text. overrides: what was written over it. report: write one, and seal the folder where all
-    steps were to run (no ``until``). Returns whether anything had to be done.
+    source: the story file's text; source_name: what the file is called. overrides: what was written over it. report:
+    write one, and seal the folder where all steps were to run (no ``until``). Returns whether anything had to be done.
     """
     # Before the run folder is touched: a misspelt --until must not cost an old result.
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
@@ -215,7 +217,7 @@ def run_resolved(
         worked = execute(
             resolved,
             source=source,
-            folder=RunFolder(root),
+            folder=RunFolder(root, source=source_name),
             device=device,
             on_event=on_event,
             halt=halt,
@@ -280,9 +282,19 @@ def _root(loaded: LoadedStory, out: Path | str | None) -> Path:
     return root
 
 
-def _refuse_others(loaded: LoadedStory, root: Path) -> None:
+def _refuse_others(loaded: LoadedStory, root: Path, *, by_default: bool) -> None:
     """Refuse a run folder that is not this story's, and data that the run would write over; before any work."""
-    RunFolder(root).refuse_others(loaded.story.name)
+    folder = RunFolder(root)
+    folder.refuse_others(loaded.story.name)
+    mark = folder.mark
+    # Stories without a name share one: what tells them apart is the file.
+    others = mark is not None and loaded.source_name and mark.source not in ("", loaded.source_name)
+    if by_default and mark is not None and others and not loaded.has_name:
+        own = Path(loaded.source_name).stem
+        raise OutputUnwritable(
+            f"{root} holds the run of {mark.source}, and neither that nor {loaded.source_name} has a name of its own",
+            hint=f"write a name into the story, or choose another folder: -o {root.with_name(own)}",
+        )
     for key, path in paths_of(loaded.story).items():
         place = (loaded.base / path).resolve()
         if place.is_relative_to(root.resolve()):

@@ -41,6 +41,16 @@ class LoadedStory:
         return self.path.name if self.base == SHIPPED else str(self.path)
 
     @property
+    def source_name(self) -> str:
+        """The name of its file; empty where it has none."""
+        return self.path.name if self.path is not None else ""
+
+    @property
+    def has_name(self) -> bool:
+        """Whether it says its name; others share the default."""
+        return "name" in self.story.model_fields_set
+
+    @property
     def text(self) -> str:
         """The source, as far as it is text."""
         return self.source.decode("utf-8", errors="replace")

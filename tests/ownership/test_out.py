@@ -214,6 +214,19 @@ def test_a_run_goes_to_the_folder_of_its_name(of_default: Path, monkeypatch: pyt
     assert (of_default / root / "story.yaml").read_text() == "mine"
 
 
+def test_two_stories_without_a_name_do_not_share_a_folder(of_default: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unnamed = (of_default / "story.yaml").read_text(encoding="utf-8").replace("name: tiny\n", "")
+    for name in ("a.yaml", "b.yaml"):
+        (of_default / name).write_text(unnamed, encoding="utf-8")
+    assert left("run", "a.yaml", "--until", "fetch") == 0
+    before = tree_of(of_default / "out")
+    assert left("run", "b.yaml", "--until", "fetch") == 73
+    assert "holds the run of a.yaml" in capsys.readouterr().err
+    assert tree_of(of_default / "out") == before
+    assert left("run", "a.yaml", "--until", "fetch") == 0
+    assert left("run", "b.yaml", "--until", "fetch", "-o", "out/story") == 0
+
+
 def test_a_link_that_a_repository_brings_in_place_of_the_run_folder_is_not_followed(
     of_default: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,11 +41,12 @@ class PlannedStep(Protocol):
 class RunFolder:
     """One OUT folder. What is in it is reached from its handle, no link followed; only what its mark lists is replaced.
 
-    Reading needs nothing; writing needs ``hold`` or ``claim``.
+    Reading needs nothing; writing needs ``hold`` or ``claim``. source: the name of the story's file.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, source: str = "") -> None:
         self.root = root
+        self.source = source
         self.work = root / layout.WORK
         self.records = root / layout.RECORDS
         self.logs = root / layout.LOGS
@@ -73,6 +74,7 @@ class RunFolder:
                 folder,
                 kind="run",
                 name=name,
+                source=self.source,
                 staging=layout.WORK,
                 other_mark=mark_of_former_run,
                 way_out=self._way_out(name),

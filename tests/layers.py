@@ -18,6 +18,7 @@ from tools.measure import (
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
+    ("names",),
     ("files", "folders"),
     ("device", "environment", "ownership", "places", "rules", "service", "tokens"),
     ("samplers",),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,37 @@ _REFUSED = (
 )
 """What the system says where a folder cannot be written, whoever asks."""
 
+_KERNEL = ("/proc/", "/sys/")
+"""Where files are none: to read one may wait for ever, or act on the machine."""
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading; raises OSError for everything else, and never waits for a writer."""
+    # Looked at first: to open a device may already act on it. Looked at again, as another may be there by then.
+    _check_regular(path, path.stat())
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _check_regular(path, os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) or os.path.realpath(path).startswith(_KERNEL):
+        raise OSError(errno.EINVAL, f"not a regular file but {_kind_of(status.st_mode)}", str(path))
+
+
+def _kind_of(mode: int) -> str:
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe (FIFO)"), (stat.S_ISSOCK, "a socket"))
+    devices = ((stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+    return next((kind for is_one, kind in (*kinds, *devices) if is_one(mode)), "a file of the kernel's own")
+
 
 def sha256_of(path: Path) -> str:
-    """Digest a file's bytes."""
-    with path.open("rb") as file:
+    """Digest a regular file's bytes; raises OSError for everything else, and never waits for a writer."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

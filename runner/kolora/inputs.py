@@ -13,6 +13,7 @@ from pydantic import Field
 
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.catalogue import (
+    PARTS,
     POCKET,
     entries_used,
     find_checkpoint,
@@ -22,8 +23,9 @@ from kolora.hubs.catalogue import (
     loaded_scorer_files,
     preferred_hub,
 )
-from kolora.hubs.identity import identify_file, identify_folder
+from kolora.hubs.identity import identify_file, identify_folder, identify_model, link_roots
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
+from kolora.places import owner_roots
 from kolora.pocket import WORLD_VERSION
 from kolora.spec import Story
 from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
@@ -69,15 +71,6 @@ class Inputs:
     aesthetics: Scorer | None = None
     clip: Scorer | None = None
     lora: LoraFile | None = None
-
-
-_CHOICES: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {
-    "checkpoint": loaded_files,
-    "dataset": lambda paths: paths,
-    "aesthetics": loaded_scorer_files,
-    "clip": loaded_scorer_files,
-}
-"""Which files of a folder are its identity: those that are read."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +167,7 @@ def resolve_inputs(
     Raises StoryInvalid for a path that leads elsewhere.
     """
     confined = _confine_paths(story, base, [base, cache, *roots])
-    resolver = _Resolver(confined, cache, pins)
+    resolver = _Resolver(confined, cache, pins, (cache.resolve(), *(root.resolve() for root in owner_roots())))
     absent: list[InputAbsent] = []
     try:
         resolver.resolve()
@@ -194,13 +187,14 @@ def resolve_inputs(
 class _Resolver:
     """Finds and identifies one input after the other; what was found before one is absent stays."""
 
-    def __init__(self, story: Story, cache: Path, pins: Pins) -> None:
+    def __init__(self, story: Story, cache: Path, pins: Pins, roots: Sequence[Path]) -> None:
         self.checkpoint = POCKET
         self.inputs = Inputs(checkpoint="absent")
         self.files: dict[str, Mapping[str, str]] = {}
         self._story = story
         self._cache = cache
         self._pins = pins
+        self._roots = roots
         self._memo = _writable_memo(cache / "identities")
 
     def resolve(self) -> None:
@@ -213,7 +207,7 @@ class _Resolver:
             self._set(lora=LoraFile(digest=identify_file(path, memo=self._memo), path=path))
         self._resolve_dataset(story.training_set)
         self.checkpoint = find_checkpoint(story.model.checkpoint, cache=self._cache, pins=self._pins)
-        self._set(checkpoint=self._identify("checkpoint", self.checkpoint))
+        self._set(checkpoint=self._identify_model("checkpoint", self.checkpoint, PARTS, loaded_files))
         self._set(aesthetics=self._scorer("aesthetics", story.scores.aesthetics))
         self._set(clip=self._scorer("clip", story.scores.clip))
 
@@ -229,16 +223,23 @@ class _Resolver:
             self._set(dataset=f"world {WORLD_VERSION}")
         elif dataset is not None:
             folder = _find_downloaded(dataset, self._cache, self._pins)
-            self._set(dataset_folder=folder, dataset=self._identify("dataset", folder))
+            digest, self.files["dataset"] = identify_folder(folder, memo=self._memo)
+            self._set(dataset_folder=folder, dataset=digest)
 
     def _scorer(self, kind: str, name: str) -> Scorer | None:
         folder = find_scorer(name, kind=kind, checkpoint=self.checkpoint, cache=self._cache, pins=self._pins)
-        return Scorer(digest=self._identify(kind, folder), folder=folder) if folder else None
+        if folder is None:
+            return None
+        return Scorer(digest=self._identify_model(kind, folder, ("",), loaded_scorer_files), folder=folder)
 
-    def _identify(self, kind: str, folder: Path) -> str:
-        choose = _CHOICES[kind]
-        # Links are followed: some caches keep a checkpoint's files as links.
-        digest, self.files[kind] = identify_folder(folder, memo=self._memo, follow_links=True, choose=choose)
+    def _identify_model(
+        self, kind: str, folder: Path, parts: Sequence[str], choose: Callable[[Sequence[str]], Sequence[str]]
+    ) -> str:
+        # A scorer inside the checkpoint may itself be a link, which the checkpoint's maker set.
+        outer = self.checkpoint if folder.is_relative_to(self.checkpoint) else folder
+        digest, self.files[kind] = identify_model(
+            folder, parts=parts, choose=choose, roots=(*link_roots(outer), *self._roots), memo=self._memo
+        )
         return digest
 
 

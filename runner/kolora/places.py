@@ -30,6 +30,11 @@ def cache_folder() -> Path:
     return CACHE_VOLUME if CACHE_VOLUME.is_dir() else Path.home() / ".cache" / "kolora"
 
 
+def owner_roots() -> tuple[Path, ...]:
+    """Return the folders of KOLORA_ROOTS: the machine's owner lets stories and links lead into them."""
+    return tuple(Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each)
+
+
 def kernel_folder() -> Path:
     """Choose where compiled kernels are kept: in the cache, else in a folder that goes when this process does.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import yaml
 from kolora.errors import InputAbsent, UsageError
 from kolora.hubs.store import NO_PINS, Pins
 from kolora.inputs import ResolvedInputs, check_paths, paths_of, resolve_inputs
-from kolora.places import cache_folder
+from kolora.places import cache_folder, owner_roots
 from kolora.spec import Story, load_story
 from kolora.spec.canonical import canonical
 from kolora.spec.document import LARGEST_STORY
@@ -107,8 +106,7 @@ def _roots(loaded: LoadedStory, out: Path) -> Sequence[Path]:
     # The dots let `--set dataset=...` cover dataset.path, and keep a key from covering one that only begins like it.
     overridden = tuple(f"{each.partition('=')[0].strip()}." for each in loaded.overrides)
     named = [loaded.base / path for key, path in paths_of(loaded.story).items() if f"{key}.".startswith(overridden)]
-    roots = [Path(each) for each in os.environ.get("KOLORA_ROOTS", "").split(os.pathsep) if each]
-    return [Path.cwd(), out, *roots, *named]
+    return [Path.cwd(), out, *owner_roots(), *named]
 
 
 def _find(name: str) -> Path:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 from kolora.errors import InputAbsent
-from kolora.hubs.identity import MEMO_WORTH_BYTES, files_in, identify_folder, identity_of_files
+from kolora.hubs.identity import MEMO_WORTH_BYTES, identify_folder, identify_model, identity_of_files
+
+PARTS = ("", "sub")
+
+
+def all_of(paths: Sequence[str]) -> Sequence[str]:
+    return paths
 
 
 @pytest.fixture
@@ -58,10 +64,10 @@ def test_only_what_is_chosen_is_read_and_counts(folder: Path) -> None:
     def choose(paths: Sequence[str]) -> Sequence[str]:
         return [path for path in paths if path.startswith("sub/")]
 
-    before = identify_folder(folder, choose=choose)
+    before = identify_model(folder, parts=PARTS, choose=choose)
     (folder / "a.bin").unlink()
     (folder / "a.bin").symlink_to("absent")
-    assert identify_folder(folder, choose=choose, follow_links=True) == before
+    assert identify_model(folder, parts=PARTS, choose=choose) == before
     assert set(before[1]) == {"sub/b.bin"}
 
 
@@ -79,9 +85,10 @@ def test_a_checkpoint_of_links_is_the_same_as_one_of_files(folder: Path, tmp_pat
     (linked / "sub").mkdir(parents=True)
     (linked / "a.bin").symlink_to(folder / "a.bin")
     (linked / "sub" / "b.bin").symlink_to(folder / "sub" / "b.bin")
-    assert identify_folder(linked, follow_links=True) == identify_folder(folder, follow_links=True)
     (linked / "sub" / "loop").symlink_to(linked)
-    assert files_in(linked, follow_links=True) == ("a.bin", "sub/b.bin")
+    same = identify_model(linked, parts=PARTS, choose=all_of, roots=[linked, folder])
+    assert same == identify_model(folder, parts=PARTS, choose=all_of)
+    assert set(same[1]) == {"a.bin", "sub/b.bin"}
 
 
 def test_what_is_not_there_is_said(folder: Path) -> None:
@@ -90,7 +97,7 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
             identify_folder(path)
     (folder / "gone").symlink_to("absent")
     with pytest.raises(InputAbsent, match=r"'.*gone' cannot be read: No such file"):
-        identify_folder(folder, follow_links=True)
+        identify_model(folder, parts=PARTS, choose=all_of)
 
 
 @pytest.fixture

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent
-from kolora.files import write_json
+from kolora.files import open_regular, write_json
+from kolora.names import printable
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 """What desktops leave in folders, in lower case; never part of one, like everything whose name begins with a dot."""
+
+_SHOWN = 300
+"""Characters of a path in a message."""
 
 MEMO_WORTH_BYTES = 1 << 20
 """Smaller files are hashed sooner than their memo is read."""
@@ -26,40 +30,64 @@ SETTLED_SECONDS = 2.0
 """A file changed more recently could change again within one tick of the file system's clock: it gets no memo."""
 
 
-def files_in(folder: Path, *, follow_links: bool = False) -> tuple[str, ...]:
+def files_in(folder: Path) -> tuple[str, ...]:
     """List the files of a folder and its subfolders, sorted, as paths relative to it with forward slashes.
 
-    Hidden names and the litter of desktops are left out. A link to a folder is entered with ``follow_links``
-    (each real folder once) and listed like a file without. Raises InputAbsent where there is no readable folder.
+    Hidden names and the litter of desktops are left out. A link to a folder is listed like a file. Raises InputAbsent
+    where there is no readable folder.
     """
-    if not folder.is_dir():
-        raise InputAbsent(
-            f"'{folder}' is not a folder; a folder of files was expected there",
-            hint="check the path, and that the folder is mounted into the container",
-        )
-    return tuple(sorted(_walk(folder, "", follow_links, {folder.resolve()})))
+    _check_folder(folder)
+    return tuple(sorted(_walk(folder, "")))
 
 
-def identify_folder(
-    folder: Path,
-    *,
-    memo: Path | None = None,
-    follow_links: bool = False,
-    choose: Callable[[Sequence[str]], Sequence[str]] = lambda paths: paths,
-) -> tuple[str, dict[str, str]]:
-    """Digest a folder's content.
+def identify_folder(folder: Path, *, memo: Path | None = None) -> tuple[str, dict[str, str]]:
+    """Digest a data set's folder.
 
     Returns what ``identity_of_files`` gives, and each file's sha256 by its path. Neither the folder's place nor any
-    time counts. A data set's links may not leave the folder: such a link, like anything that is no regular file, is
-    listed with an empty sha256. ``follow_links`` is for checkpoints, whose files some caches keep as links. ``memo`` is
-    a folder that remembers hashes of large unchanged files; it only saves reading them. ``choose`` picks, of all paths,
-    those that count.
+    time counts. Links may not leave the folder: such a link, like anything that is no regular file, is listed with an
+    empty sha256. ``memo`` is a folder that remembers hashes of large unchanged files; it only saves reading them.
     """
     files = {
-        path: "" if not follow_links and refusal(folder, path) else identify_file(folder / path, memo=memo)
-        for path in choose(files_in(folder, follow_links=follow_links))
+        path: "" if refusal(folder, path) else identify_file(folder / path, memo=memo) for path in files_in(folder)
     }
     return identity_of_files(files), files
+
+
+def identify_model(
+    folder: Path,
+    *,
+    parts: Sequence[str],
+    choose: Callable[[Sequence[str]], Sequence[str]],
+    roots: Sequence[Path] | None = None,
+    memo: Path | None = None,
+) -> tuple[str, dict[str, str]]:
+    """Digest what is loaded of a checkpoint's or scorer's folder, as ``identify_folder`` does a data set's.
+
+    parts: the subfolders that are looked into, the empty one for the folder itself. choose: picks, of the paths found
+    there, those that are loaded; nothing else is read. Some caches keep files as links: each must lead into ``roots``,
+    those of ``link_roots`` if none are given. Raises InputAbsent naming what leads elsewhere or is no regular file.
+    """
+    _check_folder(folder)
+    allowed = link_roots(folder) if roots is None else roots
+    paths: list[str] = []
+    for part in parts:
+        paths += _names_in(folder, part, allowed)
+    files = {path: identify_file(_followed(folder / path, allowed), memo=memo) for path in choose(paths)}
+    return identity_of_files(files), files
+
+
+def link_roots(folder: Path) -> tuple[Path, ...]:
+    """List where the links of a folder may lead: into itself, and to the files of the Hugging Face cache it is in.
+
+    There, ``models--OWNER--NAME/snapshots/REVISION`` holds links to ``models--OWNER--NAME/blobs``.
+    """
+    real = folder.resolve()
+    for snapshot in (real, *real.parents):
+        repository = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and repository.name.startswith(("models--", "datasets--")):
+            # Not resolved: blobs that are themselves a link would let everything in.
+            return real, repository / "blobs"
+    return (real,)
 
 
 def identity_of_files(files: Mapping[str, str]) -> str:
@@ -83,7 +111,7 @@ def refusal(folder: Path, path: str) -> str | None:
         if target.is_symlink():
             return "broken link"
         raise _unreadable(target, error) from error
-    if not real.is_relative_to(folder.resolve()):
+    if not _leads_into(real, link_roots(folder)):
         return "link out of the folder"
     if real.is_dir():
         return "link to a folder"
@@ -93,31 +121,66 @@ def refusal(folder: Path, path: str) -> str | None:
     return None
 
 
-def _walk(folder: Path, prefix: str, follow_links: bool, seen: set[Path]) -> Iterator[str]:
+def _leads_into(real: Path, roots: Sequence[Path]) -> bool:
+    return any(real.is_relative_to(root) for root in roots)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputAbsent(
+            f"'{folder}' is not a folder; a folder of files was expected there",
+            hint="check the path, and that the folder is mounted into the container",
+        )
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name
+
+
+def _names_in(folder: Path, part: str, roots: Sequence[Path]) -> list[str]:
+    """List what is no folder in a part of a checkpoint, none where the part is not there."""
+    place = folder / part
+    if not os.path.isdir(place):  # noqa: PTH112 - unlike Path's it is false for whatever cannot be looked at
+        return []
+    prefix = f"{part}/" if part else ""
+    entries = _entries(_followed(place, roots))
+    return [prefix + entry.name for entry in entries if not os.path.isdir(entry.path)]  # noqa: PTH112
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder without hidden names and litter."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
         raise _unreadable(folder, error) from error
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in _LITTER:
-            continue
-        if entry.is_dir(follow_symlinks=follow_links):
-            real = Path(entry.path).resolve()
-            if real not in seen:
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", follow_links, seen | {real})
-        else:
-            yield prefix + entry.name
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in _LITTER]
+
+
+def _followed(path: Path, roots: Sequence[Path]) -> Path:
+    """Follow a link to what it names; raises InputAbsent where that is outside of the roots, or nothing."""
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+    if not _leads_into(real, roots):
+        # A folder may be a stranger's: the digest of what it leads to would stand in the lock that is handed in.
+        raise InputAbsent(
+            f"'{printable(str(path), most=_SHOWN)}' leads to '{printable(str(real), most=_SHOWN)}', outside of the "
+            "folder; a link may lead into the folder itself, into the cache or into a folder of KOLORA_ROOTS",
+            hint="put the file itself there, or, if it is yours, name its folder in KOLORA_ROOTS",
+        )
+    return real
 
 
 def identify_file(path: Path, *, memo: Path | None = None) -> str:
     """Digest a file's bytes, remembered in ``memo`` like those of a folder; raises InputAbsent where it is none."""
     try:
-        if path.exists() and not path.is_file():
-            # Opening a pipe or a device could wait for ever.
-            raise InputAbsent(f"'{path}' is not a regular file", hint="give a file")
-        with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputAbsent(f"'{path}' is not a regular file", hint="take it out of the folder")
+        # Opening a pipe or a device could wait for ever.
+        with open_regular(path) as file:
             return identify_open(file, memo=memo)
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -156,7 +219,7 @@ def _remember(entry: Path, memory: dict[str, Any]) -> None:
     write_json(entry, memory)
 
 
-def _unreadable(path: Path, error: OSError) -> InputAbsent:
-    return InputAbsent(
-        f"'{path}' cannot be read: {error.strerror or error}", hint=f"check that this user may read '{path}'"
-    )
+def _unreadable(path: Path, error: OSError | RuntimeError) -> InputAbsent:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    name = printable(str(path), most=_SHOWN)
+    return InputAbsent(f"'{name}' cannot be read: {reason}", hint=f"check that this user may read '{name}'")

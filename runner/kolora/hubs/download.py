@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import queue
@@ -11,17 +12,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 from kolora.errors import InputAbsent, OutputUnwritable
 from kolora.files import sha256_of
 from kolora.hubs.clients import open_repository
 from kolora.hubs.hub import HUBS
-from kolora.hubs.repository import RemoteFile, Repository, TemporaryFailure
+from kolora.hubs.repository import Listing, RemoteFile, Repository, TemporaryFailure
 from kolora.hubs.retry import retry
 from kolora.hubs.selection import choose_files
 from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile
+from kolora.names import checked_name, checked_names, printable
 
 T = TypeVar("T")
 Tick = Callable[[int, int], None]
@@ -71,8 +73,10 @@ def _download(request: RepoRequest, store: Store, tick: Tick) -> tuple[Snapshot,
     stop = threading.Event()
     state = store.partial(request, "state")
     repository = open_repository(request, state=state)
-    listing = _retry(repository.list, request, stop, count_bytes=lambda: 0)
+    listing = _list(repository, request, stop)
     files = choose_files(listing.files, request)
+    # All that are chosen, and not only those that are downloaded: what the cache has is linked under these names too.
+    checked_names([file.path for file in files], source=_source(request))
     if not files:
         raise InputAbsent(
             f"{request.id} on {HUBS[request.hub].title} has none of the files that are needed"
@@ -94,6 +98,21 @@ def _download(request: RepoRequest, store: Store, tick: Tick) -> tuple[Snapshot,
     for folder in (partial, state):
         shutil.rmtree(folder, ignore_errors=True)
     return snapshot, total
+
+
+def _list(repository: Repository, request: RepoRequest, stop: threading.Event) -> Listing:
+    try:
+        return _retry(repository.list, request, stop, count_bytes=lambda: 0)
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        # So the clients fail on an answer of another form than the hubs give.
+        raise InputAbsent(
+            f"{HUBS[request.hub].title} answers for {request.id} with what is no list of files: {problem!r}",
+            hint=f"check the address in {HUBS[request.hub].endpoint}",
+        ) from problem
+
+
+def _source(request: RepoRequest) -> str:
+    return f"{request.id} on {HUBS[request.hub].title}"
 
 
 def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
@@ -164,17 +183,13 @@ def _work(
 
 
 def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
-    path = PurePosixPath(file.path)
-    if path.is_absolute() or ".." in path.parts:
-        raise InputAbsent(
-            f"{this.request.id} has a file named {file.path!r}, which leads out of it", hint="do not use it"
-        )
+    checked_name(file.path, source=_source(this.request))
     # A folder each: progress is seen apart, and two files never share a client's state.
     into = this.partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
     into.mkdir(parents=True, exist_ok=True)
 
     def attempt() -> StoredFile:
-        place = this.repository.download(this.revision, file, into)
+        place = _bring(file, this, into)
         sha256 = sha256_of(place)
         if not _is_right(place, sha256, file):
             place.unlink()
@@ -187,6 +202,19 @@ def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
         return stored
 
     return _retry(attempt, this.request, this.stop, count_bytes=lambda: bytes_in(into))
+
+
+def _bring(file: RemoteFile, this: _Download, into: Path) -> Path:
+    try:
+        return this.repository.download(this.revision, file, into)
+    except OSError as problem:
+        # The clients add endings of their own to a name while it comes.
+        if problem.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputAbsent(
+            f"{_source(this.request)} names a file '{printable(file.path)}', which is too long to be downloaded",
+            hint="do not use it, or name a folder instead",
+        ) from problem
 
 
 def _is_right(place: Path, sha256: str, file: RemoteFile) -> bool:

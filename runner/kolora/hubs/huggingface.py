@@ -27,9 +27,11 @@ from kolora.hubs.repository import (
     Listing,
     RemoteFile,
     TemporaryFailure,
+    checked_revision,
     forbidden,
     not_found,
     read_retry_after,
+    remote_file,
     upload_problem,
 )
 from kolora.hubs.store import RepoRequest
@@ -54,11 +56,11 @@ class HuggingFace:
             )
         if not found.sha:
             raise not_found(request)
-        files = [
-            RemoteFile(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else None, each.blob_id)
-            for each in found.siblings or ()
-        ]
-        return Listing(found.sha, files)
+        files = []
+        for each in found.siblings or ():
+            sha256 = each.lfs.sha256 if each.lfs else None
+            files.append(remote_file(request, each.rfilename, each.size or 0, sha256=sha256, blob=each.blob_id))
+        return Listing(checked_revision(request, found.sha), files)
 
     def download(self, revision: str, file: RemoteFile, into: Path) -> Path:
         """Download one file; the client keeps what it has of it under ``into`` and asks for the rest."""

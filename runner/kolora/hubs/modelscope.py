@@ -32,6 +32,7 @@ from kolora.hubs.repository import (
     forbidden,
     not_found,
     read_retry_after,
+    remote_file,
     upload_problem,
 )
 from kolora.hubs.store import RepoRequest
@@ -62,9 +63,12 @@ class ModelScope:
         request, revision = self._request, self._request.revision or _NEWEST
         with self._translate_errors():
             found = self._api.list_repo_files(request.id, request.kind, revision=revision)
-        return Listing(
-            revision, [RemoteFile(each.path, each.size, each.sha256 or None) for each in found if not each.is_dir]
-        )
+        files = [
+            remote_file(request, each.path, each.size or 0, sha256=each.sha256 or None)
+            for each in found
+            if not each.is_dir
+        ]
+        return Listing(revision, files)
 
     def download(self, revision: str, file: RemoteFile, into: Path) -> Path:
         """Download one file, large ones in parts side by side; what is there of it is not asked for again."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from kolora.errors import InputAbsent
 from kolora.hubs.hub import HUBS, HubName
 from kolora.hubs.store import RepoRequest
+from kolora.names import checked_name, is_sha256, printable
 
 _MAY_PASS = (408, 425, 429)
 """HTTP statuses that blame the request and yet may be others a moment later."""
@@ -31,6 +32,26 @@ class Listing:
 
     revision: str
     files: Sequence[RemoteFile]
+
+
+def remote_file(
+    request: RepoRequest, path: object, size: object, *, sha256: object = None, blob: object = None
+) -> RemoteFile:
+    """Take a file as a hub lists it; raises InputAbsent for what is none. The name is checked where it is chosen."""
+    digest = sha256.lower() if isinstance(sha256, str) else None
+    is_hashed = sha256 is None or is_sha256(digest)
+    if isinstance(path, str) and isinstance(size, int) and size >= 0 and is_hashed:
+        return RemoteFile(path, size, digest, blob if isinstance(blob, str) else None)
+    told = ", ".join(f"'{printable(str(each))}'" for each in (path, size, sha256))
+    raise InputAbsent(
+        f"{HUBS[request.hub].title} lists what is no file in {request.id}: name, bytes and sha256 are {told}",
+        hint="do not use it, or name a folder instead",
+    )
+
+
+def checked_revision(request: RepoRequest, revision: object) -> str:
+    """Return what a hub resolved a revision to; raises InputAbsent for what is no text fit for records."""
+    return checked_name(str(revision), source=f"as its revision {request.id} on {HUBS[request.hub].title}")
 
 
 class Repository(Protocol):

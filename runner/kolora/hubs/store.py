@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from kolora.errors import InputAbsent
 from kolora.files import sha256_of, sync, write_json
-from kolora.hubs.hub import HubName
+from kolora.hubs.hub import HUBS, HubName
+from kolora.names import checked_names, fault_of_name, faults_of_names, is_sha256, printable
 
 Kind = Literal["model", "dataset"]
 Pins = Mapping[tuple[str, str, str], str]
@@ -97,6 +99,8 @@ class Store:
 
     def file(self, sha256: str) -> Path:
         """Name the place of a file."""
+        if not is_sha256(sha256):
+            raise InputAbsent(f"'{printable(sha256)}' is no sha256 of a file", hint="kolora cache verify")
         return self.cache / "files" / sha256[:2] / sha256
 
     def add(self, path: Path, sha256: str) -> StoredFile:
@@ -115,6 +119,7 @@ class Store:
 
     def save_snapshot(self, request: RepoRequest, revision: str, files: Mapping[str, StoredFile]) -> Snapshot:
         """Make a folder of stored files, and then the manifest that says the request came to them."""
+        checked_names(files, source=request.id)
         listed = {path: {"bytes": files[path].bytes, "sha256": files[path].sha256} for path in sorted(files)}
         folder = self._folder(files)
         if not _is_whole(folder, files):
@@ -201,8 +206,9 @@ class Store:
             files = {name: StoredFile(**stored) for name, stored in manifest["files"].items()}
             asked = manifest["asked"] | {"patterns": tuple(manifest["asked"]["patterns"])}
             found = request or RepoRequest(hub=manifest["hub"], kind=manifest["kind"], id=manifest["id"], **asked)
+            _check_recorded(found, manifest["revision"], files)
             snapshot = Snapshot(found, manifest["revision"], files, self._folder(files))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return None if whole and not _is_whole(snapshot.folder, files) else snapshot
 
@@ -232,6 +238,17 @@ def _asked(request: RepoRequest) -> dict[str, object]:
         "subset": request.subset,
         "split": request.split,
     }
+
+
+def _check_recorded(request: RepoRequest, revision: object, files: Mapping[str, StoredFile]) -> None:
+    """Raise ValueError for a manifest that kolora cannot have written: its names become paths here."""
+    faults: list[object] = [fault_of_name(name) for name in files]
+    faults += [name for name, _ in faults_of_names(files, folded=False)]
+    faults += [not is_sha256(each.sha256) or type(each.bytes) is not int or each.bytes < 0 for each in files.values()]
+    faults += [request.hub not in HUBS, request.kind not in ("model", "dataset"), not isinstance(revision, str)]
+    faults += [fault_of_name(request.id), request.id.count("/") != 1]
+    if any(faults):
+        raise ValueError(request.id)
 
 
 def _is_whole(folder: Path, files: Mapping[str, StoredFile]) -> bool:

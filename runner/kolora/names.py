@@ -46,7 +46,8 @@ def fault_of_name(name: str, *, portable: bool = False) -> str | None:
     """
     if not name:
         return "is empty"
-    return _fault_of_letters(name) or _fault_of_path(name) or (_fault_on_windows(name) if portable else None)
+    fault = _fault_of_letters(name) or _fault_of_way(name) or _fault_of_shape(name)
+    return fault or (_fault_on_windows(name) if portable else None)
 
 
 def _fault_of_letters(name: str) -> str | None:
@@ -60,15 +61,22 @@ def _fault_of_letters(name: str) -> str | None:
     return None
 
 
-def _fault_of_path(name: str) -> str | None:
-    parts = name.split("/")
+def leads_out(name: str) -> bool:
+    """Tell whether a name leads out of its folder, here or on Windows; nothing else is looked at."""
+    return _fault_of_way(name) is not None
+
+
+def _fault_of_way(name: str) -> str | None:
     if name.startswith("/") or _DRIVE.match(name):
         return "is absolute and leads out of its folder"
     # A backslash is a letter here and a folder on Windows, where the name may have been made, or end up.
     if "\\" in name:
         return "has a backslash, which leads out of its folder on Windows"
-    if ".." in parts:
-        return "leads out of its folder"
+    return "leads out of its folder" if ".." in name.split("/") else None
+
+
+def _fault_of_shape(name: str) -> str | None:
+    parts = name.split("/")
     if "" in parts or "." in parts:
         return "has an empty part or a '.' between its slashes"
     if any(len(part.encode()) > LONGEST_PART for part in parts) or len(name.encode()) > LONGEST_NAME:

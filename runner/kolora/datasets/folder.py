@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from kolora.datasets.metadata import CSV, JSONL, parse_metadata
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import refusal
+from kolora.names import printable
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,16 @@ def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str
         path_in_folder = PurePosixPath(unicodedata.normalize("NFC", file_name.strip().replace("\\", "/")))
         if path_in_folder.is_absolute() or ".." in path_in_folder.parts:
             raise StoryInvalid(
-                f"{name} line {line} names '{file_name}', which is outside the folder",
+                f"{name} line {line} names '{printable(file_name)}', which is outside the folder",
                 hint=f"name files of '{folder}' by their path inside it",
             )
         path = paths_by_name.get(str(path_in_folder))
         if path is None:
-            absent.append(f"line {line}: '{file_name}'")
+            absent.append(f"line {line}: '{printable(file_name)}'")
         elif path in lines:
             raise StoryInvalid(
-                f"{name} names '{file_name}' twice, in lines {lines[path]} and {line}", hint="keep one of the two lines"
+                f"{name} names '{printable(file_name)}' twice, in lines {lines[path]} and {line}",
+                hint="keep one of the two lines",
             )
         else:
             captions[path], lines[path] = text.strip(), line

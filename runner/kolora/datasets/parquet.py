@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from kolora.datasets.columns import picture_column, text_column
 from kolora.errors import InputAbsent
+from kolora.names import LONGEST_PART, printable
 from kolora.spec.sections.dataset import HubDataset
 
 ROWS = 16
@@ -69,5 +70,7 @@ def _holds_bytes(kind: Any) -> bool:
 
 def _content(cell: Any) -> tuple[bytes | None, str]:
     if isinstance(cell, dict):
-        return cell.get("bytes"), Path(cell.get("path") or "").name
+        path = cell.get("path")
+        # Never a path of ours, only told: what it does to a terminal is not.
+        return cell.get("bytes"), printable(Path(path).name, most=LONGEST_PART) if isinstance(path, str) else ""
     return cell, ""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from kolora.errors import StoryInvalid
 from kolora.files import sha256_of, write_text
+from kolora.names import checked_name, is_sha256, printable
 from kolora.runfolder.layout import MANIFEST, NOT_IN_MANIFEST
+
+_HINT = "run the story again: that writes another manifest"
 
 
 def write_manifest(root: Path) -> None:
@@ -26,9 +30,16 @@ def manifest_text(digests: Mapping[str, str]) -> str:
 
 
 def parse_manifest(text: str) -> dict[str, str]:
-    """Read a manifest's text as the sha256 of each name."""
-    listed = {}
-    for line in text.splitlines():
+    """Read a manifest's text as the sha256 of each name.
+
+    Raises StoryInvalid for a line that kolora cannot have written: its names lead to files here.
+    """
+    listed: dict[str, str] = {}
+    # Not splitlines(): a name may hold what that takes for the end of a line, and be cut in two.
+    for line in text.removesuffix("\n").split("\n") if text else ():
         digest, _, name = line.partition("  ")
+        checked_name(name, source=MANIFEST, error=StoryInvalid, hint=_HINT)
+        if not is_sha256(digest) or name in listed:
+            raise StoryInvalid(f"{MANIFEST} lists '{printable(name)}' twice, or without its sha256", hint=_HINT)
         listed[name] = digest
     return listed

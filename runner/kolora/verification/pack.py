@@ -11,10 +11,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.names import checked_names, fault_of_name, leads_out
 
 MAX_FILES = 20_000
 MAX_BYTES = 8 * 2**30
@@ -154,12 +155,16 @@ def _zip(path: Path) -> Pack:
 
 
 def _fault(entry: zipfile.ZipInfo) -> str | None:
-    name, path = entry.filename, PurePosixPath(entry.filename)
+    # As it was written: the other name ends where a NUL is. A folder's ends in a slash.
+    name = entry.orig_filename.removesuffix("/")
     # The upper half is the Unix mode, and 0 in a zip that was made elsewhere.
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    # Backslashes part folders on Windows, and colons name drives there.
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or any(ord(each) < 32 for each in name):
+    if leads_out(name):
         return "points outside the submission"
+    # It may be unpacked on any system.
+    fault = fault_of_name(name, portable=True)
+    if fault is not None:
+        return fault
     if kind not in (0, stat.S_IFREG):
         return "is a link or a device; a submission holds plain files"
     if entry.flag_bits & 1:
@@ -191,3 +196,6 @@ def _check_directory(path: Path) -> None:
 def _check_sizes(sizes: dict[str, int]) -> None:
     if sum(sizes.values()) > MAX_BYTES:
         raise SubmissionUnsafe(f"the submission holds more than {MAX_BYTES / 1e9:.0f} GB", hint=HINT)
+    # Of two names that are one file to some systems, each tool reads the one it likes.
+    files = [name for name in sizes if not name.endswith("/")]
+    checked_names(files, source="the submission", folded=True, error=SubmissionUnsafe, hint=HINT)

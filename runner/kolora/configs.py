@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent
+from kolora.files import open_regular
 
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
@@ -84,8 +85,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         path = folder / name
         if path.is_file():
             try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as problem:
+                with open_regular(path) as file:
+                    config = json.load(file)
+            except (ValueError, RecursionError) as problem:
                 raise InputAbsent(f"{folder.name}/{name} is not JSON: {problem}", hint=_AGAIN) from problem
             if isinstance(config, dict):
                 return config

@@ -50,6 +50,11 @@ def fault_of_name(name: str, *, portable: bool = False) -> str | None:
     return fault or (_fault_on_windows(name) if portable else None)
 
 
+def fault_of_part(name: str) -> str | None:
+    """Say what is wrong with a name from outside that is to be one file's or folder's, for other people too."""
+    return "has a slash" if "/" in name.strip("/") else fault_of_name(name, portable=True)
+
+
 def _fault_of_letters(name: str) -> str | None:
     control, direction = _CONTROL.search(name), _DIRECTION.search(name)
     if control:
@@ -111,6 +116,14 @@ def checked_name(
     fault = fault_of_name(name, portable=portable)
     if fault:
         raise error(f"{source} names a file '{printable(name)}', which {fault}", hint=hint)
+    return name
+
+
+def checked_part(name: str, *, source: str, error: type[KoloraError] = InputAbsent, hint: str) -> str:
+    """Return a name that is one file's or folder's, for other people too; raises ``error`` for every other."""
+    fault = fault_of_part(name)
+    if fault:
+        raise error(f"{source} is '{printable(name)}', which {fault}", hint=hint)
     return name
 
 

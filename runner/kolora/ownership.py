@@ -14,6 +14,7 @@ from typing import IO, Any, Literal
 from kolora.errors import OutputUnwritable
 from kolora.files import writing
 from kolora.folders import Folder, NotPlain
+from kolora.names import fault_of_name
 from kolora.version import __version__
 
 MARK = ".kolora.json"
@@ -217,7 +218,8 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
             f"{folder.path / MARK} cannot be read; it says which files in {folder.path} are kolora's",
             hint="remove it if the folder is otherwise empty, or choose another folder with -o",
         ) from problem
-    return Mark(kind, name, frozenset(each for each in files if _is_below(each)), source)
+    # A name that leads elsewhere was never written by kolora.
+    return Mark(kind, name, frozenset(each for each in files if fault_of_name(each) is None), source)
 
 
 def refuse_others(
@@ -244,8 +246,3 @@ def open_folder(path: Path) -> Folder:
     """Make and open a folder to write into; raises OutputUnwritable where that cannot be."""
     with writing(path):
         return Folder.open(path, create=True)
-
-
-def _is_below(name: str) -> bool:
-    """Tell whether a name of a mark leads below its folder; one that does not was never written by kolora."""
-    return all(part not in ("", ".", "..") and "\0" not in part for part in name.split("/"))

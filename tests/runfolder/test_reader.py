@@ -82,10 +82,20 @@ def test_a_renamed_fact_is_a_gap_and_not_a_silent_null(out: Path) -> None:
 def test_the_manifest_says_what_changed(out: Path) -> None:
     assert read_run(out).manifest == {}
     digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    lines = [f"{digest}  empty", f"{digest}  grid.png", f"{digest}  gone", "torn line"]
+    lines = [f"{digest}  empty", f"{digest}  grid.png", f"{digest}  gone"]
     (out / "manifest.sha256").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "empty").touch()
-    assert set(read_run(out).changed()) == {"grid.png", "gone", ""}
+    assert set(read_run(out).changed()) == {"grid.png", "gone"}
+
+
+@pytest.mark.parametrize(
+    "line", ["torn line", "", f"{'0' * 64}  ../../../canary", f"{'g' * 64}  grid.png", "0  grid.png"]
+)
+def test_a_manifest_with_a_line_that_kolora_never_writes_is_torn(out: Path, line: str) -> None:
+    (out / "manifest.sha256").write_text(f"{line}\n", encoding="utf-8")
+    reader = read_run(out)
+    assert reader.changed() == ("manifest.sha256",)
+    assert [(gap.what, gap.path) for gap in reader.gaps] == [("torn", "manifest.sha256")]
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:

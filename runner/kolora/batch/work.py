@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
+from kolora.names import fault_of_part, printable
+
+_RESERVED = ("batch.json", "batch.html")
+"""Names of what a batch itself writes into its folder."""
+_LONGEST_LABEL = 200
+"""Bytes of a story's folder's name: file systems take 255, endings and unfinished files need some of them."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,20 @@ def _expand(name: str) -> list[str]:
 
 def _label(story: str) -> str:
     """Name a story's folder: after its file, or after the file's folder where the file is just ``story.yaml``."""
-    path = Path(story)
+    path = Path(os.path.abspath(story))  # noqa: PTH100 - links stay: the name is the one that was given
     is_unnamed = path.name == "story.yaml" and path.parent.name
-    return path.parent.name if is_unnamed else path.stem
+    label = path.parent.name if is_unnamed else path.stem
+    fault = fault_of_part(label)
+    if label in _RESERVED or label.startswith("."):
+        fault = "is kolora's own in the folder of a batch"
+    if fault is None and len(label.encode()) > _LONGEST_LABEL:
+        fault = f"has more than {_LONGEST_LABEL} bytes"
+    if fault:
+        raise InputAbsent(
+            f"the story '{printable(story, most=200)}' would be written to '{printable(label)}', which {fault}",
+            hint="give its file another name",
+        )
+    return label
 
 
 def _is_run(folder: Path) -> bool:

@@ -30,7 +30,7 @@ def publish(out: Path, hub: str, repo: str, public: bool, team: str | None) -> N
     """
     from kolora.hubs.upload import upload
 
-    if not re.match(HUB_ID, repo):
+    if not re.fullmatch(HUB_ID, repo):
         raise UsageError(f"--repo is {repo!r}; expected owner/name", hint="--repo owner/name")
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora publish uploads", hint="KOLORA_OFFLINE=0 kolora publish")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.names import checked_part
 from kolora.runfolder import layout
 from kolora.runfolder.reader import RunReader, read_run
 from kolora.spec import ResolvedScene, Story
@@ -39,6 +40,10 @@ def read_finished(root: Path) -> FinishedRun:
         raise InputAbsent(
             f"{root} is not a run folder: {layout.RUN_RECORD} cannot be read", hint="kolora export out/quickstart"
         )
+    if not reader.manifest and (faults := _details(reader, layout.MANIFEST)):
+        raise StoryInvalid(
+            f"the run in {root} cannot be exported: {faults}", hint=f"kolora run {root / layout.STORY} -o {root}"
+        )
     if not reader.manifest or not reader.ran_to_end:
         raise StoryInvalid(
             f"the run in {root} is {run.status}, and only a complete one can be exported",
@@ -56,11 +61,23 @@ def read_finished(root: Path) -> FinishedRun:
         files=reader.manifest,
         changed=reader.changed(),
         aesthetics=scores.aesthetics_mean if scores else None,
-        lora=first.lora if first else None,
+        lora=_lora_name(root, first),
         checkpoint=run.checkpoint.name if run.checkpoint else None,
     )
 
 
+def _lora_name(root: Path, facts: render.Facts | None) -> str | None:
+    """Return what the pictures call their LoRA, which becomes a file's name in other tools' folders."""
+    if facts is None or facts.lora is None:
+        return None
+    source = f"{root / layout.RECORDS}: facts.lora"
+    hint = f"run it again: kolora run {root / layout.STORY} -o {root} --fresh"
+    return checked_part(facts.lora, source=source, error=StoryInvalid, hint=hint)
+
+
 def _hint(reader: RunReader) -> str:
-    details = [gap.detail for gap in reader.gaps if gap.path == layout.RUN_RECORD]
-    return f"{'; '.join(details)}: run it again with this kolora"
+    return f"{_details(reader, layout.RUN_RECORD)}: run it again with this kolora"
+
+
+def _details(reader: RunReader, path: str) -> str:
+    return "; ".join(gap.detail for gap in reader.gaps if gap.path == path)

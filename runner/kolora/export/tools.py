@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from kolora.errors import StoryInvalid
 from kolora.export.finished import FinishedRun
 from kolora.files import replacing, write_text
 from kolora.rendering.comfyui import graph_of
@@ -25,6 +26,11 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
         return (_copy(lora / name, into / name),)
     if tool != "comfyui":
         return (_copy(lora / f"{tool}.safetensors", into / f"{run.story.name}.safetensors"),)
+    if run.lora is None:
+        raise StoryInvalid(
+            f"the pictures in {run.root} were drawn without a LoRA, or their record cannot be read",
+            hint=f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh",
+        )
     name = f"{run.lora}.safetensors"
     scenes = {scene.number: scene for scene in run.scenes}
     graphs = {f"{number:02d}.json": {number: scene} for number, scene in scenes.items()} | {"story.json": scenes}

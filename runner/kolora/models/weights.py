@@ -14,9 +14,13 @@ from torch import nn
 
 from kolora.configs import read_config
 from kolora.errors import InputAbsent
+from kolora.files import open_regular
 from kolora.models.pickled import read_pickled
+from kolora.names import printable
 
 HALF = (torch.float16, torch.bfloat16)
+_SHOWN = 5
+"""Names in one message."""
 _AGAIN = "download the checkpoint again, or point model.checkpoint at a complete folder"
 
 
@@ -30,23 +34,39 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
     # Shards without an index are no whole part.
     singles = [path for path in sorted(folder.glob("[!.]*.safetensors")) if "-of-" not in path.name]
     if singles and not any(".safetensors." in index.name for index in indexes):
-        return (_variant(singles, half=half),)
+        return (_regular(_variant(singles, half=half)),)
     if indexes:
         index = _variant(indexes, half=half)
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, LookupError, TypeError, AttributeError) as problem:
             raise InputAbsent(f"{folder.name}/{index.name} is no index: {problem!r}", hint=_AGAIN) from problem
-        files = tuple(folder / name for name in names)
-        pieces = set(folder.glob("[!.]*.safetensors" if ".safetensors." in index.name else "[!.]*.bin"))
-        absent = [path.name for path in files if path not in pieces or not path.is_file()]
+        ending = "safetensors" if ".safetensors." in index.name else "bin"
+        there = {path.name for path in folder.glob(f"[!.]*.{ending}")}
+        absent = [name for name in names if not isinstance(name, str) or name not in there]
         if absent:
-            raise InputAbsent(f"{folder.name}/{index.name} names {', '.join(absent)}, which is not there", hint=_AGAIN)
-        return files
+            listed = ", ".join(printable(str(name)) for name in absent[:_SHOWN])
+            raise InputAbsent(
+                f"{folder.name}/{index.name} names {listed}{' and others' if len(absent) > _SHOWN else ''}, which is "
+                "not there",
+                hint=_AGAIN,
+            )
+        return tuple(_regular(folder / name) for name in names)
     pickles = sorted(folder.glob("[!.]*.bin"))
     if pickles:
-        return (_variant(pickles, half=half),)
+        return (_regular(_variant(pickles, half=half)),)
     raise InputAbsent(f"the checkpoint has no weights in {folder.name}/", hint=_AGAIN)
+
+
+def _regular(path: Path) -> Path:
+    """Return a file's path; raises InputAbsent where there is no regular file: others could be waited for for ever."""
+    try:
+        with open_regular(path):
+            return path
+    except OSError as problem:
+        raise InputAbsent(
+            f"{path.parent.name}/{path.name} cannot be read: {problem.strerror}", hint=_AGAIN
+        ) from problem
 
 
 def _variant(paths: list[Path], *, half: bool) -> Path:

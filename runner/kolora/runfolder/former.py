@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kolora.errors import StoryInvalid
 from kolora.folders import Folder
 from kolora.ownership import Mark
 from kolora.runfolder import layout
@@ -38,7 +39,7 @@ def mark_of_former_run(folder: Folder) -> Mark | None:
 def _listed(folder: Folder) -> dict[str, str]:
     try:
         return parse_manifest(folder.read(layout.MANIFEST).decode("utf-8", errors="replace"))
-    except OSError:
+    except (OSError, StoryInvalid):
         return {}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
-from kolora.errors import InputAbsent
+from kolora.errors import InputAbsent, StoryInvalid
 from kolora.folders import Folder
 from kolora.runfolder import layout
 from kolora.runfolder.manifest import parse_manifest
@@ -85,7 +85,11 @@ class RunReader:
         """The sha256 of every file that a sealed folder promises, by path; empty where the folder is not sealed."""
         if not self.folder.is_file(layout.MANIFEST):
             return {}
-        return parse_manifest(self.folder.read(layout.MANIFEST).decode("utf-8", errors="replace"))
+        try:
+            return parse_manifest(self.folder.read(layout.MANIFEST).decode("utf-8", errors="replace"))
+        except StoryInvalid as fault:
+            self._gap("torn", layout.MANIFEST, fault.error)
+            return {}
 
     @property
     def ran_to_end(self) -> bool:
@@ -94,6 +98,8 @@ class RunReader:
 
     def changed(self) -> tuple[str, ...]:
         """List the files of the manifest that are gone or no longer what the run wrote."""
+        if not self.manifest and self.folder.is_file(layout.MANIFEST):
+            return (layout.MANIFEST,)
         return tuple(name for name, sha256 in self.manifest.items() if not self._is(name, sha256))
 
     def record(self, stage: str, scene: int | None = None) -> StepRecord | None:

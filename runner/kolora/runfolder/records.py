@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kolora.files import sha256_of
 from kolora.service import Service
+from kolora.spec.types import FileName, Part
 
 RECORD_FORMAT = 2
 """1, or none: of kolora 0.1, whose step digests covered defaults too."""
@@ -41,15 +42,15 @@ class StepRecord(_RecordModel):
 
     format: int = 1
     kolora: str
-    step: str
+    step: Part
     stage: str
     scene: int | None = None
     version: int
-    digest: str
+    digest: Part
     config: dict[str, Any] = {}
     inputs: dict[str, str] = {}
     facts: dict[str, Any]
-    files: dict[str, StepFile] = {}
+    files: dict[FileName, StepFile] = {}
     started: str = ""
     seconds: float | None = None
     peak_memory_bytes: dict[str, int | None] = {}
@@ -76,7 +77,7 @@ class RunFailure(_RecordModel):
 class StepLine(_RecordModel):
     """How one step of a run fared, and why; ``why`` is the reason as key and values."""
 
-    step: str
+    step: Part
     stage: str
     scene: int | None = None
     digest: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from kolora.errors import OutputUnwritable
+from kolora.errors import OutputUnwritable, StoryInvalid
 from kolora.files import writing
 from kolora.folders import Folder, NotPlain
 from kolora.hubs.identity import identify_open
@@ -270,7 +270,10 @@ class RunFolder:
 
     def changed(self) -> tuple[str, ...]:
         """List the files of a sealed folder that are gone or no longer what the run wrote."""
-        listed = parse_manifest((self._bytes(layout.MANIFEST) or b"").decode("utf-8", errors="replace"))
+        try:
+            listed = parse_manifest((self._bytes(layout.MANIFEST) or b"").decode("utf-8", errors="replace"))
+        except StoryInvalid:
+            return (layout.MANIFEST,)
         return tuple(name for name, sha256 in listed.items() if self._sha256(name) != sha256)
 
     def seal(self) -> None:

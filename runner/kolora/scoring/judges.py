@@ -6,6 +6,7 @@ Similarity: CLIP's cosine between picture and text, times 100. Higher is better 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +18,14 @@ from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast, CLIPVisionConfig
 
 from kolora.errors import InputAbsent
+from kolora.files import open_regular
 from kolora.models.weights import read_weights, weight_files
+from kolora.names import fault_of_part, printable
 
+_PATHS = ("vocab_file", "merges_file", "tokenizer_file")
+"""Keys of tokenizer_config.json that win over the files' usual names, so that any file of this machine would be read;
+the published ones do not have them."""
+_AGAIN = "download the scorer again, or point scores.clip and scores.aesthetics at complete folders"
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 
@@ -96,6 +103,7 @@ def _pixels(processor: CLIPImageProcessor, paths: Sequence[Path]) -> torch.Tenso
 
 
 def _from(folder: Path, load: Callable[[], T]) -> T:
+    _check_named_files(folder)
     try:
         return load()
     except (OSError, ValueError, TypeError) as problem:  # TypeError: how CLIP's tokenizer says that a file is absent
@@ -103,6 +111,33 @@ def _from(folder: Path, load: Callable[[], T]) -> T:
             f"{folder.name}/ is no complete scorer: {str(problem).splitlines()[0]}",
             hint="point scores.clip and scores.aesthetics at complete folders, or set them to off",
         ) from problem
+
+
+def _check_named_files(folder: Path) -> None:
+    """Refuse what makes transformers open files that are no part of the scorer's identity; raises InputAbsent."""
+    template = folder / "chat_template.jinja"
+    if template.is_symlink():
+        raise InputAbsent(f"{folder.name}/{template.name} is a link, which no scorer has", hint="take it out")
+    try:
+        with open_regular(folder / "tokenizer_config.json") as file:
+            config = json.load(file)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError) as problem:
+        raise InputAbsent(f"{folder.name}/tokenizer_config.json cannot be read: {problem}", hint=_AGAIN) from problem
+    named = {key: config.get(key) for key in (*_PATHS, "fast_tokenizer_files")} if isinstance(config, dict) else {}
+    for key, value in named.items():
+        names = value if key not in _PATHS and isinstance(value, list) else [value]
+        is_own = [name is None or (key not in _PATHS and _is_part(name)) for name in names]
+        if not all(is_own):
+            raise InputAbsent(
+                f"{folder.name}/tokenizer_config.json names '{printable(str(value))}' as {key}, a file outside of it",
+                hint=f"take {key} out of it",
+            )
+
+
+def _is_part(name: object) -> bool:
+    return isinstance(name, str) and fault_of_part(name) is None
 
 
 def _filled(model: M, folder: Path) -> M:
@@ -113,7 +148,7 @@ def _filled(model: M, folder: Path) -> M:
     if absent:
         raise InputAbsent(
             f"{folder.name}: the files lack {absent[0]} of shape {tuple(wanted[absent[0]].shape)}",
-            hint="download the scorer again",
+            hint=_AGAIN,
         )
     # Only what the model has: older files also hold position_ids.
     model.load_state_dict({name: weights[name].to(wanted[name].dtype) for name in wanted})

@@ -18,7 +18,7 @@ from kolora.spec.sections.render import Render
 from kolora.spec.sections.report import Report
 from kolora.spec.sections.scene import ResolvedScene, Scene
 from kolora.spec.sections.scores import Scores
-from kolora.spec.types import NAME, Frozen, Title
+from kolora.spec.types import Frozen, Name, Title
 
 SCHEMA_VERSION = 1
 
@@ -38,7 +38,7 @@ class Story(Frozen):
     kolora: Literal[1] = 1
     """Version of this schema."""
 
-    name: Annotated[str, Field(pattern=NAME, max_length=64)] = "story"
+    name: Name = "story"
     """Short name for files and submissions."""
 
     title: Title = ""

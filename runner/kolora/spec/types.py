@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from kolora.names import fault_of_name
 from kolora.samplers import SAMPLERS
 from kolora.spec.faults import Fault, validation_error
+from kolora.spec.words import printable
 
 # No pattern may look ahead or behind: pydantic's engine, Rust's regex, cannot.
 NAME = r"""^[^\x00-\x20\x7f/\\:*?"'<>|.-][^\x00-\x20\x7f/\\:*?"'<>|]*$"""
 WORD = r"^[a-z][a-z0-9_-]*$"
 HUB_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
+_LONGEST_NAME = 200
+"""Bytes of a story's name: file systems take 255, endings and unfinished files need some of them."""
 COLOUR = r"^#[0-9a-fA-F]{6}$"
 PATTERNS = {
     NAME: "at most 64 characters fit for a file name, no spaces, not starting with - or .",
@@ -33,6 +37,30 @@ def _check_printable(text: str) -> str:
     return text
 
 
+def check_name(name: str) -> str:
+    """Return a relative name of a file, or refuse one that leads elsewhere or does something where it is shown."""
+    return _without(fault_of_name(name), name)
+
+
+def check_part(name: str) -> str:
+    """Return a name of one file or folder, or refuse it as ``check_name`` does, or for its slashes."""
+    return _without("has a slash" if "/" in name else fault_of_name(name), name)
+
+
+def _without(fault: str | None, name: str) -> str:
+    if fault:
+        raise validation_error(Fault(given=f"'{printable(name)}', which {fault}", expected="a name of a file"))
+    return name
+
+
+def _check_short(name: str) -> str:
+    """Return a story's name, or refuse one that leaves no room for what is added to it in files' names."""
+    size = len(name.encode())
+    if size > _LONGEST_NAME:
+        raise validation_error(Fault(given=f"a name of {size} bytes", expected=f"at most {_LONGEST_NAME} bytes"))
+    return name
+
+
 def _check_not_blank(text: str) -> str:
     """Return ``text``, or refuse it when it is blank."""
     if not text.strip():
@@ -40,6 +68,11 @@ def _check_not_blank(text: str) -> str:
     return text
 
 
+FileName = Annotated[str, AfterValidator(check_name)]
+"""A file's name as a record has it, relative to a folder, with forward slashes."""
+Part = Annotated[str, AfterValidator(check_part)]
+"""What a record has of a file's name: no slash is in it."""
+Name = Annotated[str, Field(pattern=NAME, max_length=64), AfterValidator(check_part), AfterValidator(_check_short)]
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_check_printable)]
 Prompt = Annotated[
     str, Field(min_length=1, max_length=10_000), AfterValidator(_check_printable), AfterValidator(_check_not_blank)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from kolora.errors import StoryInvalid
 from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.spec.types import Frozen
@@ -87,11 +88,25 @@ class Job:
         return tuple(folder for (name, _), folder in self.inputs.items() if name == stage)
 
 
+Line = TypeVar("Line", bound="StageFacts")
+
+
 class StageFacts(BaseModel):
     """What a stage found, as its record and every reader of it hold it; what a later version adds is left alone."""
 
     # JSON has no word for NaN or infinity: pydantic would write null, and the record would not say which.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+def read_json_lines(path: Path, kind: type[Line]) -> list[Line]:
+    """Read what a stage wrote about each file; raises StoryInvalid where it is something else by now."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [kind.model_validate_json(line) for line in file]
+    except ValueError as problem:
+        raise StoryInvalid(
+            f"{path} is not what kolora wrote: {problem}", hint="--fresh does all of it again"
+        ) from problem
 
 
 class Stage(Protocol):

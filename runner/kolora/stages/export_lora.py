@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kolora.errors import InputAbsent
 from kolora.inputs import Inputs, LoraFile
+from kolora.names import is_sha256, printable
 from kolora.spec import Story
 from kolora.spec.types import Frozen
 from kolora.stages.contract import Job, StageFacts, Step
@@ -64,7 +66,13 @@ def lora_name(own_lora: LoraFile | None, path: Path) -> str:
     """Name a LoRA for tools that keep many in one folder, by its content."""
     from kolora.models.lora import HASH, read_metadata
 
-    return f"kolora-{own_lora.digest[:8] if own_lora else read_metadata(path)[HASH].removeprefix('0x')[:8]}"
+    digest = own_lora.digest if own_lora else read_metadata(path).get(HASH, "").removeprefix("0x")
+    if not is_sha256(digest):
+        raise InputAbsent(
+            f"the header of {path.name} has '{printable(digest)}' for the sha256 of its weights",
+            hint="--fresh trains it again",
+        )
+    return f"kolora-{digest[:8]}"
 
 
 def run(config: Config, job: Job) -> Facts:

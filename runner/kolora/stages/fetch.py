@@ -14,8 +14,8 @@ from kolora.hubs.hub import HubName
 from kolora.inputs import Inputs
 from kolora.spec import Story
 from kolora.spec.sections.dataset import Dataset, PocketDataset
-from kolora.spec.types import Frozen
-from kolora.stages.contract import Job, StageFacts, Step
+from kolora.spec.types import FileName, Frozen, Part
+from kolora.stages.contract import Job, StageFacts, Step, read_json_lines
 
 VERSION = 2
 """2: each line says of what kind the fault of a file is."""
@@ -54,9 +54,9 @@ class Facts(StageFacts):
 class ImageLine(StageFacts):
     """One line of ``images.jsonl``: a file of the data set, the picture in it, or why it was dropped."""
 
-    id: str
+    id: Part
     source: str
-    image: str | None = None
+    image: FileName | None = None
     text: str
     width: int | None = None
     height: int | None = None
@@ -135,5 +135,4 @@ def run(config: Config, job: Job) -> Facts:
 
 def read_lines(folder: Path) -> list[ImageLine]:
     """Read what this stage wrote into its folder of every file."""
-    with (folder / "images.jsonl").open(encoding="utf-8") as file:
-        return [ImageLine.model_validate_json(line) for line in file]
+    return read_json_lines(folder / "images.jsonl", ImageLine)

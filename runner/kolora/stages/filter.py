@@ -16,8 +16,8 @@ from kolora.datasets.metadata import write_metadata
 from kolora.errors import StoryInvalid
 from kolora.inputs import Inputs
 from kolora.spec import Filter, Story
-from kolora.spec.types import Frozen
-from kolora.stages.contract import Job, StageFacts, Step
+from kolora.spec.types import FileName, Frozen
+from kolora.stages.contract import Job, StageFacts, Step, read_json_lines
 from kolora.stages.fetch import ImageLine, read_lines
 
 VERSION = 2
@@ -79,8 +79,8 @@ class LedgerLine(StageFacts):
     by: str | None = None
     kind: str | None = None
     reason: str | None = None
-    train: str | None = None
-    thumbnail: str | None = None
+    train: FileName | None = None
+    thumbnail: FileName | None = None
     operators: tuple[Measurement, ...] = ()
 
     @property
@@ -268,5 +268,4 @@ def _write_training_set(kept: Sequence[tuple[Path, str, str]], job: Job) -> None
 
 def read_ledger(folder: Path) -> list[LedgerLine]:
     """Read the ledger that this stage wrote into its folder."""
-    with (folder / "ledger.jsonl").open(encoding="utf-8") as file:
-        return [LedgerLine.model_validate_json(line) for line in file]
+    return read_json_lines(folder / "ledger.jsonl", LedgerLine)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kolora.errors import KoloraError
+from kolora.names import fault_of_name
 
 FEWEST_PICTURES = 8
 LOWEST_MEAN = 6.0
@@ -111,7 +112,7 @@ def _name_violations(entry: Entry) -> Iterator[Violation]:
             "write team in the story, or --team NAME",
         )
     for key, name in (("team", entry.team.strip()), ("title", entry.title.strip())):
-        if re.search(_FORBIDDEN, name) or name.startswith("."):
+        if re.search(_FORBIDDEN, name) or name.startswith(".") or (name and fault_of_name(name)):
             yield Violation(f"the {key} {name!r} cannot be part of a file name", f"write another {key} in the story")
     # In bytes, as file systems count: a Chinese character takes three of them.
     if len(entry.name.encode()) > LONGEST_NAME:

@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-from kolora.errors import StoryInvalid
+from kolora.errors import InputAbsent, StoryInvalid
 from kolora.export.finished import FinishedRun
 from kolora.files import replacing, write_text
+from kolora.folders import Folder, NotPlain
 from kolora.rendering.comfyui import graph_of
+from kolora.runfolder.layout import LORAS, STORY
 
 TOOLS = ("diffusers", "kohya", "diffsynth", "comfyui")
 
@@ -20,16 +22,13 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
     diffusers: the file that ``load_lora_weights(folder)`` finds. kohya, diffsynth: one file named after the story.
     comfyui: the LoRA where ComfyUI looks for it, and a graph for each scene and for the whole story, in the API form.
     """
-    lora = run.root / "lora"
-    if tool == "diffusers":
-        name = "pytorch_lora_weights.safetensors"
-        return (_copy(lora / name, into / name),)
     if tool != "comfyui":
-        return (_copy(lora / f"{tool}.safetensors", into / f"{run.story.name}.safetensors"),)
+        name = Path(LORAS["diffusers"]).name if tool == "diffusers" else f"{run.story.name}.safetensors"
+        return (_copy(run, LORAS[tool], into / name),)
     if run.lora is None:
         raise StoryInvalid(
             f"the pictures in {run.root} were drawn without a LoRA, or their record cannot be read",
-            hint=f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh",
+            hint=f"kolora run {run.root / STORY} -o {run.root} --fresh",
         )
     name = f"{run.lora}.safetensors"
     scenes = {scene.number: scene for scene in run.scenes}
@@ -37,10 +36,20 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
     for path, drawn in graphs.items():
         text = json.dumps(graph_of(drawn, lora=name), ensure_ascii=False, indent=1) + "\n"
         write_text(into / path, text)
-    return (_copy(lora / "kohya.safetensors", into / "models" / "loras" / name), *(into / path for path in graphs))
+    lora = _copy(run, LORAS["kohya"], into / "models" / "loras" / name)
+    return (lora, *(into / path for path in graphs))
 
 
-def _copy(source: Path, target: Path) -> Path:
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+def _copy(run: FinishedRun, name: str, target: Path) -> Path:
+    """Copy a file of the run's, no link followed: else another file of this machine would be handed on as its LoRA."""
+    try:
+        with (
+            Folder.open(run.root).opened(name) as source,
+            replacing(target) as temporary,
+            temporary.open("wb") as file,
+        ):
+            shutil.copyfileobj(source, file)
+    except (FileNotFoundError, NotPlain) as problem:
+        again = f"kolora run {run.root / STORY} -o {run.root}"
+        raise InputAbsent(f"{name} of {run.root} cannot be read: {problem.strerror}", hint=again) from problem
     return target

@@ -22,6 +22,8 @@ from kolora.runfolder.records import StepRecord
 from kolora.spec import Story
 from kolora.spec.canonical import canonical
 from kolora.spec.migrate import migrate_dump
+from kolora.spec.types import FileName, Part
+from kolora.spec.words import printable
 from kolora.stages.contract import stage_of
 from kolora.stages.filter import read_ledger
 from kolora.stages.render import IMAGE
@@ -115,8 +117,8 @@ class Lock(_Frozen):
     packages: dict[str, str]
     numerics: tuple[Numerics, ...]
     image: str | None = None
-    steps: dict[str, Sha256]
-    results: dict[str, Sha256]
+    steps: dict[Part, Sha256]
+    results: dict[FileName, Sha256]
 
     def numerics_of(self, stage: str) -> Numerics | None:
         """Return the arithmetic of a stage's first step."""
@@ -225,7 +227,7 @@ def read_lock(source: bytes, *, name: str) -> Lock:
         return _with_canonical_story(Lock.model_validate(migrate_lock(values) if version == 1 else values))
     except ValidationError as problem:
         first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
+        where = printable(".".join(map(str, first["loc"])), most=200) or "the whole"
         raise InputAbsent(f"{name} is no lock of this kolora: {where}: {first['msg']}", hint=hint) from problem
     except (KeyError, TypeError, AttributeError, ValueError) as problem:
         raise InputAbsent(f"{name} is no lock of this kolora: it is not formed like one", hint=hint) from problem

@@ -159,10 +159,10 @@ def _fault(entry: zipfile.ZipInfo) -> str | None:
     name = entry.orig_filename.removesuffix("/")
     # The upper half is the Unix mode, and 0 in a zip that was made elsewhere.
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if leads_out(name):
+    # A colon names a drive, or a stream of another file, on Windows, where it may be unpacked.
+    if leads_out(name) or ":" in name:
         return "points outside the submission"
-    # It may be unpacked on any system.
-    fault = fault_of_name(name, portable=True)
+    fault = fault_of_name(name)
     if fault is not None:
         return fault
     if kind not in (0, stat.S_IFREG):

@@ -59,6 +59,21 @@ def _kind_of(mode: int) -> str:
     return next((kind for is_one, kind in (*kinds, *devices) if is_one(mode)), "a file of the kernel's own")
 
 
+def exists(path: Path) -> bool:
+    """Tell whether something is there; False for a path that no system takes, where ``Path`` raises."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file is there; False for a path that no system takes, where ``Path`` raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there; False for a path that no system takes, where ``Path`` raises."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def sha256_of(path: Path) -> str:
     """Digest a regular file's bytes; raises OSError for everything else, and never waits for a writer."""
     with open_regular(path) as file:

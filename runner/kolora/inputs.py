@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.files import exists
 from kolora.hubs.catalogue import (
     PARTS,
     POCKET,
@@ -148,7 +149,7 @@ def check_paths(story: Story, *, base: Path, cache: Path, roots: Sequence[Path])
 
 def _check_exist(story: Story) -> None:
     for key, path in paths_of(story).items():
-        if not Path(path).exists():
+        if not exists(Path(path)):
             near = nearest(Path(path).name, NAMES[key]) or join_choices(NAMES[key])
             raise InputAbsent(
                 f"{key} leads to '{path}', and nothing is there",

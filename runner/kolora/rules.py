@@ -115,7 +115,7 @@ def _name_violations(entry: Entry) -> Iterator[Violation]:
         if re.search(_FORBIDDEN, name) or name.startswith(".") or (name and fault_of_name(name)):
             yield Violation(f"the {key} {name!r} cannot be part of a file name", f"write another {key} in the story")
     # In bytes, as file systems count: a Chinese character takes three of them.
-    if len(entry.name.encode()) > LONGEST_NAME:
+    if len(entry.name.encode(errors="replace")) > LONGEST_NAME:
         yield Violation("the names of team and work together are too long for a file", "shorten the title in the story")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from kolora.errors import InputAbsent, UsageError
+from kolora.files import is_file, is_folder
 from kolora.hubs.store import NO_PINS, Pins
 from kolora.inputs import ResolvedInputs, check_paths, paths_of, resolve_inputs
 from kolora.places import cache_folder, owner_roots
@@ -116,9 +117,9 @@ def _find(name: str) -> Path:
     if given.suffix == "" and given.parent == Path():
         places.append(SHIPPED / f"{name}.yaml")
     for place in places:
-        if place.is_file():
+        if is_file(place):
             return place
-        if place.is_dir() and (place / "story.yaml").is_file():
+        if is_folder(place) and is_file(place / "story.yaml"):
             return place / "story.yaml"
     if given.suffix and given.suffix not in (".yaml", ".yml"):
         raise UsageError(f"unknown command or story {name!r}", hint="kolora --help")

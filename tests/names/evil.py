@@ -215,3 +215,9 @@ def is_plain(text: str) -> bool:
     evil = {*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x61C, 0x200E, 0x200F}
     evil |= {*range(0x202A, 0x202F), *range(0x2066, 0x2070), *range(0xD800, 0xE000)}
     return not any(ord(letter) in evil - {0x0A} for letter in text)
+
+
+def label_of(name: str) -> str:
+    """Name a name of the table in a test's title: short, plain, and its own."""
+    plain = name.encode("ascii", "backslashreplace").decode().encode("unicode_escape").decode()
+    return f"{EVIL.index(name) if name in EVIL else ''}-{plain[:24]}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
+from kolora.files import exists, is_file, is_folder
 from kolora.names import fault_of_part, printable
 
 _RESERVED = ("batch.json", "batch.html")
@@ -59,11 +60,11 @@ def share(tasks: Sequence[tuple[str, Task]], *, index: int, count: int) -> tuple
 
 def _expand(name: str) -> list[str]:
     path = Path(name)
-    if path.is_dir() and not (path / "story.yaml").is_file():
+    if is_folder(path) and not is_file(path / "story.yaml"):
         found = [str(each) for each in sorted(path.iterdir()) if each.suffix in (".yaml", ".yml")]
         # A run folder holds a copy of its story, which would else be run a second time.
         found += [str(each) for each in sorted(path.glob("*/story.yaml")) if not _is_run(each.parent)]
-    elif not path.exists() and glob.has_magic(name):
+    elif not exists(path) and glob.has_magic(name):
         found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - a pattern may be absolute
     else:
         found = [name]

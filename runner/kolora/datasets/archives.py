@@ -86,7 +86,8 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     if archive.suffix.lower() == ".zip":
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():
-                if not info.is_dir():
+                # Not is_dir(), which fails on an empty name.
+                if not info.orig_filename.endswith("/"):
                     with opened.open(info) as member:
                         # As it was written: the other one ends where a NUL is.
                         yield info.orig_filename, member

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import InputAbsent, UsageError
+from kolora.files import is_folder
 from kolora.hubs.hub import HUBS, HubName
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 
@@ -140,7 +141,7 @@ def entries_used(checkpoint: str, scorers: dict[str, str]) -> Iterator[Catalogue
     if checkpoint == "kolors":
         yield KOLORS
     for kind, name in scorers.items():
-        has_own = checkpoint == "pocket" or (checkpoint != "kolors" and (Path(checkpoint) / kind).is_dir())
+        has_own = checkpoint == "pocket" or (checkpoint != "kolors" and is_folder(Path(checkpoint) / kind))
         if name == "auto" and not has_own:
             yield _SCORERS[kind]
 
@@ -152,7 +153,7 @@ def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
     if name == "kolors":
         return _require_in_cache(KOLORS, cache, pins, key="model.checkpoint")
     folder = Path(name)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputAbsent(
             f"model.checkpoint is {name!r}, and there is no such folder",
             hint="give kolors, pocket, or a folder in the layout of Kwai-Kolors/Kolors",
@@ -169,7 +170,7 @@ def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pi
         return None
     if name != "auto":
         folder = Path(name)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise InputAbsent(
                 f"scores.{kind} is {name!r}, and there is no such folder", hint="give auto, off, or a folder"
             )

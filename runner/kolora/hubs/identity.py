@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent
-from kolora.files import open_regular, write_json
+from kolora.files import is_folder, open_regular, write_json
 from kolora.names import printable
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
@@ -126,7 +126,7 @@ def _leads_into(real: Path, roots: Sequence[Path]) -> bool:
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputAbsent(
             f"'{folder}' is not a folder; a folder of files was expected there",
             hint="check the path, and that the folder is mounted into the container",
@@ -144,11 +144,11 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
 def _names_in(folder: Path, part: str, roots: Sequence[Path]) -> list[str]:
     """List what is no folder in a part of a checkpoint, none where the part is not there."""
     place = folder / part
-    if not os.path.isdir(place):  # noqa: PTH112 - unlike Path's it is false for whatever cannot be looked at
+    if not is_folder(place):
         return []
     prefix = f"{part}/" if part else ""
     entries = _entries(_followed(place, roots))
-    return [prefix + entry.name for entry in entries if not os.path.isdir(entry.path)]  # noqa: PTH112
+    return [prefix + entry.name for entry in entries if not is_folder(Path(entry.path))]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -138,7 +138,7 @@ def _zip(path: Path) -> Pack:
     sizes: dict[str, int] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as problem:
         raise SubmissionUnsafe(f"{path.name} is not a readable zip: {problem}", hint=HINT) from problem
     for entry in entries:

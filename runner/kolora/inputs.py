@@ -277,8 +277,9 @@ def _confine_paths(story: Story, base: Path, roots: Sequence[Path]) -> Story:
 
 def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
     """Resolve a path of the story and refuse one that leads out of the folders it may use."""
-    # Resolved before it is compared: a link or `..` inside the story's folder may lead anywhere.
-    path = (base / given).resolve()
+    # Resolved before it is compared: a link or `..` inside the story's folder may lead anywhere. Path's own resolve()
+    # fails on a link that leads to itself.
+    path = Path(os.path.realpath(base / given))
     if any(path.is_relative_to(root.resolve()) for root in roots):
         return str(path)
     # A story may be a stranger's: what it named would be read, and learned from, without the user's knowing.

@@ -10,10 +10,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,10 @@ def stored_sha256(name: str, place: Path) -> str:
 # Data sets.
 
 
-def zip_of(names: Mapping[str, bytes]) -> bytes:
+def zip_of(names: Sequence[tuple[str, bytes]]) -> bytes:
     """Write a zip of files with whatever names, which Python's own writer would refuse or change."""
     content, directory = b"", b""
-    for name, file in names.items():
+    for name, file in names:
         raw = _raw(name)
         # Bit 11: the name is UTF-8.
         head = struct.pack("<HHHHHLLLHH", 20, 0x800, 0, 0, 33, zlib.crc32(file), len(file), len(file), len(raw), 0)
@@ -162,10 +163,13 @@ def _raw(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
 
 
-def tar_of(names: Mapping[str, bytes]) -> bytes:
+def tar_of(names: Sequence[tuple[str, bytes]]) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, errors="surrogatepass") as archive:
-        for name, content in names.items():
+    # Bytes that are no text are halves of letters in Python's names, as tar would have them; others are no bytes at all.
+    are_bytes = not re.search("[\ud800-\udc7f\udd00-\udfff]", "".join(name for name, _ in names))
+    errors = "surrogateescape" if are_bytes else "surrogatepass"
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, errors=errors) as archive:
+        for name, content in names:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
@@ -186,11 +190,11 @@ def _pictures(place: Path, files: Mapping[str, bytes]) -> str:
 
 
 def zip_member(name: str, place: Path) -> str:
-    return _pictures(place, {"a.zip": zip_of({"one.png": picture(), name: picture()})})
+    return _pictures(place, {"a.zip": zip_of([("one.png", picture()), (name, picture())])})
 
 
 def tar_member(name: str, place: Path) -> str:
-    return _pictures(place, {"a.tar": tar_of({"one.png": picture(), name: picture()})})
+    return _pictures(place, {"a.tar": tar_of([("one.png", picture()), (name, picture())])})
 
 
 def table_row(name: str, place: Path) -> str:
@@ -220,7 +224,7 @@ def parquet_path(name: str, place: Path) -> str:
 
 
 def pack_in_zip(name: str, place: Path) -> str:
-    (place / "pack.zip").write_bytes(zip_of({"story.yaml": b"", name: b""}))
+    (place / "pack.zip").write_bytes(zip_of([("story.yaml", b""), (name, b"")]))
     return str(sorted(open_pack(place / "pack.zip").sizes))
 
 

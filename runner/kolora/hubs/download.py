@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import queue
@@ -31,6 +30,8 @@ Tick = Callable[[int, int], None]
 _WORKERS = 8
 """Files side by side: enough for a fast line, little enough for a hub."""
 _POLL_SECONDS = 0.2
+_LONGEST_PART = 230
+"""Bytes of a name: the clients add endings of their own while it comes, and try for ever over one of 240 (2026-11)."""
 
 
 @dataclass(frozen=True)
@@ -184,12 +185,13 @@ def _work(
 
 def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
     checked_name(file.path, source=_source(this.request))
+    _check_length(file, this.request)
     # A folder each: progress is seen apart, and two files never share a client's state.
     into = this.partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
     into.mkdir(parents=True, exist_ok=True)
 
     def attempt() -> StoredFile:
-        place = _bring(file, this, into)
+        place = this.repository.download(this.revision, file, into)
         sha256 = sha256_of(place)
         if not _is_right(place, sha256, file):
             place.unlink()
@@ -204,17 +206,14 @@ def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
     return _retry(attempt, this.request, this.stop, count_bytes=lambda: bytes_in(into))
 
 
-def _bring(file: RemoteFile, this: _Download, into: Path) -> Path:
-    try:
-        return this.repository.download(this.revision, file, into)
-    except OSError as problem:
-        # The clients add endings of their own to a name while it comes.
-        if problem.errno != errno.ENAMETOOLONG:
-            raise
+def _check_length(file: RemoteFile, request: RepoRequest) -> None:
+    longest = max(len(part.encode()) for part in file.path.split("/"))
+    if longest > _LONGEST_PART:
         raise InputAbsent(
-            f"{_source(this.request)} names a file '{printable(file.path)}', which is too long to be downloaded",
+            f"{_source(request)} names a file '{printable(file.path)}', which is too long to be downloaded: "
+            f"{longest} bytes of at most {_LONGEST_PART}",
             hint="do not use it, or name a folder instead",
-        ) from problem
+        )
 
 
 def _is_right(place: Path, sha256: str, file: RemoteFile) -> bool:

@@ -24,7 +24,7 @@ from kolora.hubs.catalogue import (
     loaded_scorer_files,
     preferred_hub,
 )
-from kolora.hubs.identity import identify_file, identify_folder, identify_model, link_roots
+from kolora.hubs.identity import identify_file, identify_folder, identify_model, link_roots, runs_in
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.places import owner_roots
 from kolora.pocket import WORLD_VERSION
@@ -80,7 +80,8 @@ class ResolvedInputs:
 
     origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
     be identified; only a plan may go on with such a gap. files: the sha256 of every input file by its path, of each of
-    ``checkpoint``, ``dataset``, ``aesthetics`` and ``clip`` that is a folder.
+    ``checkpoint``, ``dataset``, ``aesthetics`` and ``clip`` that is a folder. left_out: folders in the data set that
+    kolora wrote, and that are no part of it.
     """
 
     original_story: Story
@@ -90,6 +91,7 @@ class ResolvedInputs:
     origins: Mapping[Path, Mapping[str, str]]
     absent: tuple[InputAbsent, ...]
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def checkpoint_name(self) -> str:
@@ -180,8 +182,16 @@ def resolve_inputs(
         each.folder: {"hub": each.request.hub, "id": each.request.id, "revision": each.revision}
         for each in Store(cache).snapshots()
     }
+    dataset = confined.training_set
     return ResolvedInputs(
-        story, confined, resolver.checkpoint, resolver.inputs, origins, tuple(absent), files=resolver.files
+        story,
+        confined,
+        resolver.checkpoint,
+        resolver.inputs,
+        origins,
+        tuple(absent),
+        files=resolver.files,
+        left_out=runs_in(Path(dataset.path)) if isinstance(dataset, FolderDataset) else (),
     )
 
 

@@ -52,6 +52,12 @@ class Mark:
         return f"{_TITLES.get(self.kind, self.kind)} {self.name!r}"
 
 
+def is_of_kolora(path: Path) -> bool:
+    """Tell whether a folder is one that kolora wrote: a run's, of whatever version, or a submission."""
+    signs = (MARK, "records/run.json", "story.lock.yaml")
+    return any((path / sign).is_file() for sign in signs)
+
+
 def no_other_mark(_: Folder) -> Mark | None:
     """Know a folder by its mark alone."""
     return None

@@ -169,6 +169,8 @@ def run(
                 if record_failure(loaded.story, folder, problem, source=loaded.text, command=command):
                     write_report(root)
             raise
+        for name in resolved.left_out:
+            on_event(Noticed(f"dataset.path: {name} was written by kolora and is no part of the data set"))
         # Not recorded as a failed run: a lock that refuses has changed nothing, and the old report still holds.
         active_lock.refuse_drift(resolved, device=where, accept_environment=accept_environment)
         # Before anything loads torch, which reads the number of threads once.

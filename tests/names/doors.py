@@ -165,7 +165,7 @@ def _raw(name: str) -> bytes:
 
 def tar_of(names: Sequence[tuple[str, bytes]]) -> bytes:
     file = io.BytesIO()
-    # Bytes that are no text are halves of letters in Python's names, as tar would have them; others are no bytes at all.
+    # Bytes that are no text are halves of letters in names, as tar has them; others are no bytes at all.
     are_bytes = not re.search("[\ud800-\udc7f\udd00-\udfff]", "".join(name for name, _ in names))
     errors = "surrogateescape" if are_bytes else "surrogatepass"
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, errors=errors) as archive:

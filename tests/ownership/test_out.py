@@ -12,6 +12,7 @@ from kolora.ownership import MARK
 from kolora.runfolder import layout
 
 from tests.commands import left
+from tests.pictures import make_pictures
 from tests.stories import copy_tree, results, write_story
 from tests.trees import PLANTS, make_victim, plant, tree_of
 
@@ -212,6 +213,21 @@ def test_a_run_goes_to_the_folder_of_its_name(of_default: Path, monkeypatch: pyt
     assert left("run", "story.yaml", "--until", "fetch") == 0
     assert (of_default / root / "tiny" / "records" / "fetch.json").is_file()
     assert (of_default / root / "story.yaml").read_text() == "mine"
+
+
+def test_a_data_set_in_which_runs_lie_is_the_same_every_time(
+    of_default: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_pictures(of_default, count=4)
+    dataset = {"source": "folder", "path": ".", "caption": "一张画"}
+    write_story(of_default, of_default / "checkpoint", **(SMALL | {"dataset": dataset}))
+    digests = set()
+    for name in ("tiny", "tiny", "other"):
+        assert left("run", "story.yaml", "--set", f"name={name}", "--until", "filter") == 0
+        facts = json.loads((of_default / "out" / name / "records" / "fetch.json").read_text())
+        digests.add((facts["digest"], facts["facts"]["images"]))
+    assert len(digests) == 1
+    assert "out/tiny was written by kolora and is no part of the data set" in capsys.readouterr().out
 
 
 def test_two_stories_without_a_name_do_not_share_a_folder(of_default: Path, capsys: pytest.CaptureFixture[str]) -> None:

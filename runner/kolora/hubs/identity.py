@@ -16,6 +16,7 @@ from typing import Any
 from kolora.errors import InputAbsent
 from kolora.files import is_folder, open_regular, write_json
 from kolora.names import printable
+from kolora.ownership import is_of_kolora
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 """What desktops leave in folders, in lower case; never part of one, like everything whose name begins with a dot."""
@@ -33,11 +34,21 @@ SETTLED_SECONDS = 2.0
 def files_in(folder: Path) -> tuple[str, ...]:
     """List the files of a folder and its subfolders, sorted, as paths relative to it with forward slashes.
 
-    Hidden names and the litter of desktops are left out. A link to a folder is listed like a file. Raises InputAbsent
-    where there is no readable folder.
+    Hidden names and the litter of desktops are left out, and so are folders in it that kolora wrote: a run would else
+    train on its own pictures. A link to a folder is listed like a file. Raises InputAbsent where there is no readable
+    folder.
     """
     _check_folder(folder)
-    return tuple(sorted(_walk(folder, "")))
+    return tuple(sorted(_walk(folder, "", [])))
+
+
+def runs_in(folder: Path) -> tuple[str, ...]:
+    """List the folders in a folder that kolora wrote, which are no part of a data set; none where nothing is there."""
+    left_out: list[str] = []
+    if is_folder(folder):
+        for _ in _walk(folder, "", left_out):
+            pass
+    return tuple(sorted(left_out))
 
 
 def identify_folder(folder: Path, *, memo: Path | None = None) -> tuple[str, dict[str, str]]:
@@ -133,12 +144,14 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, left_out: list[str]) -> Iterator[str]:
     for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-        else:
+        if not entry.is_dir(follow_symlinks=False):
             yield prefix + entry.name
+        elif is_of_kolora(Path(entry.path)):
+            left_out.append(prefix + entry.name)
+        else:
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", left_out)
 
 
 def _names_in(folder: Path, part: str, roots: Sequence[Path]) -> list[str]:

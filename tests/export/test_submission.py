@@ -11,6 +11,9 @@ import pytest
 import yaml
 from kolora.export.finished import read_finished
 from kolora.models.lora import read_lora
+from kolora.report import parse_report, without_provenance
+from kolora.report.pages import render_markdown
+from kolora.runfolder.manifest import write_manifest
 from kolora.spec import load_story
 
 from tests.commands import left
@@ -58,6 +61,9 @@ def test_the_packs_story_is_the_one_that_was_run(packed: Path, finished: Path, o
     told = load_story((out / "export" / "另一队-可图Kolors训练-小猫的一天" / "story.yaml").read_bytes())
     assert told == read_finished(out).story
     assert (told.render.guidance_scale, told.team) == (2, "另一队")
+    folder = out / "export" / "另一队-可图Kolors训练-小猫的一天"
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert report["again"]["story"] == (folder / "story.yaml").read_text(encoding="utf-8")
 
 
 def test_the_card_is_read_by_hubs_and_people(packed: Path) -> None:
@@ -84,6 +90,45 @@ def test_the_same_run_is_the_same_zip(packed: Path, finished: Path, tmp_path: Pa
         folder = packed / NAME
         for entry in archive.infolist():
             assert archive.read(entry) == (folder / entry.filename).read_bytes()
+
+
+def test_another_run_of_the_story_is_the_same_zip(packed: Path, out: Path) -> None:
+    """What only a run can know is no part of its pack: nobody could rebuild it."""
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    report |= {"started": "2031-01-02T03:04:05Z", "seconds": 12_345.5}
+    report["again"]["command"] = "kolora run elsewhere.yaml"
+    report["environment"] |= {"cpu": "Another CPU", "python": "9.9", "platform": "Plan 9"}
+    for step in report["steps"]:
+        step |= {"action": "kept", "reason": "another", "why": [], "seconds": 99.5, "peak_memory_bytes": {"cpu": 1}}
+    (out / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    write_manifest(out)
+    assert left("export", out, "--to", "submission") == 0
+    assert (out / "export" / f"{NAME}.zip").read_bytes() == (packed / f"{NAME}.zip").read_bytes()
+
+
+def test_a_packs_pages_are_made_of_its_report(packed: Path) -> None:
+    folder = packed / NAME
+    report = parse_report((folder / "report.json").read_bytes())
+    assert without_provenance(report) == report
+    assert (folder / "report.md").read_text(encoding="utf-8") == render_markdown(report)
+    assert {path.name for path in folder.glob("report*")} == {
+        *("report.json", "report.md", "report.html", "report.en.html")
+    }
+    assert report.language == "zh"
+    assert 'lang="zh-CN"' in (folder / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="en">' in (folder / "report.en.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"schema": 2}', b"[" * 100_000, b"\xff", None])
+def test_a_report_that_cannot_be_read_is_said(
+    out: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    (out / "report.json").unlink()
+    if content is not None:
+        (out / "report.json").write_bytes(content)
+    write_manifest(out)
+    assert left("export", out, "--to", "submission") == 65
+    assert "report.json cannot be read" in capsys.readouterr().err
 
 
 def test_the_team_may_be_told_on_the_command_line(finished: Path, tmp_path: Path) -> None:

@@ -13,16 +13,18 @@ import yaml
 from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
-from kolora.files import replacing, write_text
-from kolora.report import parse_report
+from kolora.files import replacing, write_bytes, write_text
+from kolora.report import ReportData, parse_report, without_provenance
+from kolora.report.sections.again import story_text
+from kolora.report.write import write_report_files
 from kolora.rules import Entry, Violation, check_rules
-from kolora.runfolder.layout import LORAS, MANIFEST, REPORT
+from kolora.runfolder.layout import GRID, LEDGER, LOCK, LORAS, MANIFEST, REPORT, STORY
 from kolora.runfolder.manifest import write_manifest
 from kolora.spec import load_story
 
-REPORTS = ("report.html", "report.en.html", "report.zh.html", "report.md", "report.json")
-# story.yaml, README.md and the manifest are not here: the pack gets its own.
-PACKED = ("story.lock.yaml", "grid.png", *REPORTS, "data/ledger.jsonl")
+CARD = "README.md"
+# Story, reports, README.md and the manifest are not here: the pack gets its own.
+PACKED = (LOCK, GRID, LEDGER)
 PACKED_FOLDERS = ("images/", "lora/")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time that every file of a zip is given: the earliest one it can tell."""
@@ -66,9 +68,11 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submis
     # Made beside it and renamed: a kill never leaves half a pack under the contest's name.
     shutil.rmtree(partial, ignore_errors=True)
     _copy_files(run, partial, name=name)
-    write_text(partial / "story.yaml", _story_as_run(run))
-    report = parse_report((run.root / REPORT).read_bytes())
-    write_text(partial / "README.md", model_card(run, name=name, report=report))
+    story = _story_as_run(run)
+    write_bytes(partial / STORY, story)
+    report = _report(run, story)
+    write_report_files(report, pictures=run.root, into=partial)
+    write_text(partial / CARD, model_card(run, name=name, report=report))
     write_manifest(partial)
     if folder.exists():
         shutil.rmtree(folder)
@@ -113,9 +117,20 @@ def _changed(run: FinishedRun) -> Iterator[Violation]:
         yield Violation(message, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
 
 
-def _story_as_run(run: FinishedRun) -> str:
+def _report(run: FinishedRun, story: bytes) -> ReportData:
+    """Read the run's report for a pack: without what only the run can know, and with the pack's own story file."""
+    path = run.root / REPORT
+    try:
+        report = without_provenance(parse_report(path.read_bytes()))
+    except (OSError, ValueError) as fault:
+        first = str(fault).splitlines()[0]
+        raise StoryInvalid(f"{path} cannot be read: {first}", hint=f"kolora report {run.root}") from fault
+    return report.model_copy(update={"again": report.again.model_copy(update={"story": story_text(story)})})
+
+
+def _story_as_run(run: FinishedRun) -> bytes:
     """Give the story file, or, where --set changed what it says, one that says what was run."""
-    given = (run.root / "story.yaml").read_text(encoding="utf-8")
+    given = (run.root / STORY).read_bytes()
     try:
         if load_story(given) == run.story:
             return given
@@ -123,7 +138,7 @@ def _story_as_run(run: FinishedRun) -> str:
         pass  # --set may have put right what is wrong with it
     values = run.story.model_dump(mode="json", exclude_defaults=True)
     text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=120)
-    return "# The story as it was run; keys were changed on the command line.\n" + text
+    return f"# The story as it was run; keys were changed on the command line.\n{text}".encode()
 
 
 def _zipped(folder: Path) -> Path:

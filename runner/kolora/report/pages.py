@@ -136,9 +136,11 @@ def _environment(language: Language, finalize: Callable[[object], object]) -> En
 def _scope(report: ReportData) -> dict[str, Any]:
     """Return what both pages see: d, the report; w, all words; sections, the scope of each by its name."""
     words = WORDS[report.language]
+    scopes = {section.NAME: section.scope(report, words) for section in SECTIONS}
+    shown = {name: scope for name, scope in scopes.items() if scope.get("is_shown", True)}
     return {
         "d": report,
         "w": words,
-        "sections": {section.NAME: section.scope(report, words) for section in SECTIONS},
-        "contents": [section.NAME for section in SECTIONS if section.IS_LISTED],
+        "sections": shown,
+        "contents": [section.NAME for section in SECTIONS if section.IS_LISTED and section.NAME in shown],
     }

@@ -52,7 +52,10 @@ class Section(Protocol):
         """Read the section's fields from a run folder."""
 
     def scope(self, report: ReportData, words: Mapping[str, str], /) -> Mapping[str, Any]:
-        """Return what the section's templates find in ``s`` beside the report itself, ``d``."""
+        """Return what the section's templates find in ``s`` beside the report itself, ``d``.
+
+        A section whose ``is_shown`` is False has no place on the page.
+        """
 
     def picture_groups(self, report: ReportData, /) -> Sequence[PictureGroup]:
         """List the pictures that the section shows."""

@@ -29,23 +29,39 @@ def write_report(out: Path) -> tuple[Path, ...]:
     """
     data = read_report_data(out)
     owned = RunFolder(out).claim()
+    texts = report_texts(data, pictures=owned.folder)
+    with writing(out):
+        # A story that changed its language left a page of what is now the first one.
+        owned.folder.remove(f"report.{data.language}.html")
+        for name, text in texts.items():
+            owned.write_text(name, text)
+    _read_back(owned.folder, texts, data)
+    return tuple(out / name for name in texts)
+
+
+def write_report_files(data: ReportData, *, pictures: Path, into: Path) -> tuple[Path, ...]:
+    """Write a report's files into a folder of ours, as `write_report` does; its pictures are shown from ``pictures``."""
+    texts = report_texts(data, pictures=Folder.open(pictures))
+    with writing(into):
+        folder = Folder.open(into, create=True)
+        for name, text in texts.items():
+            folder.write(name, text.encode())
+    _read_back(folder, texts, data)
+    return tuple(into / name for name in texts)
+
+
+def report_texts(data: ReportData, *, pictures: Folder) -> dict[str, str]:
+    """Say a report in each of its four files: as JSON, as Markdown, as the page, and as that in the other language."""
     other: Language = "en" if data.language == "zh" else "zh"
     translated = data.model_copy(update={"language": other})
     # Poured once without pictures: they get the room that the text leaves.
-    previews = make_previews(owned.folder, data, text_bytes=len(render_html(data, {}).encode()))
-    pages = {
+    previews = make_previews(pictures, data, text_bytes=len(render_html(data, {}).encode()))
+    return {
         REPORT: data.model_dump_json(by_alias=True, indent=2) + "\n",
         REPORT_CARD: render_markdown(data),
         REPORT_PAGE: render_html(data, previews, other=f"report.{other}.html"),
         f"report.{other}.html": render_html(translated, previews, other=REPORT_PAGE),
     }
-    with writing(out):
-        # A story that changed its language left a page of what is now the first one.
-        owned.folder.remove(f"report.{data.language}.html")
-        for name, text in pages.items():
-            owned.write_text(name, text)
-    _read_back(owned.folder, pages, data)
-    return tuple(out / name for name in pages)
 
 
 def _read_back(out: Folder, names: Iterable[str], data: ReportData) -> None:

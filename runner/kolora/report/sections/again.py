@@ -15,6 +15,8 @@ IS_LISTED = True
 picture_groups = no_picture_groups
 scope = no_scope
 STORY_BYTES = 256 * 1024
+COMMAND = f"kolora run {STORY} -o again"
+"""How to run a story again where nobody knows how it was run."""
 
 
 class Again(ReportModel):
@@ -45,7 +47,7 @@ def gather(reader: RunReader) -> Fields:
     is_locked = reader.ran_to_end and reader.folder.is_file(LOCK)
     return Fields(
         again=Again(
-            command=shlex.join(command) if command else f"kolora run {STORY} -o again",
+            command=shlex.join(command) if command else COMMAND,
             settings=read_settings(reader.values),
             story=story,
             lora=find_lora(reader),
@@ -62,7 +64,12 @@ def find_lora(reader: RunReader) -> str | None:
 
 def _story(reader: RunReader) -> str | None:
     content = reader.bytes_of(STORY)
-    if content is None or len(content) > STORY_BYTES:
+    return story_text(content) if content is not None else None
+
+
+def story_text(content: bytes) -> str | None:
+    """Return a story file as a report shows it; None for one that is too long, or no text."""
+    if len(content) > STORY_BYTES:
         return None
     try:
         return content.decode("utf-8-sig")

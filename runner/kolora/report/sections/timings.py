@@ -75,10 +75,16 @@ def scope(report: ReportData, _words: Mapping[str, str]) -> Mapping[str, Any]:
     for step in report.steps:
         devices |= {device for device, used in step.peak_memory_bytes.items() if used}
     return {
+        # A report without its provenance names its steps and tells nothing of them.
+        "is_shown": not report.steps or any(_is_told(step) for step in report.steps),
         "stages": stage_times(report.steps, report.language),
         "devices": sorted(devices),
         "reason": partial(step_reason, language=report.language),
     }
+
+
+def _is_told(step: Step) -> bool:
+    return step.action != "unknown" or step.seconds is not None or bool(step.peak_memory_bytes)
 
 
 def stage_times(steps: Sequence[Step], language: Language = "en") -> tuple[StageTime, ...]:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from kolora.errors import UsageError
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.export.tools import TOOLS, export_for
 from kolora.files import writing
 
 TEAM = click.option("--team", help="Team that submits it [the story's].")
+PRACTICE = click.option("--practice", is_flag=True, help="Pack pocket's pictures, as the exercise that they are.")
 
 
 @click.command()
@@ -24,13 +26,16 @@ TEAM = click.option("--team", help="Team that submits it [the story's].")
     help="Folder [OUT/export/TOOL; OUT/export for a submission].",
 )
 @TEAM
-def export(out: Path, goal: str, output: Path | None, team: str | None) -> None:
+@PRACTICE
+def export(out: Path, goal: str, output: Path | None, team: str | None, practice: bool) -> None:
     """Write what another tool loads of the run in OUT, or the contest's folder and zip."""
+    if practice and goal != "submission":
+        raise UsageError(f"--practice is for a submission, not for {goal}", hint="--to submission --practice")
     run = read_finished(out)
     into = output or out / "export" / ("" if goal == "submission" else goal)
     with writing(into):
         if goal == "submission":
-            packed = pack_submission(run, into=into, team=team)
+            packed = pack_submission(run, into=into, team=team, practice=practice)
             paths: tuple[Path, ...] = (packed.folder, packed.archive)
         else:
             paths = export_for(goal, run, into=into)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kolora.cli.export import TEAM
+from kolora.cli.export import PRACTICE, TEAM
 from kolora.errors import UsageError
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
@@ -23,7 +23,8 @@ from kolora.spec.types import HUB_ID
 @click.option("--repo", required=True, metavar="OWNER/NAME", help="The model repository; it is made if need be.")
 @click.option("--public", is_flag=True, help="Let everybody see it.")
 @TEAM
-def publish(out: Path, hub: str, repo: str, public: bool, team: str | None) -> None:
+@PRACTICE
+def publish(out: Path, hub: str, repo: str, public: bool, team: str | None, practice: bool) -> None:
     """Pack the run in OUT as a submission and upload it to a hub, private unless asked otherwise.
 
     The token comes from MODELSCOPE_API_TOKEN or HF_TOKEN.
@@ -35,7 +36,7 @@ def publish(out: Path, hub: str, repo: str, public: bool, team: str | None) -> N
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora publish uploads", hint="KOLORA_OFFLINE=0 kolora publish")
     with writing(out):
-        packed = pack_submission(read_finished(out), into=out / "export", team=team)
+        packed = pack_submission(read_finished(out), into=out / "export", team=team, practice=practice)
     state = cache_folder() / "upload"
     with writing(state):
         state.mkdir(parents=True, exist_ok=True)

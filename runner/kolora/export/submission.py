@@ -14,11 +14,13 @@ from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
 from kolora.files import replacing, write_bytes, write_text
+from kolora.hubs.catalogue import is_pocket
 from kolora.report import ReportData, parse_report, without_provenance
 from kolora.report.sections.again import story_text
 from kolora.report.write import write_report_files
-from kolora.rules import Entry, Violation, check_rules
+from kolora.rules import Entry, Violation, violations_of
 from kolora.runfolder.layout import GRID, LEDGER, LOCK, LORAS, MANIFEST, REPORT, STORY
+from kolora.runfolder.lock import read_lock
 from kolora.runfolder.manifest import write_manifest
 from kolora.spec import load_story
 
@@ -47,18 +49,16 @@ class Submission:
     archive: Path
 
 
-def pack_submission(run: FinishedRun, *, into: Path, team: str | None) -> Submission:
+def pack_submission(run: FinishedRun, *, into: Path, team: str | None, practice: bool = False) -> Submission:
     """Check a run by the contest's rules and pack it; returns the folder and the zip, both named by the rule.
 
-    An earlier pack of this name is replaced. Raises SubmissionInvalid with everything that is wrong, and
-    OutputUnwritable where the folder holds something else.
+    An earlier pack of this name is replaced. practice: pack what pocket drew, as the exercise that it is, under a name
+    that says so. Raises SubmissionInvalid with everything that is wrong, and OutputUnwritable where the folder holds
+    something else.
     """
     entry = _entry(run, team)
-    violations: list[Violation] = []
-    for rule in check_rules(entry):
-        violations += rule.violations
     # All rules first, then refused once: one at a time would cost the user a try for each.
-    violations += _changed(run)
+    violations = [*violations_of(entry, practice=practice), *_changed(run)]
     if violations:
         raise SubmissionInvalid(run.root, violations)
     name = entry.name
@@ -104,10 +104,21 @@ def _entry(run: FinishedRun, team: str | None) -> Entry:
         pictures=len(run.scenes),
         aesthetics=run.aesthetics,
         lora=fault,
-        checkpoint=run.checkpoint,
+        is_practice=_is_practice(run),
         # read_finished has refused every other.
         is_complete=True,
     )
+
+
+def _is_practice(run: FinishedRun) -> bool | None:
+    """Say whether pocket drew the run, by record and lock; None where the lock does not tell what did."""
+    if run.checkpoint == "pocket":
+        return True
+    try:
+        checkpoint = read_lock((run.root / LOCK).read_bytes(), name=LOCK).checkpoint
+    except (OSError, KoloraError):
+        return None
+    return is_pocket(checkpoint.name, checkpoint.sha256, checkpoint.files)
 
 
 def _changed(run: FinishedRun) -> Iterator[Violation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from kolora.errors import InputAbsent, UsageError
 from kolora.files import is_folder
 from kolora.hubs.hub import HUBS, HubName
+from kolora.hubs.identity import identify_folder
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 
 POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
@@ -159,6 +161,26 @@ def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
             hint="give kolors, pocket, or a folder in the layout of Kwai-Kolors/Kolors",
         )
     return folder
+
+
+def is_pocket(name: str, digest: str | None = None, files: Mapping[str, str] | None = None) -> bool:
+    """Say whether a checkpoint is the small practice one, also as a copy under another name.
+
+    digest: of what is loaded of it; files: the sha256 of each of its files. One with pocket's U-Net is pocket.
+    """
+    if name == "pocket":
+        return True
+    pocket, own_files = _pocket()
+    return digest == pocket or not _unet_weights(files or {}).isdisjoint(_unet_weights(own_files))
+
+
+@functools.cache
+def _pocket() -> tuple[str, Mapping[str, str]]:
+    return identify_folder(POCKET, choose=loaded_files)
+
+
+def _unet_weights(files: Mapping[str, str]) -> set[str]:
+    return {sha256 for path, sha256 in files.items() if path.startswith("unet/") and not path.endswith(".json")}
 
 
 def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pins = NO_PINS) -> Path | None:

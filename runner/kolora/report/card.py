@@ -32,6 +32,7 @@ def card_metadata(data: ReportData) -> dict[str, Any]:
             "lora",
             "diffusers",
             *(["kolors", "template:diffusion-lora"] if drawn_by_kolors else []),
+            *(["practice"] if data.practice else []),
         ],
         "frameworks": ["Pytorch"],
         "tasks": ["text-to-image-synthesis"],

@@ -36,7 +36,8 @@ def migrate_report(report: Mapping[str, Any]) -> dict[str, Any]:
             f"report.json has schema {schema}, this kolora reads up to {SCHEMA}",
             hint="use the kolora that wrote it, or a later one",
         )
-    return _from_schema_1(report) if schema == 1 else dict(report)
+    migrated = _from_schema_1(report) if schema == 1 else dict(report)
+    return {"practice": _is_of_pocket(report.get("checkpoint"))} | migrated
 
 
 def _from_schema_1(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,11 @@ def _from_schema_1(report: Mapping[str, Any]) -> dict[str, Any]:
         data = {**data, "losses": [_renamed(file, asked="thresholds") for file in data.get("losses") or ()]}
     migrated["data"] = data
     return migrated
+
+
+def _is_of_pocket(checkpoint: Any) -> bool:
+    """Say what reports without ``practice`` tell only by the checkpoint's name."""
+    return isinstance(checkpoint, Mapping) and checkpoint.get("name") == "pocket"
 
 
 def _renamed(value: Any, **names: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from kolora.hubs.catalogue import is_pocket
 from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.sections.scenes import rendered_scenes
 from kolora.report.values import ReportModel, Words
@@ -39,6 +40,8 @@ class Fields(ReportModel):
     started: str | None
     seconds: float | None
     checkpoint: Checkpoint | None
+    practice: bool = False
+    """Whether pocket, the small practice checkpoint, drew the pictures: they are no submission to the contest."""
     failure: Failure | None
 
 
@@ -50,6 +53,7 @@ def gather(reader: RunReader) -> Fields:
         started=run.started if run else None,
         seconds=run.seconds if run else None,
         checkpoint=read_checkpoint(reader),
+        practice=bool(is_practice(reader)),
         failure=Failure(code=error.code, error=error.error, hint=error.hint, step=error.step) if error else None,
     )
 
@@ -63,9 +67,17 @@ def read_checkpoint(reader: RunReader) -> Checkpoint | None:
     return Checkpoint(name=digests[0][:DIGEST_SHOWN], digest=digests[0]) if digests else None
 
 
+def is_practice(reader: RunReader) -> bool | None:
+    """Say whether pocket drew the pictures; None where nothing tells what did."""
+    checkpoint = read_checkpoint(reader)
+    return is_pocket(checkpoint.name, checkpoint.digest) if checkpoint else None
+
+
 WORDS: Words = {
     "en": {
-        "pocket_note": "pocket is the small practice checkpoint that ships with kolora. These are not Kolors pictures.",
+        "practice": "Practice",
+        "pocket_note": "pocket is the small practice checkpoint that ships with kolora. These are not Kolors pictures, "
+        "and no submission to the contest.",
         "failed_note": "The run failed before it was done. What was finished is shown below.",
         "stopped_note": "The run was stopped and its state saved. The same command continues it.",
         "partial_note": "The run is not finished. What is there is shown below.",
@@ -79,7 +91,8 @@ WORDS: Words = {
         "code_75": "The run was asked to stop.",
     },
     "zh": {
-        "pocket_note": "pocket 是 kolora 自带的小型练习模型，以下图片并非由可图 Kolors 生成。",
+        "practice": "练习",
+        "pocket_note": "pocket 是 kolora 自带的小型练习模型，以下图片并非由可图 Kolors 生成，不能作为参赛作品。",
         "failed_note": "运行中途失败，已完成的部分见下文。",
         "stopped_note": "运行已按要求停止，进度已保存；再次执行同一命令即可继续。",
         "partial_note": "运行尚未完成，已有的部分见下文。",

@@ -60,8 +60,8 @@ image = pipe(
 
 
 def is_kolors(data: ReportData) -> bool:
-    """Say whether a checkpoint of that name drew the pictures."""
-    return bool(data.checkpoint and data.checkpoint.name.lower().startswith("kolors"))
+    """Say whether a checkpoint of that name drew the pictures, and not a copy of pocket under it."""
+    return bool(data.checkpoint and data.checkpoint.name.lower().startswith("kolors") and not data.practice)
 
 
 WORDS: Words = {

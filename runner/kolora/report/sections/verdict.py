@@ -7,7 +7,7 @@ from typing import Literal
 from kolora.errors import InputAbsent
 from kolora.report.section import no_picture_groups, no_scope
 from kolora.report.sections.again import find_lora
-from kolora.report.sections.outcome import read_checkpoint
+from kolora.report.sections.outcome import is_practice
 from kolora.report.sections.scenes import read_image, rendered_scenes
 from kolora.report.values import ReportModel, Scalar, Words
 from kolora.rules import Entry, RuleName, check_rules
@@ -70,14 +70,14 @@ def gather(reader: RunReader) -> Fields:
 
 def _rules(reader: RunReader, scores: score.Facts | None) -> tuple[Rule, ...]:
     """Say which rules of a submission the run meets, so far as it can tell from inside."""
-    run, checkpoint = reader.run, read_checkpoint(reader)
+    run = reader.run
     entry = Entry(
         team=reader.story.team if reader.story else "",
         title=(run.title or run.name) if run else "",
         pictures=sum(read_image(reader, "render", number) is not None for number in rendered_scenes(reader)),
         aesthetics=scores.aesthetics_mean if scores else None,
         lora=None if find_lora(reader) else InputAbsent("there is no LoRA file"),
-        checkpoint=checkpoint.name if checkpoint else None,
+        is_practice=is_practice(reader),
         is_complete=reader.ran_to_end,
     )
     return tuple(

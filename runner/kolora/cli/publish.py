@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from kolora.cli.export import PRACTICE, TEAM
+from kolora.cli.export import PRACTICE, SIGN, TEAM
 from kolora.errors import UsageError
 from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.files import writing
 from kolora.hubs.hub import HUBS
 from kolora.places import cache_folder, is_offline
+from kolora.signatures import read_signing_key
 from kolora.spec.types import HUB_ID
 
 
@@ -24,7 +25,8 @@ from kolora.spec.types import HUB_ID
 @click.option("--public", is_flag=True, help="Let everybody see it.")
 @TEAM
 @PRACTICE
-def publish(out: Path, hub: str, repo: str, public: bool, team: str | None, practice: bool) -> None:
+@SIGN
+def publish(out: Path, hub: str, repo: str, public: bool, team: str | None, practice: bool, sign: Path | None) -> None:
     """Pack the run in OUT as a submission and upload it to a hub, private unless asked otherwise.
 
     The token comes from MODELSCOPE_API_TOKEN or HF_TOKEN.
@@ -35,8 +37,9 @@ def publish(out: Path, hub: str, repo: str, public: bool, team: str | None, prac
         raise UsageError(f"--repo is {repo!r}; expected owner/name", hint="--repo owner/name")
     if is_offline(False):
         raise UsageError("KOLORA_OFFLINE is set, and kolora publish uploads", hint="KOLORA_OFFLINE=0 kolora publish")
+    key = read_signing_key(sign) if sign else None
     with writing(out):
-        packed = pack_submission(read_finished(out), into=out / "export", team=team, practice=practice)
+        packed = pack_submission(read_finished(out), into=out / "export", team=team, practice=practice, key=key)
     state = cache_folder() / "upload"
     with writing(state):
         state.mkdir(parents=True, exist_ok=True)

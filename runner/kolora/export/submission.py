@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -19,10 +20,14 @@ from kolora.report import ReportData, parse_report, without_provenance
 from kolora.report.sections.again import story_text
 from kolora.report.write import write_report_files
 from kolora.rules import Entry, Violation, violations_of
-from kolora.runfolder.layout import GRID, LEDGER, LOCK, LORAS, MANIFEST, REPORT, STORY
+from kolora.runfolder.layout import GRID, LEDGER, LOCK, LORAS, MANIFEST, REPORT, SIGNATURE, STORY
 from kolora.runfolder.lock import read_lock
 from kolora.runfolder.manifest import write_manifest
+from kolora.signatures import sign
 from kolora.spec import load_story
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 CARD = "README.md"
 # Story, reports, README.md and the manifest are not here: the pack gets its own.
@@ -49,12 +54,19 @@ class Submission:
     archive: Path
 
 
-def pack_submission(run: FinishedRun, *, into: Path, team: str | None, practice: bool = False) -> Submission:
+def pack_submission(
+    run: FinishedRun,
+    *,
+    into: Path,
+    team: str | None,
+    practice: bool = False,
+    key: Ed25519PrivateKey | None = None,
+) -> Submission:
     """Check a run by the contest's rules and pack it; returns the folder and the zip, both named by the rule.
 
     An earlier pack of this name is replaced. practice: pack what pocket drew, as the exercise that it is, under a name
-    that says so. Raises SubmissionInvalid with everything that is wrong, and OutputUnwritable where the folder holds
-    something else.
+    that says so. key: signs the pack. Raises SubmissionInvalid with everything that is wrong, and OutputUnwritable
+    where the folder holds something else.
     """
     entry = _entry(run, team)
     # All rules first, then refused once: one at a time would cost the user a try for each.
@@ -67,17 +79,25 @@ def pack_submission(run: FinishedRun, *, into: Path, team: str | None, practice:
         raise OutputUnwritable(f"{folder} is there already and is no submission", hint="choose another folder with -o")
     # Made beside it and renamed: a kill never leaves half a pack under the contest's name.
     shutil.rmtree(partial, ignore_errors=True)
-    _copy_files(run, partial, name=name)
-    story = _story_as_run(run)
-    write_bytes(partial / STORY, story)
-    report = _report(run, story)
-    write_report_files(report, pictures=run.root, into=partial)
-    write_text(partial / CARD, model_card(run, name=name, report=report))
-    write_manifest(partial)
+    write_pack(run, partial, name=name)
+    if key is not None:
+        # The manifest promises every other file, so that what signs it signs them all.
+        write_text(partial / SIGNATURE, sign((partial / MANIFEST).read_bytes(), key))
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
     return Submission(name, folder, _zipped(folder))
+
+
+def write_pack(run: FinishedRun, folder: Path, *, name: str) -> None:
+    """Write what a submission of this name holds into an empty folder, whatever the contest's rules say of it."""
+    _copy_files(run, folder, name=name)
+    story = _story_as_run(run)
+    write_bytes(folder / STORY, story)
+    report = _report(run, story)
+    write_report_files(report, pictures=run.root, into=folder)
+    write_text(folder / CARD, model_card(run, name=name, report=report))
+    write_manifest(folder)
 
 
 def _copy_files(run: FinishedRun, folder: Path, *, name: str) -> None:

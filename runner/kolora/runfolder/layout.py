@@ -30,6 +30,8 @@ STORY = "story.yaml"
 LOCK = "story.lock.yaml"
 STATUS = "status.json"
 MANIFEST = "manifest.sha256"
+SIGNATURE = f"{MANIFEST}.sig"
+"""Of a pack that somebody signed, as ``ssh-keygen -Y sign`` names it."""
 RUN_LOCK = ".lock"
 """The file that a run holds locked while it works."""
 
@@ -58,7 +60,7 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
 PICTURES: Mapping[str, str] = {"render": IMAGES, "baseline": BASELINE}
 """Where the pictures of stages with a step a scene are published: with the LoRA, and without it to compare."""
 
-NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, RUN_LOCK, STATUS, MANIFEST, MARK)
+NOT_IN_MANIFEST = (WORK, LOGS, EXPORT, RUN_LOCK, STATUS, MANIFEST, SIGNATURE, MARK)
 """What is nobody's result, by its first name."""
 ALWAYS = frozenset(
     {STORY, LOCK, STATUS, MANIFEST, RUN_RECORD, REPORT, REPORT_CARD, REPORT_PAGE}

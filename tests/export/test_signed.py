@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import zipfile
@@ -11,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kolora.runfolder.manifest import write_manifest
-from kolora.signatures import signer_of
+from kolora.signatures import PublicKey, read_signing_key, sign, signer_of
 
 from tests.commands import left
 
+RULES = ("pictures", "aesthetics", "lora", "name", "kolors", "complete")
 NAME = "墨韵-可图Kolors训练-小猫的一天"
 
 
@@ -92,3 +94,42 @@ def test_a_key_is_refused_before_anything_is_written(
     assert left("export", finished, "--to", "submission", "-o", into, "--sign", tmp_path / "key") == 2
     assert "ssh-keygen -t ed25519" in capsys.readouterr().err
     assert not into.exists()
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_verify_tells_who_signed(
+    finished: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], touched: bool
+) -> None:
+    assert left("export", finished, "--to", "submission", "-o", tmp_path, "--sign", key) == 0
+    folder = tmp_path / NAME
+    signature = folder / "manifest.sha256.sig"
+    if touched:
+        signature.write_text(sign(b"another manifest", read_signing_key(key)))
+    signer = PublicKey(read_signing_key(key).public_key().public_bytes_raw())
+    (tmp_path / "signers").write_text(f"ink {signer.text}\n")
+    capsys.readouterr()
+    options = ["--checkpoint", finished.parent / "checkpoint", "--signer", tmp_path / "signers"]
+    code = left("verify", folder, "-o", tmp_path / "verified", *options)
+    captured = capsys.readouterr()
+    facts = json.loads((tmp_path / "verified" / "verify.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "verified" / "verify.html").read_text(encoding="utf-8")
+    if touched:
+        assert (code, facts["verdict"], facts["signature"]["state"]) == (76, "different", "wrong")
+        assert "manifest.sha256 is not what was signed" in captured.err
+        assert signer.fingerprint not in page
+    else:
+        assert (code, facts["verdict"]) == (0, "identical")
+        assert {rule["name"]: rule["met"] for rule in facts["rules"]} == dict.fromkeys(RULES, True)
+        assert f"signed by ink {signer.fingerprint}" in captured.out
+        assert "the contest's rules are met" in captured.out
+        assert signer.fingerprint in page
+        assert signer.text in page
+
+
+def test_verify_refuses_a_list_of_signers_before_it_computes(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "signers").write_text("ink ssh-rsa AAAA\n")
+    assert left("verify", finished, "-o", tmp_path / "verified", "--signer", tmp_path / "signers") == 2
+    assert "names no ssh-ed25519 key" in capsys.readouterr().err
+    assert not (tmp_path / "verified").exists()

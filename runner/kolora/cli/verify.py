@@ -13,6 +13,8 @@ from kolora.cli.console import console_for
 from kolora.errors import VerifyDifferent
 from kolora.execution.signals import Halt
 from kolora.verification.resolve import Folders
+from kolora.verification.rules import broken_rules, is_exercise
+from kolora.verification.signature import signature_words
 from kolora.verification.verify import Verification, verify
 
 SHOWN = 5
@@ -28,6 +30,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option("--aesthetics", type=FOLDER, help="Your folder of the aesthetic predictor.")
 @click.option("--clip", type=FOLDER, help="Your folder of CLIP.")
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
+@click.option("--signer", type=click.Path(path_type=Path), help="Demand the signature of a key in this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print verify.json.")
 def verify_command(
     submission: Path,
@@ -38,6 +41,7 @@ def verify_command(
     aesthetics: Path | None,
     clip: Path | None,
     device: Literal["cuda", "cpu"] | None,
+    signer: Path | None,
     as_json: bool,
 ) -> None:
     """Draw the scenes of SUBMISSION again: identical, equivalent or different (76).
@@ -54,6 +58,7 @@ def verify_command(
                 device=device,
                 folders=Folders(checkpoint, dataset, aesthetics, clip),
                 retrain=retrain,
+                signer=signer,
                 on_event=console.on_event,
                 halt=halt,
             )
@@ -61,11 +66,22 @@ def verify_command(
         console.close()
     if as_json:
         click.echo(json.dumps(verified.facts, ensure_ascii=False, indent=1))
+    for line in _of_the_contest(verified):
+        console.say(line)
     again = verified.facts["retrained"]
     trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
     console.say(f"{verified.verdict}{trained}; side by side: {verified.page}", verdict=verified.verdict)
     if verified.verdict == "different":
         raise _different(submission, verified)
+
+
+def _of_the_contest(verified: Verification) -> list[str]:
+    """Say who signed, and which of the contest's rules are not met."""
+    rules = verified.facts["rules"]
+    broken = "; ".join(broken_rules(rules))
+    state = f"not a submission to the contest: {broken}" if broken else "the contest's rules are met"
+    exercise = "an exercise, drawn by pocket; " if is_exercise(rules) else ""
+    return [signature_words(verified.facts["signature"]), f"{exercise}{state}"]
 
 
 def _different(submission: Path, verified: Verification) -> VerifyDifferent:

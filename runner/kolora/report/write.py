@@ -40,7 +40,7 @@ def write_report(out: Path) -> tuple[Path, ...]:
 
 
 def write_report_files(data: ReportData, *, pictures: Path, into: Path) -> tuple[Path, ...]:
-    """Write a report's files into a folder of ours, as `write_report` does; its pictures are shown from ``pictures``."""
+    """Write a report into a folder of ours, as `write_report` does; its pictures are shown from ``pictures``."""
     texts = report_texts(data, pictures=Folder.open(pictures))
     with writing(into):
         folder = Folder.open(into, create=True)

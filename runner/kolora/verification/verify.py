@@ -23,6 +23,7 @@ from kolora.runfolder.layout import picture_path
 from kolora.runfolder.lock import LARGEST_LOCK, Lock, LockDrifted, environment_drift, read_lock
 from kolora.runfolder.reader import read_run
 from kolora.session import run_resolved
+from kolora.signatures import read_signers
 from kolora.spec import ResolvedScene, Story, load_story
 from kolora.spec.document import LARGEST_STORY
 from kolora.spec.sections.dataset import FolderDataset
@@ -33,6 +34,8 @@ from kolora.verification.pack import Pack, open_pack
 from kolora.verification.page import write_page
 from kolora.verification.reports import report_claims
 from kolora.verification.resolve import NO_FOLDERS, Folders, own_folder, own_story, resolve_pinned
+from kolora.verification.rules import judge_rules
+from kolora.verification.signature import check_signature, signature_findings
 from kolora.verification.verdict import Tolerance, judge_picture, tolerance_of, worst
 from kolora.verification.words import Finding
 
@@ -65,18 +68,20 @@ def verify(
     device: Literal["cuda", "cpu"] | None = None,
     folders: Folders = NO_FOLDERS,
     retrain: bool = False,
+    signer: Path | str | None = None,
     on_event: OnEvent = ignore,
     halt: Halt | None = None,
 ) -> Verification:
     """Draw a submission again and give the verdict; writes verify.json, verify.html and the pictures into ``out``.
 
     submission: a run folder, or a submission's folder or zip; it is read and never trusted. out: else a folder beside
-    the run folders. folders: what the story's own paths stand for here. retrain: also train again. halt: is asked
+    the run folders. folders: what the story's own paths stand for here. retrain: also train again. signer: a list of
+    keys, one of which must have signed it. halt: is asked
     whether to stop. Prints nothing. Raises SubmissionUnsafe, StoryInvalid for a story that points elsewhere,
     InputAbsent for what is not here or is not what the lock pins.
     """
     set_environment()
-    submission = Path(submission)
+    submission, signers = Path(submission), read_signers(Path(signer)) if signer is not None else None
     root = Path(out) if out is not None else out_root() / f"verify-{submission.resolve().stem}"
     pack = open_pack(submission)
     lock = read_lock(pack.read(layout.LOCK, most=LARGEST_LOCK), name=layout.LOCK)
@@ -90,6 +95,7 @@ def verify(
         out=root,
         device=find_device(device),
         folders=folders,
+        signers=signers,
         on_event=on_event,
         halt=halt or Halt(),
     )
@@ -111,6 +117,7 @@ class _Job:
     out: Path
     device: str
     folders: Folders
+    signers: Mapping[str, str] | None
     on_event: OnEvent
     halt: Halt
 
@@ -136,6 +143,8 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
     scenes = _judge_scenes(job, readable, resolved, again, tolerance)
     grid, faults = _judge_grid(job, tolerance)
     findings += [*claims, *faults, *report_claims(job.pack, story.resolved_scenes(), scenes, tolerance)]
+    signature = check_signature(job.pack, job.signers)
+    findings += signature_findings(signature)
     trained = _retrain(job) if retrain else None
     verdicts = [each.verdict for each in findings if each.verdict != "note"]
     verdicts += [str(each["verdict"]) for each in (*scenes, grid, trained) if each]
@@ -150,6 +159,8 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
         "scenes": scenes,
         "grid": grid,
         "retrained": trained,
+        "rules": judge_rules(story, resolved=resolved, scenes=scenes, files=job.pack.sizes),
+        "signature": signature,
         "environment": environment_drift(lock, job.device, packages(), image_digest()),
     }
 

@@ -12,9 +12,8 @@ import click
 from kolora.cli.console import console_for
 from kolora.errors import VerifyDifferent
 from kolora.execution.signals import Halt
+from kolora.verification.contest import contest_lines
 from kolora.verification.resolve import Folders
-from kolora.verification.rules import broken_rules, is_exercise
-from kolora.verification.signature import signature_words
 from kolora.verification.verify import Verification, verify
 
 SHOWN = 5
@@ -66,22 +65,13 @@ def verify_command(
         console.close()
     if as_json:
         click.echo(json.dumps(verified.facts, ensure_ascii=False, indent=1))
-    for line in _of_the_contest(verified):
+    for line in contest_lines(verified.facts):
         console.say(line)
     again = verified.facts["retrained"]
     trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
     console.say(f"{verified.verdict}{trained}; side by side: {verified.page}", verdict=verified.verdict)
     if verified.verdict == "different":
         raise _different(submission, verified)
-
-
-def _of_the_contest(verified: Verification) -> list[str]:
-    """Say who signed, and which of the contest's rules are not met."""
-    rules = verified.facts["rules"]
-    broken = "; ".join(broken_rules(rules))
-    state = f"not a submission to the contest: {broken}" if broken else "the contest's rules are met"
-    exercise = "an exercise, drawn by pocket; " if is_exercise(rules) else ""
-    return [signature_words(verified.facts["signature"]), f"{exercise}{state}"]
 
 
 def _different(submission: Path, verified: Verification) -> VerifyDifferent:

@@ -14,9 +14,8 @@ from PIL import Image, ImageChops
 from kolora.files import write_text
 from kolora.report.pages import html_page
 from kolora.report.pictures import Preview
-from kolora.report.words import WORDS as WORDS_OF_REPORT
 from kolora.spec import Story
-from kolora.verification.rules import is_exercise, rule_words
+from kolora.verification.contest import contest_scope
 from kolora.verification.words import DIFFERENCE_GAIN, DRIFT, WORDS, words_of_finding
 
 PREVIEW_WIDTH = 640
@@ -39,10 +38,8 @@ def write_page(out: Path, facts: Mapping[str, Any], story: Story) -> None:
         scenes={scene.number: scene for scene in story.resolved_scenes()},
         previews={path: _preview(out / path) for path in chain(grid, *scenes.values())},
         finding_words=lambda finding: words_of_finding(finding, language),
-        rules=rule_words(facts["rules"], language),
-        exercise=is_exercise(facts["rules"]),
-        report_words=WORDS_OF_REPORT[language],
         drift=lambda drift: DRIFT[language].format(*drift),
+        **contest_scope(facts, language),
     )
     write_text(out / "verify.html", page)
 

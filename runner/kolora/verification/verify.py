@@ -30,12 +30,11 @@ from kolora.spec.sections.dataset import FolderDataset
 from kolora.stages import score
 from kolora.verification.claims import digests, picture_claims, picture_fault, story_against_lock
 from kolora.verification.compare import compare, compare_grids, different_loras
+from kolora.verification.contest import add_contest
 from kolora.verification.pack import Pack, open_pack
 from kolora.verification.page import write_page
 from kolora.verification.reports import report_claims
 from kolora.verification.resolve import NO_FOLDERS, Folders, own_folder, own_story, resolve_pinned
-from kolora.verification.rules import judge_rules
-from kolora.verification.signature import check_signature, signature_findings
 from kolora.verification.verdict import Tolerance, judge_picture, tolerance_of, worst
 from kolora.verification.words import Finding
 
@@ -75,10 +74,9 @@ def verify(
     """Draw a submission again and give the verdict; writes verify.json, verify.html and the pictures into ``out``.
 
     submission: a run folder, or a submission's folder or zip; it is read and never trusted. out: else a folder beside
-    the run folders. folders: what the story's own paths stand for here. retrain: also train again. signer: a list of
-    keys, one of which must have signed it. halt: is asked
-    whether to stop. Prints nothing. Raises SubmissionUnsafe, StoryInvalid for a story that points elsewhere,
-    InputAbsent for what is not here or is not what the lock pins.
+    the run folders. folders: what the story's own paths stand for here. retrain: also train again. signer: a file of
+    keys, one of which must have signed it. halt: is asked whether to stop. Prints nothing. Raises SubmissionUnsafe,
+    StoryInvalid for a story that points elsewhere, InputAbsent for what is not here or is not what the lock pins.
     """
     set_environment()
     submission, signers = Path(submission), read_signers(Path(signer)) if signer is not None else None
@@ -143,12 +141,10 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
     scenes = _judge_scenes(job, readable, resolved, again, tolerance)
     grid, faults = _judge_grid(job, tolerance)
     findings += [*claims, *faults, *report_claims(job.pack, story.resolved_scenes(), scenes, tolerance)]
-    signature = check_signature(job.pack, job.signers)
-    findings += signature_findings(signature)
     trained = _retrain(job) if retrain else None
     verdicts = [each.verdict for each in findings if each.verdict != "note"]
     verdicts += [str(each["verdict"]) for each in (*scenes, grid, trained) if each]
-    return {
+    facts = {
         "verdict": worst(verdicts),
         "name": story.name,
         "title": story.title or story.name,
@@ -159,10 +155,9 @@ def _verify(job: _Job, *, retrain: bool) -> dict[str, Any]:
         "scenes": scenes,
         "grid": grid,
         "retrained": trained,
-        "rules": judge_rules(story, resolved=resolved, scenes=scenes, files=job.pack.sizes),
-        "signature": signature,
         "environment": environment_drift(lock, job.device, packages(), image_digest()),
     }
+    return add_contest(facts, pack=job.pack, story=story, resolved=resolved, signers=job.signers)
 
 
 def _copy_lora(job: _Job) -> list[str]:

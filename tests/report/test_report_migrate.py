@@ -72,3 +72,16 @@ def test_what_is_no_report_is_a_value_error(value: Any) -> None:
     for content in (b"{", b"\xff", b"[" * 100_000):
         with pytest.raises(ValueError, match=r"."):
             parse_report(content)
+
+
+@pytest.mark.parametrize(("name", "practice"), [("pocket", True), ("checkpoint", False), (None, False)])
+@pytest.mark.parametrize("schema", [1, 2])
+def test_reports_without_the_word_are_practice_by_their_checkpoint(
+    tmp_path: Path, schema: int, name: str | None, practice: bool
+) -> None:
+    former = json.loads(FORMER.read_bytes())
+    if schema == 2:
+        former = read_report_data(make_run_folder(tmp_path / "out")).model_dump(mode="json", by_alias=True)
+        del former["practice"]
+    former["checkpoint"] = {"name": name, "digest": None} if name else None
+    assert parse_report(json.dumps(former).encode()).practice is practice

@@ -175,8 +175,7 @@ def test_what_pocket_drew_is_told_to_be_an_exercise_on_every_page(
     assert code == 0, told
     assert {rule["name"]: rule["met"] for rule in facts["rules"]}["kolors"] is False
     assert facts["signature"]["state"] == "unsigned"
-    assert "an exercise, drawn by pocket; not a submission to the contest" in told
-    assert "it has 1 pictures; 8 or more are required" in told
+    assert "not a submission to the contest: an exercise, drawn by pocket; it has 1 pictures" in told
     assert "not signed" in told
     page = (tmp_path / "verified" / "verify.html").read_text(encoding="utf-8")
     assert ("不能作为参赛作品" in page) or ("no submission to the contest" in page)

@@ -42,7 +42,9 @@ class SubmissionInvalid(StoryInvalid):
 
     def __init__(self, root: Path, violations: Sequence[Violation]) -> None:
         lines = [f"{root} is not a valid submission:", *(violation.message for violation in violations)]
-        super().__init__("\n  ".join(lines), hint=violations[0].hint)
+        # A step for each reason: any of them alone would only lead to the next refusal.
+        hints = dict.fromkeys(violation.hint for violation in violations)
+        super().__init__("\n  ".join(lines), hint="; ".join(hints))
 
 
 @dataclass(frozen=True)

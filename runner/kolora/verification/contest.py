@@ -50,7 +50,8 @@ def contest_scope(facts: Mapping[str, Any], language: Language) -> dict[str, Any
 def contest_lines(facts: Mapping[str, Any]) -> list[str]:
     """Say in English who signed, and which rules are not met."""
     rules = facts["rules"]
-    broken = "; ".join(broken_rules(rules))
-    state = f"not a submission to the contest: {broken}" if broken else "the contest's rules are met"
-    exercise = "an exercise, drawn by pocket; " if is_exercise(rules) else ""
-    return [signature_words(facts["signature"]), f"{exercise}{state}"]
+    broken = broken_rules(rules)
+    if is_exercise(rules):
+        broken.insert(0, "an exercise, drawn by pocket")
+    state = f"not a submission to the contest: {'; '.join(broken)}" if broken else "the contest's rules are met"
+    return [signature_words(facts["signature"]), state]

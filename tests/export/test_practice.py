@@ -168,4 +168,7 @@ def test_pocket_is_known_by_what_it_is(tmp_path: Path, copied: bool) -> None:
     digest, files = identify_folder(folder, choose=loaded_files)
     assert is_pocket("kolors", digest)
     assert is_pocket("kolors", files=files)
-    assert not is_pocket("kolors", "0" * 64, {"unet/config.json": files["unet/config.json"], "unet/a.bin": "1" * 64})
+    nudged = {"unet/config.json": files["unet/config.json"], "unet/a.safetensors": "1" * 64}
+    assert is_pocket("kolors", "0" * 64, nudged)
+    others = {path: sha256 for path, sha256 in files.items() if not path.startswith("unet/")}
+    assert not is_pocket("kolors", "0" * 64, others | {"unet/a.safetensors": "1" * 64})

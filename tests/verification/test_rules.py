@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kolora.configs import KOLORS
 from kolora.hubs.catalogue import POCKET, loaded_files
 from kolora.hubs.identity import identify_folder
-from kolora.inputs import Inputs, ResolvedInputs
+from kolora.inputs import Inputs, ResolvedInputs, Scorer
 from kolora.spec import Story, load_story
 from kolora.verification.rules import broken_rules, is_exercise, judge_rules, rule_words
 
@@ -19,6 +21,18 @@ from tests.stories import write_story
 NAME = "墨韵-可图Kolors训练-小猫的一天"
 EXERCISE = "墨韵-pocket练习-小猫的一天"
 FILES = ["story.yaml", "lora/kohya.safetensors", "lora/diffsynth.safetensors", "lora/pytorch_lora_weights.safetensors"]
+
+
+@pytest.fixture(autouse=True)
+def _kolors_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay a folder that says it has Kolors' widths into the working directory."""
+    write_config(tmp_path / "kolors", KOLORS["unet"])
+    monkeypatch.chdir(tmp_path)
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "unet").mkdir(parents=True, exist_ok=True)
+    (folder / "unet" / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def story_of(**changes: Any) -> Story:
@@ -34,10 +48,10 @@ def drawn(count: int = 8, *, score: float | None = 6.5, verdict: str = "identica
     ]
 
 
-def resolved(story: Story, **checkpoint: Any) -> ResolvedInputs:
+def resolved(story: Story, *, folder: Path | None = None, **checkpoint: Any) -> ResolvedInputs:
     files = checkpoint.pop("files", {"unet/diffusion_pytorch_model.safetensors": "1" * 64})
     inputs = Inputs(checkpoint=checkpoint.pop("digest", "2" * 64))
-    return ResolvedInputs(story, story, Path("kolors"), inputs, {}, (), files={"checkpoint": files})
+    return ResolvedInputs(story, story, folder or Path("kolors"), inputs, {}, (), files={"checkpoint": files})
 
 
 def judged(
@@ -129,6 +143,28 @@ def test_an_exercise_is_one_whatever_it_is_called(by: str, name: str, is_named: 
     assert rules["kolors"]["met"] is False
     assert rules["name"]["met"] is is_named
     assert is_exercise(list(rules.values()))
+
+
+def test_what_measured_is_named(tmp_path: Path) -> None:
+    """A story may bring a predictor of its own, which says what it likes."""
+    story = story_of()
+    inputs = Inputs(checkpoint="2" * 64, aesthetics=Scorer(digest="3" * 64, folder=tmp_path))
+    here = resolved(story)
+    files = [*FILES, f"lora/{NAME}.safetensors"]
+    for origins, by in (({}, "sha256 333333333333"), ({tmp_path: {"id": "owner/predictor"}}, "owner/predictor")):
+        found = replace(here, inputs=inputs, origins=origins)
+        rules = judge_rules(story, resolved=found, scenes=drawn(), files=files)
+        assert {rule["name"]: rule["by"] for rule in rules if rule["by"]} == {"aesthetics": by}
+
+
+@pytest.mark.parametrize("change", [{}, {"sample_size": 128}, {"_class_name": "UNet2DConditionModel"}])
+def test_pocket_that_was_trained_further_is_no_kolors(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Every file has other bytes; the widths are pocket's still."""
+    config = json.loads((POCKET / "unet" / "config.json").read_text(encoding="utf-8"))
+    write_config(tmp_path, config | change)
+    assert judged(folder=tmp_path)["kolors"]["met"] is False
+    write_config(tmp_path, KOLORS["unet"])
+    assert judged(folder=tmp_path)["kolors"]["met"] is True
 
 
 def test_a_story_that_calls_its_checkpoint_pocket_gains_and_loses_nothing() -> None:

@@ -166,12 +166,13 @@ def find_checkpoint(name: str, *, cache: Path, pins: Pins = NO_PINS) -> Path:
 def is_pocket(name: str, digest: str | None = None, files: Mapping[str, str] | None = None) -> bool:
     """Say whether a checkpoint is the small practice one, also as a copy under another name.
 
-    digest: of what is loaded of it; files: the sha256 of each of its files. One with pocket's U-Net is pocket.
+    digest: of what is loaded of it; files: the sha256 of each of its files. One with a file of pocket's U-Net is
+    pocket, its config among them: training pocket further makes no Kolors of it.
     """
     if name == "pocket":
         return True
     pocket, own_files = _pocket()
-    return digest == pocket or not _unet_weights(files or {}).isdisjoint(_unet_weights(own_files))
+    return digest == pocket or not _unet_files(files or {}).isdisjoint(_unet_files(own_files))
 
 
 @functools.cache
@@ -179,8 +180,8 @@ def _pocket() -> tuple[str, Mapping[str, str]]:
     return identify_folder(POCKET, choose=loaded_files)
 
 
-def _unet_weights(files: Mapping[str, str]) -> set[str]:
-    return {sha256 for path, sha256 in files.items() if path.startswith("unet/") and not path.endswith(".json")}
+def _unet_files(files: Mapping[str, str]) -> set[str]:
+    return {sha256 for path, sha256 in files.items() if path.startswith("unet/")}
 
 
 def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pins = NO_PINS) -> Path | None:

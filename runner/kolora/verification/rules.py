@@ -6,15 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from kolora.hubs.catalogue import is_pocket
+from kolora.configs import read_config
+from kolora.hubs.catalogue import POCKET, is_pocket
 from kolora.inputs import ResolvedInputs
 from kolora.report.values import Language
 from kolora.report.words import WORDS
 from kolora.rules import NAME, PRACTICE_NAME, Entry, Rule, Violation, check_rules
 from kolora.runfolder.layout import LORAS, RUN_RECORD
+from kolora.runfolder.store import DIGEST_SHOWN
 from kolora.spec import Story
 from kolora.spec.words import printable
 
+WIDTHS = ("block_out_channels", "cross_attention_dim")
+"""What a U-Net keeps however its weights and the spelling of its config are changed."""
 LONGEST_SHOWN = 200
 """Characters of a stranger's name that a message repeats."""
 
@@ -22,7 +26,7 @@ LONGEST_SHOWN = 200
 def judge_rules(
     story: Story, *, resolved: ResolvedInputs, scenes: Sequence[Mapping[str, Any]], files: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Return what verify.json says of each rule: whether it is met, what was found and needed, what is against it.
+    """Return what verify.json says of each rule: whether it is met, what was found and needed, by whom it was measured.
 
     story: as the lock confirms it. resolved: what it was drawn with here. scenes: as verify.json has them. files: the
     names in the submission; whoever packed it chose them, and they count only for the rule of names.
@@ -32,7 +36,8 @@ def judge_rules(
     facts = []
     for rule in check_rules(entry):
         is_named_otherwise = rule.name == "name" and RUN_RECORD not in files and names != {entry.name}
-        facts.append(_facts(_named_otherwise(rule, names, entry) if is_named_otherwise else rule))
+        by = _predictor(resolved) if rule.name == "aesthetics" else None
+        facts.append(_facts(_named_otherwise(rule, names, entry) if is_named_otherwise else rule) | {"by": by})
     return facts
 
 
@@ -49,10 +54,17 @@ def _entry(
         aesthetics=_mean([scene["aesthetics"]["again"] for scene in confirmed]),
         # It has drawn the pictures here.
         lora=None,
-        # By its files alone: of a stranger's, the name says nothing.
-        is_practice=is_pocket("", resolved.inputs.checkpoint, resolved.files.get("checkpoint", {})),
+        is_practice=is_drawn_by_pocket(resolved),
         is_complete=len(scenes) == len(story.scenes),
     )
+
+
+def is_drawn_by_pocket(resolved: ResolvedInputs) -> bool:
+    """Say whether pocket drew here, by files and widths alone: of a stranger's checkpoint, the name says nothing."""
+    if is_pocket("", resolved.inputs.checkpoint, resolved.files.get("checkpoint", {})):
+        return True
+    here, pocket = (read_config(folder / "unet") for folder in (resolved.checkpoint, POCKET))
+    return all(here.get(key) == pocket[key] for key in WIDTHS)
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:
@@ -81,6 +93,15 @@ def _named_otherwise(rule: Rule, names: Collection[str], entry: Entry) -> Rule:
     message = f"its LoRA is called {given}; by the rule: {printable(entry.name, most=LONGEST_SHOWN)}"
     violation = Violation(message, "kolora export OUT --to submission names it")
     return Rule("name", False, violations=(*rule.violations, violation))
+
+
+def _predictor(resolved: ResolvedInputs) -> str | None:
+    """Name what scored: by its repository where it came from a hub, else by its sha256: a story may bring its own."""
+    scorer = resolved.inputs.aesthetics
+    if scorer is None:
+        return None
+    origin = resolved.origins.get(scorer.folder)
+    return origin["id"] if origin else f"sha256 {scorer.digest[:DIGEST_SHOWN]}"
 
 
 def _facts(rule: Rule) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from kolora.errors import InputAbsent, UsageError
 from kolora.files import is_folder
 from kolora.hubs.hub import HUBS, HubName
-from kolora.hubs.identity import identify_folder
+from kolora.hubs.identity import identify_model
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 
 POCKET = Path(__file__).parents[1] / "pocket" / "checkpoint"
@@ -177,7 +177,7 @@ def is_pocket(name: str, digest: str | None = None, files: Mapping[str, str] | N
 
 @functools.cache
 def _pocket() -> tuple[str, Mapping[str, str]]:
-    return identify_folder(POCKET, choose=loaded_files)
+    return identify_model(POCKET, parts=PARTS, choose=loaded_files)
 
 
 def _unet_files(files: Mapping[str, str]) -> set[str]:

@@ -28,7 +28,7 @@ def test_an_entry_that_meets_every_rule_is_named_by_it() -> None:
         ({"team": " "}, "name", None, "the team has no name"),
         ({"title": "a/b"}, "name", False, "the title 'a/b' cannot"),
         ({"title": ".hidden"}, "name", False, "cannot be part of a file name"),
-        ({"title": "长" * 90}, "name", False, "too long"),
+        ({"title": "长" * 80}, "name", False, "too long"),
         ({"title": "墨韵-可图Kolors训练-小猫"}, "name", False, "stands between team and title"),
         ({"team": "墨韵-可图KOLORS训练"}, "name", False, "stands between team and title"),
         ({"title": "pocket练习"}, "name", False, "stands between team and title"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from kolora.hubs.catalogue import POCKET, is_pocket, loaded_files
-from kolora.hubs.identity import identify_folder
+from kolora.hubs.identity import identify_model
 from kolora.report import write_report
 from kolora.runfolder.manifest import write_manifest
 
@@ -39,14 +39,14 @@ def by_its_lock(out: Path) -> None:
 
 def by_its_digest(out: Path) -> None:
     """A copy of pocket in a folder that is called otherwise."""
-    digest, _ = identify_folder(POCKET, choose=loaded_files)
+    digest, _ = identify_model(POCKET, parts=PARTS, choose=loaded_files)
     record(out, name="Kolors", digest=digest)
     in_yaml(out / "story.lock.yaml", lambda lock: lock["checkpoint"].update(name="Kolors", sha256=digest))
 
 
 def by_its_unet(out: Path) -> None:
     """Pocket with another tokenizer beside it, in a folder that is called otherwise."""
-    _, files = identify_folder(POCKET, choose=loaded_files)
+    _, files = identify_model(POCKET, parts=PARTS, choose=loaded_files)
     changed = dict(files) | {"text_encoder/tokenizer.model": "0" * 64}
     in_yaml(out / "story.lock.yaml", lambda lock: lock["checkpoint"].update(name="Kolors", files=changed))
 
@@ -165,7 +165,7 @@ def test_pocket_is_known_by_what_it_is(tmp_path: Path, copied: bool) -> None:
         folder = tmp_path / "kolors"
         shutil.copytree(POCKET, folder)
         (folder / "README.md").write_text("# Kwai-Kolors/Kolors\n", encoding="utf-8")
-    digest, files = identify_folder(folder, choose=loaded_files)
+    digest, files = identify_model(folder, parts=PARTS, choose=loaded_files)
     assert is_pocket("kolors", digest)
     assert is_pocket("kolors", files=files)
     nudged = {"unet/config.json": files["unet/config.json"], "unet/a.safetensors": "1" * 64}

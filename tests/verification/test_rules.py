@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from kolora.configs import KOLORS
-from kolora.hubs.catalogue import POCKET, loaded_files
-from kolora.hubs.identity import identify_folder
+from kolora.hubs.catalogue import PARTS, POCKET, loaded_files
+from kolora.hubs.identity import identify_model
 from kolora.inputs import Inputs, ResolvedInputs, Scorer
 from kolora.spec import Story, load_story
 from kolora.verification.rules import broken_rules, is_exercise, judge_rules, rule_words
@@ -137,7 +137,7 @@ def test_a_run_folder_bears_no_name_of_the_contest() -> None:
 @pytest.mark.parametrize("by", ["digest", "files"])
 @pytest.mark.parametrize(("name", "is_named"), [(NAME, False), (EXERCISE, True)])
 def test_an_exercise_is_one_whatever_it_is_called(by: str, name: str, is_named: bool) -> None:
-    digest, files = identify_folder(POCKET, choose=loaded_files)
+    digest, files = identify_model(POCKET, parts=PARTS, choose=loaded_files)
     checkpoint = {"digest": digest} if by == "digest" else {"files": files}
     rules = judged(named=[*FILES, f"lora/{name}.safetensors"], **checkpoint)
     assert rules["kolors"]["met"] is False

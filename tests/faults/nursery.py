@@ -95,11 +95,11 @@ def _serve(story: str, out: str) -> None:
 
 def _load(story: str, out: str) -> None:
     """Load what a run loads, by a run; up to training, as autograd's threads do not survive a fork."""
-    import kolora.datasets.juicer.client  # noqa: F401
-    import kolora.models.checkpoint  # noqa: F401
-    import kolora.rendering.samples  # noqa: F401
-    import kolora.scoring.coherence  # noqa: F401
-    import kolora.scoring.judges  # noqa: F401
+    import kolora.datasets.juicer.client
+    import kolora.models.checkpoint
+    import kolora.rendering.samples
+    import kolora.scoring.coherence
+    import kolora.scoring.judges
     import kolora.training.loop  # noqa: F401
     from kolora.cli import main
 

@@ -5,6 +5,8 @@ renaming, linking, removing, making folders. Namespace operations are caught by 
 them; bytes by what stands between Python and ``write`` and ``fsync``. Libraries that write in C alone are not seen.
 """
 
+# ruff: noqa: PTH104, PTH108, PTH112, PTH113, PTH114, PTH115, PTH117, PTH118, PTH109, PTH120
+
 from __future__ import annotations
 
 import builtins

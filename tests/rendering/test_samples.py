@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from kolora.errors import Stopped
 from kolora.models.checkpoint import Checkpoint
 from kolora.models.pixels import to_picture
 from kolora.rendering.denoise import denoise
-from kolora.rendering.samples import SampleRenderer
+from kolora.rendering.samples import SampleRenderer, sample_name
+from kolora.saved import read_saved
 from kolora.spec.sections.scene import SampleScene
 from PIL import Image
 
@@ -35,11 +37,17 @@ def nothing() -> None:
     """Go on."""
 
 
+def opened(sampler: SampleRenderer, scene: int) -> Image.Image:
+    content = read_saved(sampler.folder / sample_name(50, scene), of="")
+    assert content is not None
+    return Image.open(io.BytesIO(content))
+
+
 def test_each_scene_is_drawn_as_it_would_be(sampler: SampleRenderer, tiny_kolors: Checkpoint) -> None:
     unet = tiny_kolors.unet()
     sampler(unet, 50, nothing)
-    assert sorted(path.name for path in sampler.folder.iterdir()) == ["0050-01.png", "0050-04.png"]
-    with Image.open(sampler.folder / "0050-04.png") as picture:
+    assert sorted(path.name for path in sampler.folder.iterdir()) == ["0050-01.saved", "0050-04.saved"]
+    with opened(sampler, 4) as picture:
         assert picture.size == (128, 64)
         assert picture.info["kolora.step"] == "50"
     scene, embeds = sampler.scenes[0]
@@ -54,7 +62,7 @@ def test_each_scene_is_drawn_as_it_would_be(sampler: SampleRenderer, tiny_kolors
         guidance_scale=3.0,
         tick=lambda *_: None,
     )
-    with Image.open(sampler.folder / "0050-01.png") as picture:
+    with opened(sampler, 1) as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(to_picture(tiny_kolors.decode(latents))))
 
 

@@ -17,7 +17,10 @@ from kolora.spec.sections.scene import SampleScene
 from kolora.stages import cache_latents, encode_prior, encode_prompt, prior, train
 from kolora.stages.contract import Job, Key, Tick, step_name
 from kolora.training.config import TrainingConfig
+from kolora.training.state import read_state, write_state
 from PIL import Image
+
+from tests.faults.damage import DAMAGES, Damage, is_untouched, make_outside
 
 SCENE = SampleScene(number=1, seed=5, width=64, height=64, steps=1, guidance_scale=3.0)
 LORA = Lora(rank=2, steps=4, resolution=64, sample_every=2)
@@ -32,6 +35,7 @@ class Stages:
 
     def __init__(self, root: Path, checkpoint: Checkpoint) -> None:
         self.root, self.checkpoint = root, checkpoint
+        self.notices: list[str] = []
 
     def clear(self, name: str) -> None:
         """Forget a stage and its state."""
@@ -49,6 +53,8 @@ class Stages:
             log=self.root / "logs" / f"{name}.log",
             checkpoint=lambda: self.checkpoint,
             tick=tick,
+            digest="d",
+            notice=self.notices.append,
         )
         facts: dict[str, Any] = stage.run(config, job).model_dump(mode="json")
         return facts
@@ -121,6 +127,75 @@ def test_training_leaves_the_lora_its_curve_and_samples_the_same_after_a_stop(st
         trained(stages, tick=stop)
     assert trained(stages)["resumed_at"] == 3
     assert files_in(stages.root / "train") == files
+
+
+def damages_of(saved: str) -> Any:
+    """Give every damage to a saved file; all but a few only where very many cases are tried."""
+    few = {"flip_middle", "truncate", "folder", "pipe", "link_outside"}
+    marks = {name: () if name in few else (pytest.mark.sweep,) for name in DAMAGES}
+    return [pytest.param(saved, damage, marks=marks[name], id=f"{saved} {name}") for name, damage in DAMAGES.items()]
+
+
+@pytest.fixture
+def interrupted(stages: Stages) -> tuple[Stages, Any]:
+    """Give stages whose training was stopped after its first samples, and the files that it would have come to."""
+    encoded(stages)
+    stages.run(
+        encode_prompt,
+        encode_prompt.Config(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt=""),
+        "encode_prompt-01",
+    )
+    trained(stages)
+    files = files_in(stages.root / "train")
+    stages.clear("train")
+    with pytest.raises(Stopped):
+        trained(stages, tick=stop_at_3)
+    return stages, files
+
+
+def stop_at_3(done: int, _total: int) -> None:
+    if done == 3:
+        raise Stopped("stop")
+
+
+@pytest.mark.parametrize(("saved", "damage"), [*damages_of("training.saved"), *damages_of("samples/0002-01.saved")])
+def test_a_training_with_a_damaged_state_begins_anew_and_says_so(
+    interrupted: tuple[Stages, Any], tmp_path: Path, saved: str, damage: Damage
+) -> None:
+    stages, files = interrupted
+    outside = make_outside(tmp_path / "elsewhere")
+    damage(stages.root / "train.state" / saved, outside)
+    assert trained(stages)["resumed_at"] == 0
+    assert files_in(stages.root / "train") == files
+    # Of a state that is gone there is nothing to say: what is there is only pictures that would be the same.
+    silent = (saved, damage) == ("training.saved", DAMAGES["remove"])
+    assert silent or "train begins anew" in stages.notices[0]
+    assert is_untouched(outside)
+
+
+def test_a_state_of_another_training_is_not_gone_on_from(interrupted: tuple[Stages, Any]) -> None:
+    stages, files = interrupted
+    state = read_state(stages.root / "train.state", of="d")
+    assert state is not None
+    write_state(stages.root / "train.state", state, of="another")
+    assert trained(stages)["resumed_at"] == 0
+    assert "of another step" in stages.notices[0]
+    assert files_in(stages.root / "train") == files
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_picture_of_the_class_is_drawn_again(stages: Stages, tmp_path: Path, damage: Damage) -> None:
+    scene = encode_prompt.Config(checkpoint="c", dtype="auto", prompt="一只猫", negative_prompt="丑")
+    stages.run(encode_prior, scene, "encode_prior")
+    drawing = prior.Config(checkpoint="c", dtype="auto", count=2, seed=7, resolution=64, steps=1, guidance_scale=1.0)
+    needs: Key = ("encode_prior", None)
+    stages.run(prior, drawing, "prior", needs)
+    files, outside = files_in(stages.root / "prior"), make_outside(tmp_path / "elsewhere")
+    damage(stages.root / "prior.state" / "00001.saved", outside)
+    stages.run(prior, drawing, "prior", needs)
+    assert files_in(stages.root / "prior") == files
+    assert damage is DAMAGES["remove"] or "drawn again" in stages.notices[0]
+    assert is_untouched(outside)
 
 
 def test_the_class_is_drawn_once_and_learnt_beside(stages: Stages) -> None:

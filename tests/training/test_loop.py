@@ -18,13 +18,14 @@ from kolora.models.checkpoint import Checkpoint
 from kolora.models.lora import LoraWeights, MergedWeights, lora_bytes
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
+from kolora.saved import StateDamaged
 from kolora.spec.sections.lora import Lora
 from kolora.training import loop
 from kolora.training.adapters import add_adapters
 from kolora.training.config import TrainingConfig
 from kolora.training.examples import Bucket, Examples
 from kolora.training.loop import TrainingResult, train
-from kolora.training.state import State, read_state
+from kolora.training.state import FILE, State, read_state
 from torch import nn
 
 from tests.tensors import PROJECTIONS, difference, projections, same
@@ -308,14 +309,15 @@ def test_variables_of_a_batch_system_change_nothing(tmp_path: Path, monkeypatch:
     assert trained(tmp_path / "slurm", training()).losses == expected.losses
 
 
-def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
+def test_a_torn_state_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         trained(tmp_path, training(), tick=stop_at(4))
-    state = tmp_path / "state.safetensors"
+    state = tmp_path / FILE
     whole = state.read_bytes()
     for length in (0, 7, len(whole) // 2, len(whole) - 1):
         state.write_bytes(whole[:length])
-        assert trained(tmp_path, training(steps=1)).resumed_at == 0
+        with pytest.raises(StateDamaged):
+            trained(tmp_path, training(steps=1))
     state.write_bytes(whole)
     assert trained(tmp_path, training()).resumed_at == 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ from kolora.inputs import ResolvedInputs
 from kolora.memory.plan import AMPLE, MemoryPlan
 from kolora.memory.story import plan_story
 from kolora.planning import Decision, cut_after, decide, plan_steps
+from kolora.reads import parse_json
 from kolora.runfolder import layout
 from kolora.runfolder.lock import lock_of, lock_text
-from kolora.runfolder.records import RECORD_FORMAT, CheckpointName, StepRecord, files_in
+from kolora.runfolder.records import RECORD_FORMAT, CheckpointName, RunRecord, StepRecord, files_in
 from kolora.runfolder.store import RunFolder
 from kolora.spec import Story
 from kolora.spec.canonical import canonical
@@ -270,7 +270,7 @@ class _Loop:
             peak_memory_bytes=peaks(),
             # Of what this step used: that another one opened the checkpoint before it depends on where a run went on.
             numerics=numerics(self._device, used, step.stage),
-        )
+        ).with_digest()
         self._folder.finish(record)
         return record
 
@@ -305,12 +305,10 @@ def _memory_plan(resolved: ResolvedInputs, device: str) -> MemoryPlan:
 def _is_report_current(folder: RunFolder, resolved: ResolvedInputs) -> bool:
     """Tell whether the last run's report is of this very story, titles and all."""
     try:
-        run = json.loads(folder.read(layout.RUN_RECORD))
-    except (OSError, ValueError, RecursionError):
+        run = RunRecord.model_validate(parse_json(folder.read(layout.RUN_RECORD)))
+    except (OSError, ValueError, OverflowError):
         return False
-    return isinstance(run, dict) and bool(
-        run.get("story") == resolved.original_story.model_dump(mode="json") and run.get("status") == "complete"
-    )
+    return run.story == resolved.original_story.model_dump(mode="json") and run.status == "complete"
 
 
 def _check_device(resolved: ResolvedInputs, device: str, decisions: Sequence[Decision]) -> None:

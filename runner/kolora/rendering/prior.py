@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
-from kolora.files import write_bytes
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
+from kolora.reads import discard
 from kolora.rendering.denoise import denoise
+from kolora.saved import SAVED, StateDamaged, read_saved, write_saved
 
 
 def draw_prior(
@@ -29,10 +29,13 @@ def draw_prior(
     sampler: str,
     state: Path,
     tick: Callable[[int, int], None],
+    state_of: str = "",
+    notice: Callable[[str], None] = lambda _message: None,
 ) -> torch.Tensor:
     """Draw ``count`` square pictures of one prompt; returns their latents (count, 4, side / 8, side / 8), float32.
 
     Each has a seed of its own, from ``seed`` on. state: keeps what is drawn, so that a run taken up draws the rest.
+    state_of: the digest of the step whose state that is. notice: told of a saved picture that is damaged.
     """
     drawn: list[torch.Tensor] = []
 
@@ -40,8 +43,8 @@ def draw_prior(
         tick(len(drawn) * steps + done, count * steps)
 
     for number in range(count):
-        path = state / f"{number:05d}.safetensors"
-        latents = _kept(path)
+        path = state / f"{number:05d}{SAVED}"
+        latents = _saved(path, of=state_of, notice=notice)
         if latents is None:
             latents = denoise(
                 predictor,
@@ -57,15 +60,17 @@ def draw_prior(
                 sampler=sampler,
             ).cpu()
             # One file a picture: a run that is cut short loses the picture it was at.
-            write_bytes(path, save({"latents": latents}))
+            write_saved(path, save({"latents": latents}), of=state_of)
         drawn.append(latents)
     return torch.cat(drawn)
 
 
-def _kept(path: Path) -> torch.Tensor | None:
-    """Read latents drawn before; a torn file counts as none."""
+def _saved(path: Path, *, of: str, notice: Callable[[str], None]) -> torch.Tensor | None:
+    """Read latents drawn before; those that are not as they were saved are drawn again."""
     try:
-        latents: torch.Tensor = load_file(path)["latents"]
-    except (FileNotFoundError, SafetensorError):
+        content = read_saved(path, of=of)
+    except StateDamaged as problem:
+        notice(f"one picture is drawn again: {problem.error}")
+        discard(path)
         return None
-    return latents
+    return None if content is None else load(content)["latents"]

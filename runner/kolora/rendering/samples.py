@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kolora.files import write_bytes
 from kolora.models.pixels import to_picture
 from kolora.models.predictor import Predictor
 from kolora.models.prompt_embeds import PromptEmbeds
 from kolora.models.schedule import NoiseSchedule
 from kolora.rendering.denoise import denoise
 from kolora.rendering.pictures import png_bytes
+from kolora.saved import SAVED, read_saved, write_saved
 from kolora.spec.sections.scene import SampleScene
 
 
@@ -24,6 +24,7 @@ class SampleRenderer:
     """Draws each scene with the U-Net as it is. What is drawn already is left alone: it would be the same.
 
     scenes: each with its prompt embeddings, in any dtype, on the device that computes. use_graph: as Predictor has it.
+    of: the digest of the step whose state the pictures are, until it is finished.
     """
 
     schedule: NoiseSchedule
@@ -31,6 +32,7 @@ class SampleRenderer:
     scenes: Sequence[tuple[SampleScene, PromptEmbeds]]
     folder: Path
     use_graph: bool = True
+    of: str = ""
 
     def __call__(self, unet: nn.Module, step: int, tick: Callable[[], None]) -> None:
         """Draw what is not drawn yet; ``tick`` is called after every denoising step and may raise."""
@@ -38,8 +40,8 @@ class SampleRenderer:
         # Of the frozen weights: adapters are trained in float32, whatever the network computes in.
         dtype = next(parameter.dtype for parameter in unet.parameters() if not parameter.requires_grad)
         for scene, embeds in self.scenes:
-            path = self.folder / f"{step:04d}-{scene.number:02d}.png"
-            if path.exists():
+            path = self.folder / sample_name(step, scene.number)
+            if read_saved(path, of=self.of) is not None:
                 continue
             latents = denoise(
                 predictor,
@@ -54,4 +56,9 @@ class SampleRenderer:
                 sampler=scene.scheduler,
             )
             texts = {"kolora.step": str(step), "kolora.scene": str(scene.number), "kolora.seed": str(scene.seed)}
-            write_bytes(path, png_bytes(to_picture(self.decode(latents)), texts))
+            write_saved(path, png_bytes(to_picture(self.decode(latents)), texts), of=self.of)
+
+
+def sample_name(step: int, scene: int) -> str:
+    """Name the saved picture of a scene after a step: ``0050-01.saved``."""
+    return f"{step:04d}-{scene:02d}{SAVED}"

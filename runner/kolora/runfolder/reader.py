@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.folders import Folder
+from kolora.reads import parse_json
 from kolora.runfolder import layout
 from kolora.runfolder.manifest import parse_manifest
 from kolora.runfolder.migrate import former_step_name, migrate_record, migrate_run
 from kolora.runfolder.published import published_path
-from kolora.runfolder.records import RECORD_FORMAT, RunRecord, StepRecord
+from kolora.runfolder.records import RECORD_FORMAT, RunRecord, StepRecord, as_written
 from kolora.spec import Story
 from kolora.spec.migrate import migrate_dump
 from kolora.stages import STAGES
@@ -83,10 +83,12 @@ class RunReader:
     @cached_property
     def manifest(self) -> Mapping[str, str]:
         """The sha256 of every file that a sealed folder promises, by path; empty where the folder is not sealed."""
-        if not self.folder.is_file(layout.MANIFEST):
+        try:
+            content = self.folder.read(layout.MANIFEST)
+        except OSError:
             return {}
         try:
-            return parse_manifest(self.folder.read(layout.MANIFEST).decode("utf-8", errors="replace"))
+            return parse_manifest(content.decode("utf-8", errors="replace"))
         except StoryInvalid as fault:
             self._gap("torn", layout.MANIFEST, fault.error)
             return {}
@@ -169,9 +171,8 @@ class RunReader:
     def parse_json(self, content: bytes, path: str, kind: type[Model]) -> Model | None:
         """Return JSON text as ``kind``; numbers that are not finite become null, which JSON can say."""
         try:
-            value = json.loads(content, parse_constant=lambda _: None, parse_float=_finite)
-        # RecursionError: json reads recursively, and a stranger's text may be nested without end.
-        except (ValueError, RecursionError) as fault:
+            value = parse_json(content, finite=False)
+        except ValueError as fault:
             self._gap("torn", path, str(fault))
             return None
         return self.parse(value, path, kind)
@@ -180,7 +181,8 @@ class RunReader:
         """Return a JSON value as ``kind``."""
         try:
             return kind.model_validate(value)
-        except ValidationError as fault:
+        # OverflowError: an integer that no float can be.
+        except (ValidationError, OverflowError) as fault:
             self._gap("torn", path, _first(fault))
             return None
 
@@ -215,7 +217,7 @@ class RunReader:
             if step.action not in ("kept", "ran"):
                 continue
             path = _record_path(step.step, format=run.format)
-            record = self._json(path, StepRecord, migrate_record)
+            record = self._json(path, StepRecord, _migrate_as_written)
             if record and step.digest in (None, record.digest):
                 records[step.step] = record
             elif record:
@@ -226,7 +228,7 @@ class RunReader:
         """Read whatever records there are: without run.json nothing says which of them count."""
         names = self.folder.names(layout.RECORDS) if self.folder.kind(layout.RECORDS) == "folder" else []
         paths = [f"{layout.RECORDS}/{name}" for name in names if name.endswith(".json")]
-        found = [self._json(path, StepRecord, migrate_record) for path in paths if path != layout.RUN_RECORD]
+        found = [self._json(path, StepRecord, _migrate_as_written) for path in paths if path != layout.RUN_RECORD]
         return {record.step: record for record in found if record}
 
 
@@ -247,6 +249,10 @@ def _record_path(step: str, *, format: int) -> str:  # noqa: A002
     return layout.record_path(step if format >= RECORD_FORMAT else former_step_name(step))
 
 
+def _migrate_as_written(values: Mapping[str, Any]) -> dict[str, Any]:
+    return migrate_record(as_written(values))
+
+
 def _first(fault: Exception) -> str:
     """Say the first thing that is wrong with a value, and where."""
     if not isinstance(fault, ValidationError):
@@ -254,8 +260,3 @@ def _first(fault: Exception) -> str:
     first = fault.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-def _finite(digits: str) -> float | None:
-    number = float(digits)
-    return number if math.isfinite(number) else None

@@ -5,12 +5,14 @@ The writer and every reader share these types. Records of kolora 0.1 are read by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from kolora.files import sha256_of
+from kolora.reads import OWN_DIGEST, is_as_written, own_digest, parse_json
 from kolora.service import Service
 from kolora.spec.types import FileName, Part
 
@@ -55,6 +57,12 @@ class StepRecord(_RecordModel):
     seconds: float | None = None
     peak_memory_bytes: dict[str, int | None] = {}
     numerics: dict[str, str | bool | int | float | None] = {}
+    sha256: str = ""
+    """Of all the others, so that a damaged record is noticed; empty in those of kolora 0.2 and before."""
+
+    def with_digest(self) -> StepRecord:
+        """Return the record with its own digest, as it is to be written."""
+        return self.model_copy(update={OWN_DIGEST: own_digest(self.model_dump(mode="json"))})
 
 
 class CheckpointName(_RecordModel):
@@ -146,9 +154,19 @@ def parse_record(content: bytes | None) -> StepRecord | None:
 def parse_any_record(content: bytes | None) -> StepRecord | None:
     """Read a step's record of whatever format, so far as it has today's fields; an absent or torn one is None."""
     try:
-        return None if content is None else StepRecord.model_validate_json(content)
-    except ValidationError:
+        return None if content is None else StepRecord.model_validate(as_written(parse_json(content)))
+    # ValueError is ValidationError's too; OverflowError an integer's that no float can be.
+    except (ValueError, OverflowError):
         return None
+
+
+def as_written(values: Any) -> Mapping[str, Any]:
+    """Return the values of a record; raises ValueError where they are not those that its digest is of."""
+    if not isinstance(values, Mapping):
+        raise ValueError("it is no JSON object")
+    if not is_as_written(values):
+        raise ValueError("it is not as it was written: its digest is of something else")
+    return values
 
 
 def files_in(folder: Path) -> dict[str, StepFile]:

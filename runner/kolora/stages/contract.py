@@ -70,6 +70,10 @@ class Job:
     log: file that takes the noise of libraries.
     checkpoint: gives the checkpoint, whose models are each loaded on first use and shared by the steps of one run.
     tick: progress, and the one place where a stage may be interrupted.
+    digest: of the step, which is what its saved state is a state of.
+    notice: tells the user what is no error and yet to be known.
+    check: raises where the finished folder of a needed step is no longer what its record lists; called as it is asked
+    for.
     """
 
     folder: Path
@@ -78,14 +82,18 @@ class Job:
     log: Path
     checkpoint: Callable[[], Checkpoint]
     tick: Tick
+    digest: str = ""
+    notice: Callable[[str], None] = lambda _message: None
+    check: Callable[[Key], None] = lambda _key: None
 
     def input(self, stage: str, scene: int | None = None) -> Path:
-        """Return the folder of a step that this one needs."""
+        """Return the folder of a step that this one needs, its files checked."""
+        self.check((stage, scene))
         return self.inputs[stage, scene]
 
     def inputs_of(self, stage: str) -> tuple[Path, ...]:
-        """Return the folders of all needed steps of a stage, in the order of the story."""
-        return tuple(folder for (name, _), folder in self.inputs.items() if name == stage)
+        """Return the folders of all needed steps of a stage, in the order of the story, their files checked."""
+        return tuple(self.input(*key) for key in self.inputs if key[0] == stage)
 
 
 Line = TypeVar("Line", bound="StageFacts")

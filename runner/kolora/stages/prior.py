@@ -80,6 +80,8 @@ def run(config: Config, job: Job) -> Facts:
         sampler=config.scheduler,
         state=job.state,
         tick=job.tick,
+        state_of=job.digest,
+        notice=job.notice,
     )
     # All pictures are denoised before the first is decoded, so that U-Net and VAE are never in memory together.
     checkpoint.release("unet")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import model_validator
 
 from kolora.inputs import Inputs
+from kolora.saved import SAVED, StateDamaged, clear_saved, read_saved
 from kolora.spec import Story
 from kolora.spec.sections.scene import SampleScene
 from kolora.stages.contract import Job, Key, StageFacts, Step
@@ -23,6 +24,8 @@ VERSION = 4
 4: kernels that add in another order, so other last bits on a GPU."""
 SECTION = "lora"
 MEMORY_KEYS = "lora.resolution or lora.rank"
+SAMPLES = "samples"
+"""The folder of pictures drawn while training, in the saved state and in the step's own folder."""
 
 
 class Config(TrainingConfig):
@@ -105,6 +108,7 @@ def run(config: Config, job: Job) -> Facts:
     from kolora.training.process_group import launch
     from kolora.training.task import TrainingTask
 
+    _check_saved(config, job)
     checkpoint = job.checkpoint()
     # The text encoder (12 GB of Kolors) and the VAE are not asked for while training; samples load the VAE again.
     checkpoint.release()
@@ -118,12 +122,13 @@ def run(config: Config, job: Job) -> Facts:
         examples=job.input("cache_latents") / "examples.safetensors",
         prior=priors[0] / "examples.safetensors" if priors else None,
         state=job.state,
+        state_of=job.digest,
         memory=checkpoint.memory,
     )
     embeds = [read_prompt_embeds(folder / FILE, device=checkpoint.device) for folder in job.inputs_of("encode_prompt")]
     scenes = list(zip(config.samples, embeds, strict=True))
     # With the state, which outlives a kill: the step's own folder begins empty again.
-    sample_folder = job.state / "samples"
+    sample_folder = job.state / SAMPLES
     with launch(config.devices, task.run_worker, device=checkpoint.device) as group:
         result = train(
             checkpoint.training_unet(),
@@ -132,8 +137,14 @@ def run(config: Config, job: Job) -> Facts:
             config,
             state=job.state,
             tick=job.tick,
+            state_of=job.digest,
             sample=SampleRenderer(
-                checkpoint.schedule(), checkpoint.decode, scenes, sample_folder, use_graph=not option.offload
+                checkpoint.schedule(),
+                checkpoint.decode,
+                scenes,
+                sample_folder,
+                use_graph=not option.offload,
+                of=job.digest,
             ),
             # Outside the step's folder: TensorBoard's files bear times and host names, so no two runs' are equal.
             curves=Curves(config, job.folder, events=job.log.parent / "tensorboard"),
@@ -158,7 +169,7 @@ def run(config: Config, job: Job) -> Facts:
         skipped=sum(not math.isfinite(loss) for loss in result.losses),
         samples_per_second=pictures / result.seconds if pictures else None,
         resumed_at=result.resumed_at,
-        samples=_copy_samples(sample_folder, job.folder / "samples"),
+        samples=_copy_samples(sample_folder, job.folder / SAMPLES, of=job.digest),
     )
 
 
@@ -186,16 +197,39 @@ def _write_history(config: Config, losses: Sequence[float], folder: Path) -> Non
     (folder / "history.json").write_text(json.dumps(history.model_dump()), encoding="utf-8")
 
 
-def _copy_samples(sample_folder: Path, folder: Path) -> tuple[SampleFacts, ...]:
-    """Copy the sample pictures, ``0050-01.png`` of step 50 and scene 1, to where they stay; returns a fact on each."""
+def _check_saved(config: Config, job: Job) -> None:
+    """Forget what an interrupted training saved where it is not all there, as it was saved, and say so."""
+    from kolora.rendering.samples import sample_name
+    from kolora.training.state import read_state
+
+    samples = job.state / SAMPLES
+    try:
+        if os.path.lexists(samples) and (samples.is_symlink() or not samples.is_dir()):
+            raise StateDamaged(samples, "is no folder")
+        saved = {path.name for path in samples.glob(f"*{SAVED}") if read_saved(path, of=job.digest) is not None}
+        state = read_state(job.state, of=job.digest)
+        # Pictures of steps long past cannot be drawn any more, but by training anew.
+        for step in range(config.sample_every or 0, state.step if state else 0, config.sample_every or 1):
+            for scene in config.samples:
+                if sample_name(step, scene.number) not in saved:
+                    raise StateDamaged(samples, f"lacks the picture of step {step}")
+    except StateDamaged as problem:
+        job.notice(f"train begins anew: {problem.error}")
+        clear_saved(job.state)
+
+
+def _copy_samples(sample_folder: Path, folder: Path, *, of: str) -> tuple[SampleFacts, ...]:
+    """Copy the sample pictures, ``0050-01`` of step 50 and scene 1, to where they stay; returns a fact on each."""
     if not sample_folder.is_dir():
         return ()
     facts = []
     folder.mkdir()
-    for path in sorted(sample_folder.glob("*.png")):
+    for path in sorted(sample_folder.glob(f"*{SAVED}")):
         step, scene = map(int, path.stem.split("-"))
-        shutil.copyfile(path, folder / path.name)
-        facts.append(SampleFacts(step=step, scene=scene, file=f"samples/{path.name}"))
+        picture = read_saved(path, of=of)
+        assert picture is not None
+        (folder / f"{path.stem}.png").write_bytes(picture)
+        facts.append(SampleFacts(step=step, scene=scene, file=f"{SAMPLES}/{path.stem}.png"))
     return tuple(facts)
 
 

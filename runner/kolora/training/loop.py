@@ -73,6 +73,7 @@ def train(
     *,
     state: Path,
     tick: Callable[[int, int], None],
+    state_of: str = "",
     sample: Sample | None = None,
     curves: Curves | None = None,
     group: ProcessGroup | None = None,
@@ -82,7 +83,8 @@ def train(
     """Train ``config.steps`` steps, from the state saved in ``state`` where there is one.
 
     unet: frozen, changed in place (it gets adapters). tick: called after every step; when it raises Stopped the
-    state is saved first. sample: called every ``config.sample_every`` steps. curves: records every step's loss.
+    state is saved first. state_of: the digest of the step that ``state`` is of. sample: called every
+    ``config.sample_every`` steps. curves: records every step's loss.
     group: the processes that train together; each calls this, and rank 0 alone with what else is optional.
     option: how a step is made to fit into memory; without one it is the fastest.
     device: where an offloaded U-Net's pieces compute. Raises StoryInvalid when the loss stays NaN or infinite.
@@ -94,9 +96,9 @@ def train(
         assert device is not None
         offload(unet, unet_pieces(unet), device=torch.device(device), resident_bytes=option.resident_bytes, pinned=True)
     module = _LoraTraining(unet, schedule, examples, config, option, group)
-    resumed_at = module.resume(read_state(state))
+    resumed_at = module.resume(read_state(state, of=state_of))
     started = time.monotonic()
-    keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at)
+    keeper = _Keeper(module, state, tick, sample, curves, start=resumed_at, state_of=state_of)
     # A run that was stopped while it drew samples draws the rest of them first.
     keeper.sample()
     if resumed_at < config.steps:
@@ -282,8 +284,10 @@ class _Keeper(Callback):  # type: ignore[misc]
         curves: Curves | None,
         *,
         start: int,
+        state_of: str,
     ) -> None:
         self._module = module
+        self._state_of = state_of
         self._sample = sample
         self._curves = curves
         self._start = start
@@ -330,7 +334,7 @@ class _Keeper(Callback):  # type: ignore[misc]
         if not self._module.is_main:
             return
         started = time.monotonic()
-        write_state(self._folder, self._module.state())
+        write_state(self._folder, self._module.state(), of=self._state_of)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
 

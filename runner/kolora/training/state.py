@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
-from kolora.files import write_bytes
+from kolora.saved import SAVED, read_saved, write_saved
+
+FILE = f"training{SAVED}"
 
 
 @dataclass(frozen=True)
@@ -23,27 +24,29 @@ class State:
     losses: tuple[float, ...]
 
 
-def write_state(folder: Path, state: State) -> None:
-    """Write the state so that a reader finds the old one or the new one, whole."""
+def write_state(folder: Path, state: State, *, of: str = "") -> None:
+    """Write the state so that a reader finds the old one or the new one, whole; of: the digest of the step."""
     metadata = {
         "step": str(state.step),
         "numbers": json.dumps(state.numbers),
         "losses": json.dumps(state.losses),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-    write_bytes(folder / "state.safetensors", save(tensors, metadata))
+    write_saved(folder / FILE, save(tensors, metadata), of=of)
 
 
-def read_state(folder: Path) -> State | None:
-    """Read the state, or None where there is none; a torn one counts as none."""
-    path = folder / "state.safetensors"
-    if not path.is_file():
+def read_state(folder: Path, *, of: str = "") -> State | None:
+    """Read the state of a step, or None where there is none; raises StateDamaged for one that is not what was saved."""
+    content = read_saved(folder / FILE, of=of)
+    if content is None:
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file object is no dict
-    except SafetensorError:
-        return None
+    metadata = _metadata(content)
     numbers, losses = (json.loads(metadata[name]) for name in ("numbers", "losses"))
-    return State(int(metadata["step"]), tensors, numbers, tuple(losses))
+    return State(int(metadata["step"]), load(content), numbers, tuple(losses))
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Read the strings in a safetensors file's header; its reader of bytes gives the tensors alone."""
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
+    return metadata

@@ -15,7 +15,8 @@ from kolora.training.process_group import ProcessGroup
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What is trained on what. examples, prior: files of encoded pictures; state: folder of the saved state."""
+    """What is trained on what. examples, prior: files of encoded pictures; state: folder of the saved state, of the
+    step with the digest ``state_of``."""
 
     checkpoint: Path
     device: str
@@ -25,6 +26,7 @@ class TrainingTask:
     examples: Path
     prior: Path | None
     state: Path
+    state_of: str = ""
 
     def training_set(self) -> Examples:
         """Read the training set, with the pictures of its class mixed in where there are some."""
@@ -42,6 +44,7 @@ class TrainingTask:
             self.training_set(),
             self.config,
             state=self.state,
+            state_of=self.state_of,
             tick=lambda *_: None,
             group=group,
             option=self.memory.option("train"),

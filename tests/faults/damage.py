@@ -1,0 +1,158 @@
+"""What disks, kills and people do to a file: each damage is a function of its path, and may need a file outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+Damage = Callable[[Path, Path], None]
+"""``damage(path, outside)``; outside: a file elsewhere, which must stay as it is."""
+
+
+def flip_first(path: Path, _outside: Path) -> None:
+    _flip(path, 0)
+
+
+def flip_middle(path: Path, _outside: Path) -> None:
+    _flip(path, path.stat().st_size // 2)
+
+
+def flip_last(path: Path, _outside: Path) -> None:
+    _flip(path, path.stat().st_size - 1)
+
+
+def flip_in_silence(path: Path, _outside: Path) -> None:
+    """Flip a bit, size and time of change being what they were: bad disks tell nobody."""
+    status = path.stat()
+    _flip(path, status.st_size // 3)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def truncate(path: Path, _outside: Path) -> None:
+    _writable(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path, _outside: Path) -> None:
+    _writable(path)
+    os.truncate(path, 0)
+
+
+def zero(path: Path, _outside: Path) -> None:
+    """Put zeros in place of all bytes, as a power cut may."""
+    _writable(path)
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+def lengthen(path: Path, _outside: Path) -> None:
+    _writable(path)
+    with path.open("ab") as file:
+        file.write(b"\n")
+
+
+def other_bytes(path: Path, outside: Path) -> None:
+    path.unlink()
+    shutil.copyfile(outside, path)
+
+
+def folder(path: Path, _outside: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def full_folder(path: Path, _outside: Path) -> None:
+    folder(path, _outside)
+    (path / "a").write_text("b")
+
+
+def pipe(path: Path, _outside: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def link_outside(path: Path, outside: Path) -> None:
+    path.unlink()
+    path.symlink_to(outside)
+
+
+def link_to_folder(path: Path, outside: Path) -> None:
+    path.unlink()
+    path.symlink_to(outside.parent)
+
+
+def link_to_itself(path: Path, _outside: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def link_to_nothing(path: Path, outside: Path) -> None:
+    path.unlink()
+    path.symlink_to(outside.with_name("absent"))
+
+
+def hard_link_outside(path: Path, outside: Path) -> None:
+    path.unlink()
+    path.hardlink_to(outside)
+
+
+def remove(path: Path, _outside: Path) -> None:
+    path.unlink()
+
+
+def _flip(path: Path, place: int) -> None:
+    if path.stat().st_size == 0:
+        return lengthen(path, path)
+    _writable(path)
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+    return None
+
+
+def _writable(path: Path) -> None:
+    path.chmod(0o644)
+
+
+DAMAGES: Mapping[str, Damage] = {
+    each.__name__: each
+    for each in (
+        flip_first,
+        flip_middle,
+        flip_last,
+        flip_in_silence,
+        truncate,
+        empty,
+        zero,
+        lengthen,
+        other_bytes,
+        folder,
+        full_folder,
+        pipe,
+        link_outside,
+        link_to_folder,
+        link_to_itself,
+        link_to_nothing,
+        hard_link_outside,
+        remove,
+    )
+}
+
+
+def make_outside(folder: Path) -> Path:
+    """Make a folder with a file that no run may change."""
+    folder.mkdir()
+    outside = folder / "outside"
+    outside.write_text("somebody else's\n")
+    return outside
+
+
+def is_untouched(outside: Path) -> bool:
+    """Tell whether the folder outside is as it was made."""
+    return [each.name for each in outside.parent.iterdir()] == ["outside"] and (
+        outside.read_text() == "somebody else's\n"
+    )

@@ -24,7 +24,16 @@ from kolora.hubs.catalogue import (
     loaded_scorer_files,
     preferred_hub,
 )
-from kolora.hubs.identity import identify_file, identify_folder, identify_model, link_roots, runs_in
+from kolora.hubs.identity import (
+    FileStatus,
+    SeenFiles,
+    identify_file,
+    identify_folder,
+    identify_model,
+    link_roots,
+    runs_in,
+    see_files,
+)
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.places import owner_roots
 from kolora.pocket import WORLD_VERSION
@@ -81,7 +90,8 @@ class ResolvedInputs:
     origins: the hub, id and revision that folders in the cache were downloaded from. absent: why something could not
     be identified; only a plan may go on with such a gap. files: the sha256 of every input file by its path, of each of
     ``checkpoint``, ``dataset``, ``aesthetics`` and ``clip`` that is a folder. left_out: folders in the data set that
-    kolora wrote, and that are no part of it.
+    kolora wrote, and that are no part of it. seen: what the system said, before they were identified, of the files of
+    ``checkpoint``, ``aesthetics``, ``clip`` and ``lora``.
     """
 
     original_story: Story
@@ -92,6 +102,7 @@ class ResolvedInputs:
     absent: tuple[InputAbsent, ...]
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    seen: Mapping[str, SeenFiles] = field(default_factory=dict)
 
     @property
     def checkpoint_name(self) -> str:
@@ -192,7 +203,29 @@ def resolve_inputs(
         tuple(absent),
         files=resolver.files,
         left_out=runs_in(Path(dataset.path)) if isinstance(dataset, FolderDataset) else (),
+        seen=resolver.seen,
     )
+
+
+_READ_BY_STAGE: Mapping[str, Sequence[str]] = {
+    "render": ("lora",),
+    "export_lora": ("lora",),
+    "score": ("aesthetics", "clip"),
+}
+"""What stages read of the inputs besides the checkpoint, and by themselves."""
+
+
+def refuse_changed(resolved: ResolvedInputs, *, of_checkpoint: bool, stage: str) -> None:
+    """Raise InputAbsent where a file that a stage has read may be another than the one that was identified."""
+    for kind in (*(("checkpoint",) if of_checkpoint else ()), *_READ_BY_STAGE.get(stage, ())):
+        seen = resolved.seen.get(kind)
+        changed = seen.changed() if seen is not None else []
+        if changed:
+            raise InputAbsent(
+                f"{', '.join(map(str, changed[:3]))} changed while the run was at work: it is not what the run was "
+                "planned with",
+                hint="run the same command again",
+            )
 
 
 class _Resolver:
@@ -202,6 +235,7 @@ class _Resolver:
         self.checkpoint = POCKET
         self.inputs = Inputs(checkpoint="absent")
         self.files: dict[str, Mapping[str, str]] = {}
+        self.seen: dict[str, SeenFiles] = {}
         self._story = story
         self._cache = cache
         self._pins = pins
@@ -215,7 +249,10 @@ class _Resolver:
         _check_exist(story)
         if story.render.lora is not None:
             path = Path(story.render.lora)
-            self._set(lora=LoraFile(digest=identify_file(path, memo=self._memo), path=path))
+            before = see_files([path])
+            digest = identify_file(path, memo=self._memo)
+            self._set(lora=LoraFile(digest=digest, path=path))
+            self.seen["lora"] = SeenFiles(before, {path: digest})
         self._resolve_dataset(story.training_set)
         self.checkpoint = find_checkpoint(story.model.checkpoint, cache=self._cache, pins=self._pins)
         self._set(checkpoint=self._identify_model("checkpoint", self.checkpoint, PARTS, loaded_files))
@@ -248,9 +285,14 @@ class _Resolver:
     ) -> str:
         # A scorer inside the checkpoint may itself be a link, which the checkpoint's maker set.
         outer = self.checkpoint if folder.is_relative_to(self.checkpoint) else folder
+        before: dict[Path, FileStatus | None] = {}
+        for part in parts:
+            before |= see_files((folder / part).glob("*"))
         digest, self.files[kind] = identify_model(
             folder, parts=parts, choose=choose, roots=(*link_roots(outer), *self._roots), memo=self._memo
         )
+        sha256 = {folder / path: each for path, each in self.files[kind].items()}
+        self.seen[kind] = SeenFiles({path: before.get(path) for path in sha256}, sha256)
         return digest
 
 

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 from kolora.errors import InputAbsent
-from kolora.hubs.identity import MEMO_WORTH_BYTES, identify_folder, identify_model, identity_of_files
+from kolora.hubs.identity import (
+    MEMO_WORTH_BYTES,
+    SeenFiles,
+    identify_file,
+    identify_folder,
+    identify_model,
+    identity_of_files,
+    see_files,
+)
+from kolora.reads import own_digest
+
+from tests.faults.damage import DAMAGES, Damage, is_untouched, make_outside
 
 PARTS = ("", "sub")
 
@@ -125,7 +136,10 @@ def test_the_memo_answers_for_unchanged_large_files_only(
     assert identify_folder(folder, memo=memo) == plain
     (entry,) = entries(memo)
     memory = json.loads(entry.read_text())
-    entry.write_text(json.dumps(memory | {"sha256": "ab" * 32}))
+    entry.write_text(json.dumps(memory | {"identity": "ab" * 32}))
+    assert identify_folder(folder, memo=memo) == plain, "a damaged memo was believed"
+    memory["identity"] = "ab" * 32
+    entry.write_text(json.dumps(memory | {"sha256": own_digest(memory)}))
     assert identify_folder(folder, memo=memo)[1]["big.bin"] == "ab" * 32, "the memo was not asked"
     os.utime(big, (1, 1))
     assert identify_folder(folder, memo=memo) == plain, "the memo of other times was believed"
@@ -145,6 +159,33 @@ def test_a_torn_memo_is_as_good_as_none(
     entry.write_text(torn.replace("%s", json.dumps(json.loads(whole)["key"])))
     assert identify_folder(folder, memo=memo) == plain
     assert entry.read_text() == whole, "the torn memo was not mended"
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_memo_is_as_good_as_none(
+    damage: Damage, folder: Path, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(monkeypatch)
+    memo, outside = tmp_path / "memo", make_outside(tmp_path / "elsewhere")
+    plain = identify_folder(folder, memo=memo)
+    (entry,) = entries(memo)
+    damage(entry, outside)
+    assert identify_folder(folder, memo=memo) == plain
+    assert is_untouched(outside)
+
+
+def test_files_are_seen_to_change_and_one_more_link_is_no_change(folder: Path, tmp_path: Path) -> None:
+    path = folder / "a.bin"
+    seen = SeenFiles(see_files([path]), {path: identify_file(path)})
+    assert seen.changed() == []
+    (tmp_path / "another").hardlink_to(path)
+    assert seen.changed() == []
+    status = path.stat()
+    path.write_bytes(b"c")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert seen.changed() == [path]
+    path.unlink()
+    assert seen.changed() == [path]
 
 
 def test_a_file_just_written_gets_no_memo(folder: Path, big: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from kolora.execution.provenance import image_digest, now, numerics, packages, p
 from kolora.execution.signals import Halt
 from kolora.files import as_unwritable
 from kolora.hubs.catalogue import KOLORS, find_in_cache
-from kolora.inputs import ResolvedInputs
+from kolora.inputs import ResolvedInputs, refuse_changed
 from kolora.memory.plan import AMPLE, MemoryPlan
 from kolora.memory.story import plan_story
 from kolora.planning import Decision, cut_after, decide, plan_steps
@@ -191,16 +191,24 @@ class _Loop:
 
     def _keep_step(self, step: Step) -> None:
         # What was found whole when the run was planned; its files are digested again while they are published.
-        record = self._folder.finished_record(step.name, step.digest)
-        if record is None:
-            raise OutputUnwritable(
-                f"the result of {step.name} in {self._folder.work} changed while the run was at work",
-                hint="run the same command again: it makes it anew",
-            )
+        record = self._finished_record(step.key)
         changed = self._folder.publish(record)
         if changed:
             self._on_event(Noticed(f"{_join_names(changed)} had been changed, and {_are(changed)} put right", step))
         self._progress.mark_kept(step, record.seconds)
+
+    def _finished_record(self, key: Key) -> StepRecord:
+        """Read the record of a step that is finished; raises OutputUnwritable where its files are others by now."""
+        record = self._folder.finished_record(step_name(*key), self._digests[key])
+        if record is None:
+            raise OutputUnwritable(
+                f"the result of {step_name(*key)} in {self._folder.work} changed while the run was at work",
+                hint="run the same command again: it makes it anew",
+            )
+        return record
+
+    def _check_finished(self, key: Key) -> None:
+        self._finished_record(key)
 
     def _run_step(self, decision: Decision) -> None:
         step = decision.step
@@ -245,6 +253,9 @@ class _Loop:
             log=self._folder.log(step.name),
             checkpoint=checkpoint,
             tick=tick,
+            digest=step.digest,
+            notice=lambda message: self._on_event(Noticed(message, step)),
+            check=self._check_finished,
         )
         try:
             facts = STAGES[step.stage].run(step.config, job)
@@ -253,6 +264,8 @@ class _Loop:
             if step.stage == "filter":
                 self._folder.publish_partial(step.name, step.stage, step.digest)
             raise
+        # What a step read must be what its digest covers, and files can be changed while they are read.
+        refuse_changed(self._resolved, of_checkpoint=used is not None, stage=step.stage)
         record = StepRecord(
             format=RECORD_FORMAT,
             kolora=__version__,

@@ -7,16 +7,17 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 from kolora.errors import InputAbsent
 from kolora.files import is_folder, open_regular, write_json
 from kolora.names import printable
 from kolora.ownership import is_of_kolora
+from kolora.reads import OWN_DIGEST, own_digest, read_json
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 """What desktops leave in folders, in lower case; never part of one, like everything whose name begins with a dot."""
@@ -215,21 +216,63 @@ def identify_open(file: BufferedReader, *, memo: Path | None) -> str:
     if unchanged and after.st_ctime_ns < time.time_ns() - SETTLED_SECONDS * 1e9:
         # A cache that cannot be written costs time, not truth.
         with suppress(OSError):
-            _remember(entry, {"key": key, "sha256": sha256})
+            _remember(entry, key, sha256)
     return sha256
 
 
-def _recall(entry: Path, key: list[int]) -> str | None:
-    """Read one memo; a torn, foreign or unreadable one is as good as none."""
+FileStatus = tuple[int, ...]
+"""Device, inode, size, and times of change: one file's bytes have not changed where these have not."""
+
+
+def see_files(paths: Iterable[Path]) -> dict[Path, FileStatus | None]:
+    """Ask the system about files, before they are read; None for one that cannot be asked about."""
+    return {path: _see(path) for path in paths}
+
+
+@dataclass(frozen=True)
+class SeenFiles:
+    """Files as they were when they were identified; before: what the system said of them, sha256: of their bytes."""
+
+    before: Mapping[Path, FileStatus | None]
+    sha256: Mapping[Path, str]
+
+    def changed(self) -> list[Path]:
+        """List those whose bytes may be others since. One more link to a file, or other rights, change nothing."""
+        touched = [path for path, status in self.before.items() if status is None or _see(path) != status]
+        return [path for path in touched if not self._is_the_same(path)]
+
+    def _is_the_same(self, path: Path) -> bool:
+        before, now = self.before[path], _see(path)
+        # All but the last, the time when anything about the file changed, its links among it.
+        if before is None or now is None or before[:-1] != now[:-1]:
+            return False
+        with suppress(InputAbsent):
+            return identify_file(path) == self.sha256.get(path)
+        return False
+
+
+def _see(path: Path) -> FileStatus | None:
     try:
-        memory = json.loads(entry.read_text(encoding="utf-8"))
-        return memory["sha256"] if memory["key"] == key and len(bytes.fromhex(memory["sha256"])) == 32 else None
-    except (OSError, ValueError, KeyError, TypeError):
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _recall(entry: Path, key: list[int]) -> str | None:
+    """Read one memo; a torn, foreign, damaged or unreadable one is as good as none."""
+    try:
+        memory = read_json(entry)
+        # Without its own digest, one flipped bit of a memo would be another identity.
+        is_sound = memory[OWN_DIGEST] == own_digest(memory) and memory["key"] == key
+        return memory["identity"] if is_sound and len(bytes.fromhex(memory["identity"])) == 32 else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _remember(entry: Path, memory: dict[str, Any]) -> None:
-    write_json(entry, memory)
+def _remember(entry: Path, key: list[int], identity: str) -> None:
+    memory = {"key": key, "identity": identity}
+    write_json(entry, memory | {OWN_DIGEST: own_digest(memory)})
 
 
 def _unreadable(path: Path, error: OSError | RuntimeError) -> InputAbsent:

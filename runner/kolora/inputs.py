@@ -23,6 +23,7 @@ from kolora.hubs.catalogue import (
     loaded_files,
     loaded_scorer_files,
     preferred_hub,
+    refuse_damaged,
 )
 from kolora.hubs.identity import (
     FileStatus,
@@ -297,8 +298,10 @@ class _Resolver:
 
 
 def _find_downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
-    snapshot = Store(cache).find(_picture_request(dataset, pins))
+    request = _picture_request(dataset, pins)
+    snapshot = Store(cache).find(request)
     if snapshot is None:
+        refuse_damaged(request, cache)
         raise InputAbsent(
             f"the data set {dataset.id} is not in the cache {cache}, and nothing is downloaded here",
             hint="kolora fetch STORY downloads it",

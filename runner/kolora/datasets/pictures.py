@@ -62,13 +62,13 @@ class Rejection:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
-def read_picture(path: Path, *, max_pixels: int) -> Picture | Rejection:
-    """Turn a file into a plain picture, or say why it cannot be one.
+def read_picture(path: Path, *, max_pixels: int, content: bytes | None = None) -> Picture | Rejection:
+    """Turn a file into a plain picture, or say why it cannot be one; content: its bytes, where they are read already.
 
     Turned by EXIF, its colours brought to sRGB, 16 bits scaled to 8, transparency laid on white, the first frame of
     an animation. Files above ``max_pixels`` by their header are never decoded. Raises OSError where the disk fails.
     """
-    with path.open("rb") as file:
+    with path.open("rb") if content is None else io.BytesIO(content) as file:
         head = file.read(32)
         size = file.seek(0, io.SEEK_END)
         if size == 0:

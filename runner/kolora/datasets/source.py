@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,12 +17,14 @@ from kolora.datasets.parquet import count_rows, read_rows
 from kolora.datasets.pictures import Picture, Rejection, ending_of, read_picture
 from kolora.datasets.tables import read_table
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.files import sha256_of
-from kolora.hubs.identity import files_in, identify_folder, refusal
+from kolora.hubs.identity import SeenFiles, files_in, identify_folder, refusal, see_files
 from kolora.hubs.selection import ARCHIVES, PICTURES
 from kolora.pocket import world
 from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
 
+LARGEST_FILE = 2**30
+"""Bytes of a picture's file that are read into memory."""
+_TOO_LARGE = Rejection("file too large", f"more than {LARGEST_FILE:,} bytes")
 _NO_CAPTION = Rejection("no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one")
 
 
@@ -53,9 +58,10 @@ def open_dataset(
         return dataset.count, _draw(dataset, language)
     if isinstance(dataset, FolderDataset):
         place = Path(dataset.path)
-        sha256 = _check_identity(place, identity)
-        files = read_folder(place, tuple(sha256), caption=dataset.caption)
-        return len(files), _read_files(place, files, sha256, dataset.max_pixels)
+        seen = _check_identity(place, identity)
+        files = read_folder(place, tuple(seen.sha256), caption=dataset.caption)
+        seen.refuse_changed(except_for={each.path for each in files})
+        return len(files), _read_files(place, files, seen.sha256, dataset.max_pixels)
     if folder is None or scratch is None:
         raise InputAbsent(f"the data set {dataset.id} is not in the cache", hint="kolora fetch STORY downloads it")
     return _open_hub_dataset(dataset, folder, _check_identity(folder, identity), scratch)
@@ -70,14 +76,36 @@ def _draw(dataset: PocketDataset, language: str) -> Iterator[RawPicture]:
         yield RawPicture(f"{dataset.style}/{number:04}", text, len(content), sha256, Picture(pixels))
 
 
-def _check_identity(folder: Path, identity: str) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class _SeenDataset:
+    """A data set's folder whose identity was checked; sha256: of every file by its path."""
+
+    folder: Path
+    files: SeenFiles
+    sha256: Mapping[str, str]
+
+    def refuse_changed(self, *, except_for: Collection[str] = ()) -> None:
+        """Raise InputAbsent where a file may be another than the one that was identified."""
+        kept_out = {self.folder / path for path in except_for}
+        if any(path not in kept_out for path in self.files.changed()):
+            raise _changed(self.folder)
+
+
+def _check_identity(folder: Path, identity: str) -> _SeenDataset:
     # Hashed again: the user may have worked in the folder since the plan, whose digest names these very files.
+    before = see_files(folder / path for path in files_in(folder))
     digest, sha256 = identify_folder(folder)
     if digest != identity:
-        raise InputAbsent(
-            f"the files in '{folder}' are not those that the run was planned with", hint="run the same command again"
-        )
-    return sha256
+        raise _changed(folder)
+    # What may not be opened has no digest, and is not read either.
+    openable = {folder / path: digest for path, digest in sha256.items() if digest}
+    return _SeenDataset(folder, SeenFiles({path: before.get(path) for path in openable}, openable), sha256)
+
+
+def _changed(folder: Path) -> InputAbsent:
+    return InputAbsent(
+        f"the files in '{folder}' are not those that the run was planned with", hint="run the same command again"
+    )
 
 
 def _read_files(
@@ -89,19 +117,44 @@ def _read_files(
             yield RawPicture(name, each.text, 0, "", Rejection(each.refusal_reason))
             continue
         file = folder / each.path
-        picture = read_picture(file, max_pixels=max_pixels)
+        # Read once: what is decoded is what is digested, whatever becomes of the file meanwhile.
+        content = _read_regular(file)
+        if content is None:
+            yield RawPicture(name, each.text, file.stat().st_size, sha256.get(each.path, ""), _TOO_LARGE)
+            continue
+        digest = hashlib.sha256(content).hexdigest()
+        if sha256.get(each.path, digest) != digest:
+            raise _changed(folder)
+        picture = read_picture(file, max_pixels=max_pixels, content=content)
         if isinstance(picture, Picture) and not each.text:
             picture = _NO_CAPTION
-        yield RawPicture(name, each.text, file.stat().st_size, sha256.get(each.path) or sha256_of(file), picture)
+        yield RawPicture(name, each.text, len(content), digest, picture)
+
+
+def _read_regular(path: Path) -> bytes | None:
+    """Read a file into memory, None where it is too large; raises InputAbsent where it is no regular file by now."""
+    # Not blocking: to open a pipe would wait for its writer.
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _changed(path.parent)
+            return None if status.st_size > LARGEST_FILE else file.read(LARGEST_FILE)
+    except OSError as problem:
+        if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO):
+            raise _changed(path.parent) from problem
+        raise
 
 
 def _open_hub_dataset(
-    dataset: HubDataset, folder: Path, sha256: Mapping[str, str], scratch: Path
+    dataset: HubDataset, folder: Path, seen: _SeenDataset, scratch: Path
 ) -> tuple[int, Iterator[RawPicture]]:
     """Open a hub's data set: parquet rows, what tables name, or pictures in folders and archives."""
+    sha256 = seen.sha256
     tables = [path for path in sha256 if path.lower().endswith(".parquet")]
     if tables:
-        return sum(count_rows(folder / path) for path in tables), _read_rows(dataset, folder, tables, scratch)
+        count = sum(count_rows(folder / path) for path in tables)
+        return count, _checked_to_the_end(_read_rows(dataset, folder, tables, scratch), seen)
     parts = [(folder, "", _list_pictures(dataset, folder, tuple(sha256)))]
     for number, path in enumerate(path for path in sha256 if path.lower().endswith(ARCHIVES)):
         into = scratch / f"unpacked-{number}"
@@ -119,7 +172,13 @@ def _open_hub_dataset(
         for place, prefix, files in parts:
             yield from _read_files(place, files, sha256 if place == folder else {}, dataset.max_pixels, prefix)
 
-    return count, read()
+    return count, _checked_to_the_end(read(), seen)
+
+
+def _checked_to_the_end(pictures: Iterator[RawPicture], seen: _SeenDataset) -> Iterator[RawPicture]:
+    """Pass on pictures, and refuse them all where what they were read from has changed meanwhile."""
+    yield from pictures
+    seen.refuse_changed()
 
 
 def _list_pictures(dataset: HubDataset, folder: Path, files: tuple[str, ...]) -> tuple[CaptionedFile, ...]:

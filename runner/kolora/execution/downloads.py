@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kolora.events import Downloaded, Downloading, OnEvent
+from kolora.events import Downloaded, Downloading, Noticed, OnEvent
 from kolora.execution.signals import Halt
 from kolora.files import writing
-from kolora.hubs.store import NO_PINS, Pins, RepoRequest
+from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
 from kolora.inputs import repos_to_download
 from kolora.places import cache_folder
 from kolora.stories import LoadedStory
@@ -37,6 +37,10 @@ def download_one(request: RepoRequest, *, on_event: OnEvent, halt: Halt, refresh
         halt.check()
 
     cache = cache_folder()
+    damaged = Store(cache).damaged(request)
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        on_event(Noticed(f"{damaged[0]}{more} of {request.id} in the cache is damaged or gone, and is fetched again"))
     with writing(cache):
         snapshot, downloaded_bytes = download(request, cache=cache, tick=tick, refresh=refresh)
     on_event(Downloaded(request.id, request.hub, snapshot.revision, len(snapshot.files), downloaded_bytes))

@@ -184,6 +184,18 @@ def _unet_files(files: Mapping[str, str]) -> set[str]:
     return {sha256 for path, sha256 in files.items() if path.startswith("unet/")}
 
 
+def refuse_damaged(request: RepoRequest, cache: Path) -> None:
+    """Raise InputAbsent where what was downloaded for a request is there, and is no longer what came."""
+    damaged = Store(cache).damaged(request)
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        raise InputAbsent(
+            f"{damaged[0]}{more} of {request.id} in the cache {cache} is damaged or gone, and nothing is downloaded "
+            "here",
+            hint="kolora fetch STORY downloads it again",
+        )
+
+
 def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pins = NO_PINS) -> Path | None:
     """Find the folder of a scorer; None where it is off.
 
@@ -205,6 +217,8 @@ def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pi
 def _require_in_cache(entry: CatalogueEntry, cache: Path, pins: Pins, *, key: str) -> Path:
     folder = find_in_cache(entry, cache=cache, pins=pins)
     if folder is None:
+        for request in (entry.request(hub.name).pinned(pins) for hub in HUBS.values()):
+            refuse_damaged(request, cache)
         off = ", or to off" if key.startswith("scores") else ""
         raise InputAbsent(
             f"{entry.name} is not in the cache {cache}, and nothing is downloaded here",

@@ -21,8 +21,9 @@ from kolora.hubs.hub import HUBS
 from kolora.hubs.repository import Listing, RemoteFile, Repository, TemporaryFailure
 from kolora.hubs.retry import retry
 from kolora.hubs.selection import choose_files
-from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile
+from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile, make_folder
 from kolora.names import checked_name, checked_names, printable
+from kolora.reads import discard
 
 T = TypeVar("T")
 Tick = Callable[[int, int], None]
@@ -73,6 +74,9 @@ def download(request: RepoRequest, *, cache: Path, tick: Tick, refresh: bool = F
 def _download(request: RepoRequest, store: Store, tick: Tick) -> tuple[Snapshot, int]:
     stop = threading.Event()
     state = store.partial(request, "state")
+    # A client's own locks and notes, good for one download.
+    make_folder(state.parent)
+    discard(state)
     repository = open_repository(request, state=state)
     listing = _list(repository, request, stop)
     files = choose_files(listing.files, request)
@@ -127,10 +131,7 @@ def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
 
 def _find_stored(store: Store, file: RemoteFile) -> StoredFile | None:
     """Find a file in the cache, by the sha256 that the hub gives."""
-    if file.sha256 is None:
-        return None
-    place = store.file(file.sha256)
-    return StoredFile(file.bytes, file.sha256) if place.is_file() and place.stat().st_size == file.bytes else None
+    return None if file.sha256 is None else store.has(file.sha256, file.bytes)
 
 
 def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dict[str, StoredFile]:
@@ -188,7 +189,9 @@ def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
     _check_length(file, this.request)
     # A folder each: progress is seen apart, and two files never share a client's state.
     into = this.partial / hashlib.sha256(file.path.encode()).hexdigest()[:16]
-    into.mkdir(parents=True, exist_ok=True)
+    make_folder(this.partial)
+    make_folder(into)
+    _tidy(into, into / file.path)
 
     def attempt() -> StoredFile:
         place = this.repository.download(this.revision, file, into)
@@ -216,6 +219,19 @@ def _check_length(file: RemoteFile, request: RepoRequest) -> None:
         )
 
 
+def _tidy(folder: Path, target: Path) -> None:
+    """Remove what a client would write through or stumble over, where it goes on with what an earlier one left."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            # A folder of the file's own path, or of the client's, whose names have no ending.
+            is_in_place = target != path and (target.is_relative_to(path) or not path.suffix or path.name[0] == ".")
+        else:
+            is_in_place = path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1
+        # Gone by now where it was in a folder that went.
+        if not is_in_place and os.path.lexists(path):
+            discard(path)
+
+
 def _is_right(place: Path, sha256: str, file: RemoteFile) -> bool:
     if place.stat().st_size != file.bytes:
         return False
@@ -240,5 +256,5 @@ def bytes_in(folder: Path) -> int:
     for place, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                total += (Path(place) / name).stat().st_size
+                total += (Path(place) / name).lstat().st_size
     return total

@@ -21,12 +21,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from kolora.errors import InputAbsent
-from kolora.files import sha256_of, sync, write_json
+from kolora.files import sync, write_json
+from kolora.folders import Folder
 from kolora.hubs.hub import HUBS, HubName
+from kolora.hubs.identity import identify_open
 from kolora.names import checked_names, fault_of_name, faults_of_names, is_sha256, printable
+from kolora.reads import OWN_DIGEST, discard, is_as_written, own_digest, read_json
 
 Kind = Literal["model", "dataset"]
 Pins = Mapping[tuple[str, str, str], str]
@@ -92,6 +95,22 @@ class Store:
         newest = self.find(dataclasses.replace(request, revision=None))
         return newest if newest is not None and newest.revision == request.revision else None
 
+    def damaged(self, request: RepoRequest) -> tuple[str, ...]:
+        """List the files of what a request came to before that are gone or no longer what came."""
+        found = self._read(self._manifest(request), request, whole=False)
+        if found is None:
+            return ()
+        return tuple(path for path, stored in found.files.items() if not self._is_sound(found.folder / path, stored))
+
+    def has(self, sha256: str, size: int) -> StoredFile | None:
+        """Find a file by its content; one that is damaged makes room for another."""
+        stored, place = StoredFile(size, sha256), self.file(sha256)
+        if self._is_sound(place, stored):
+            return stored
+        if os.path.lexists(place):
+            discard(place)
+        return None
+
     def partial(self, request: RepoRequest, revision: str) -> Path:
         """Name the folder in which a download of this revision is continued."""
         name = hashlib.sha256(json.dumps([request.hub, request.kind, request.id, revision]).encode()).hexdigest()
@@ -105,16 +124,16 @@ class Store:
 
     def add(self, path: Path, sha256: str) -> StoredFile:
         """Move a finished file of this content into the store."""
-        target = self.file(sha256)
-        size = path.stat().st_size
-        if target.is_file() and target.stat().st_size == size:
+        target, size = self.file(sha256), path.stat().st_size
+        if self.has(sha256, size) is not None:
             path.unlink()
         else:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             # Other names link to these very bytes: nobody may write into them.
             path.chmod(0o444)
             sync(path)
             path.replace(target)
+            sync(target.parent)
         return StoredFile(size, sha256)
 
     def save_snapshot(self, request: RepoRequest, revision: str, files: Mapping[str, StoredFile]) -> Snapshot:
@@ -122,7 +141,7 @@ class Store:
         checked_names(files, source=request.id)
         listed = {path: {"bytes": files[path].bytes, "sha256": files[path].sha256} for path in sorted(files)}
         folder = self._folder(files)
-        if not _is_whole(folder, files):
+        if not self._is_whole(folder, files):
             self._link(folder, files)
         manifest = {
             "hub": request.hub,
@@ -132,7 +151,10 @@ class Store:
             "revision": revision,
             "files": listed,
         }
-        write_json(self._manifest(request), manifest)
+        place = self._manifest(request)
+        if place.is_dir():
+            discard(place)
+        write_json(place, manifest | {OWN_DIGEST: own_digest(manifest)})
         return Snapshot(request, revision, files, folder)
 
     def snapshots(self) -> Iterator[Snapshot]:
@@ -145,9 +167,9 @@ class Store:
     @contextlib.contextmanager
     def lock(self, name: str, *, shared: bool = False, wait: Callable[[], None]) -> Iterator[None]:
         """Hold a lock while the block runs; ``wait`` is called, and should take a moment, as long as others do."""
-        locks = self.cache / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with (locks / hashlib.sha256(name.encode()).hexdigest()[:16]).open("a") as file:
+        path = self.cache / "locks" / hashlib.sha256(name.encode()).hexdigest()[:16]
+        make_folder(path.parent)
+        with _open_lock(path) as file:
             while True:
                 try:
                     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -167,16 +189,16 @@ class Store:
     def drop(self, snapshot: Snapshot, path: str) -> None:
         """Take a damaged file out, and its snapshot with it, so that both are downloaded again."""
         # The manifest first: without it nobody looks for the rest, should this be killed half-way.
-        self._manifest(snapshot.request).unlink(missing_ok=True)
-        self.file(snapshot.files[path].sha256).unlink(missing_ok=True)
-        shutil.rmtree(snapshot.folder, ignore_errors=True)
+        for each in (self._manifest(snapshot.request), self.file(snapshot.files[path].sha256), snapshot.folder):
+            if os.path.lexists(each):
+                discard(each)
 
     def prune(self, *, id: str | None = None) -> int:  # noqa: A002 - the hubs' own word
         """Remove what no manifest names, downloads never finished, and all of repository ``id``; return bytes freed."""
         before = _bytes_of(self.cache)
         for snapshot in list(self.snapshots()):
             if snapshot.request.id == id:
-                self._manifest(snapshot.request).unlink()
+                discard(self._manifest(snapshot.request))
         named = list(self.snapshots())
         folders = {snapshot.folder for snapshot in named}
         contents: set[str] = set()
@@ -184,12 +206,12 @@ class Store:
             contents.update(stored.sha256 for stored in snapshot.files.values())
         for folder in (self.cache / "snapshots").glob("*"):
             if folder not in folders:
-                shutil.rmtree(folder)
+                discard(folder)
         for file in (self.cache / "files").glob("*/*"):
             if file.name not in contents:
-                file.unlink()
-        if (self.cache / "partial").is_dir():
-            shutil.rmtree(self.cache / "partial")
+                discard(file)
+        if os.path.lexists(self.cache / "partial"):
+            discard(self.cache / "partial")
         return before - _bytes_of(self.cache)
 
     def _manifest(self, request: RepoRequest) -> Path:
@@ -202,7 +224,9 @@ class Store:
 
     def _read(self, path: Path, request: RepoRequest | None, *, whole: bool = True) -> Snapshot | None:
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = read_json(path)
+            if not is_as_written(manifest):
+                return None
             files = {name: StoredFile(**stored) for name, stored in manifest["files"].items()}
             asked = manifest["asked"] | {"patterns": tuple(manifest["asked"]["patterns"])}
             found = request or RepoRequest(hub=manifest["hub"], kind=manifest["kind"], id=manifest["id"], **asked)
@@ -210,10 +234,22 @@ class Store:
             snapshot = Snapshot(found, manifest["revision"], files, self._folder(files))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        return None if whole and not _is_whole(snapshot.folder, files) else snapshot
+        return None if whole and not self._is_whole(snapshot.folder, files) else snapshot
+
+    def _is_whole(self, folder: Path, files: Mapping[str, StoredFile]) -> bool:
+        return all(self._is_sound(folder / path, stored) for path, stored in files.items())
+
+    def _is_sound(self, path: Path, stored: StoredFile) -> bool:
+        """Tell whether a file is there with the bytes that came; remembered by what the system says of it."""
+        try:
+            with Folder.open(path.parent).opened(path.name) as file:
+                is_of_size = os.fstat(file.fileno()).st_size == stored.bytes
+                return is_of_size and identify_open(file, memo=self.cache / "identities") == stored.sha256
+        except OSError:
+            return False
 
     def _link(self, folder: Path, files: Mapping[str, StoredFile]) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         # Built beside and renamed: a snapshot under its final name is whole, whenever this was killed.
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
         for path, stored in files.items():
@@ -224,11 +260,15 @@ class Store:
             except OSError:
                 # Some file systems of containers and clouds know no hard links.
                 shutil.copyfile(self.file(stored.sha256), place)
+                sync(place)
         # mkdtemp made it 0700; another user of a shared cache could not read it.
         building.chmod(0o755)
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        for each in {building, *(building.joinpath(path).parent for path in files)}:
+            sync(each)
+        if os.path.lexists(folder):
+            discard(folder)
         building.replace(folder)
+        sync(folder.parent)
 
 
 def _asked(request: RepoRequest) -> dict[str, object]:
@@ -251,19 +291,30 @@ def _check_recorded(request: RepoRequest, revision: object, files: Mapping[str, 
         raise ValueError(request.id)
 
 
-def _is_whole(folder: Path, files: Mapping[str, StoredFile]) -> bool:
-    try:
-        return all((folder / path).stat().st_size == stored.bytes for path, stored in files.items())
-    except OSError:
-        return False
+def make_folder(path: Path) -> None:
+    """Make a folder of the cache; what stands in its place and is none goes, a link among it."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+        discard(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _open_lock(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to lock it; what stands in its place and is no file goes."""
+    folder = Folder.open(path.parent)
+    if folder.kind(path.name) not in (None, "file") or (path.exists() and path.stat().st_nlink > 1):
+        discard(path)
+    with folder.lock_file(path.name) as file:
+        yield file
 
 
 def _fault(path: Path, stored: StoredFile, hashed: dict[tuple[int, int], str]) -> str | None:
     try:
-        status = path.stat()
-        key = (status.st_dev, status.st_ino)
-        if key not in hashed:
-            hashed[key] = sha256_of(path)
+        with Folder.open(path.parent).opened(path.name) as file:
+            status = os.fstat(file.fileno())
+            key = (status.st_dev, status.st_ino)
+            if key not in hashed:
+                hashed[key] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
         return problem.strerror or str(problem)
     return None if hashed[key] == stored.sha256 else f"its sha256 is {hashed[key][:12]}, not {stored.sha256[:12]}"

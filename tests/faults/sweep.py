@@ -1,7 +1,8 @@
-"""Lets the n-th operation of a tiny run fail, for every n: ``python -m tests.faults.sweep --kind EIO --stride 10``.
+"""Lets the n-th operation of a tiny run fail, for every n, and damages every file that one left, in every way.
 
-A run that was never disturbed is the measure: a run with a fault gives its bytes or a named error, and the run after it
-gives its bytes. SQLite is tested in this way.
+``python -m tests.faults.sweep --fault EIO --stride 10``, ``python -m tests.faults.sweep --damage flip_middle``. A run
+that was never disturbed is the measure: a run with a fault gives its bytes or a named error, and the run after it gives
+its bytes; so does a run over a damaged file, and what is outside stays as it was. SQLite is tested in this way.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.faults.damage import DAMAGES, is_untouched, make_outside
 from tests.faults.nursery import HUNG, Nursery, Outcome
 from tests.faults.seam import CRASHED, KINDS, Fault, Kind
 from tests.stories import results, write_story
@@ -47,6 +51,10 @@ class Bench:
         assert first.code == 0, first.printed
         self.bytes = results(self.undisturbed)
         assert len(self.bytes) > 10
+
+    def close(self) -> None:
+        """End what it started."""
+        self.nursery.close()
 
     def run(self, out: Path, fault: Fault | None = None) -> Outcome:
         """Run the story into ``out``, with a fault in there or in the cache."""
@@ -86,6 +94,49 @@ class Bench:
         now = results(out)
         return ", ".join(name for name in sorted(now | self.bytes) if now.get(name) != self.bytes.get(name))
 
+    def interrupted(self) -> Path:
+        """Give a run that was killed in training, its state saved."""
+        out = self.folder / "interrupted"
+        # When a state is saved depends on how long the last save took, so that the moment is looked for.
+        for _ in range(20):
+            if list(out.glob("work/train-*.state/training.saved")):
+                return out
+            shutil.rmtree(out, ignore_errors=True)
+            counted = self.run(out, Fault(at=10**9)).operations
+            saved = [place for place, each in enumerate(counted, 1) if each.endswith("/training.saved")]
+            shutil.rmtree(out)
+            if saved:
+                assert self.run(out, Fault("crash", at=saved[0] + 2)).code == CRASHED
+        raise AssertionError("no state was saved")
+
+    def try_damage(self, source: Path, name: str, damage: str) -> str:
+        """Damage a file of a copy of a run folder and run the story there; returns in words how it ended."""
+        out, elsewhere = self.folder / "out", self.folder / "elsewhere"
+        for each in (out, elsewhere):
+            shutil.rmtree(each, ignore_errors=True)
+        shutil.copytree(source, out, symlinks=True)
+        outside = make_outside(elsewhere)
+        DAMAGES[damage](out / name, outside)
+        ended = self.run(out)
+        if not is_untouched(outside):
+            return f"BAD what is outside was changed ({name}, {damage})"
+        if ended.code == 0:
+            return self._judge_finished(out, f"{name}, {damage}")
+        if ended.code in NAMED:
+            return f"exit {ended.code}"
+        what = "hangs" if ended.code == HUNG else f"exit {ended.code}"
+        return f"BAD {what}: {last_error(ended.printed)} ({name}, {damage})"
+
+    def _judge_finished(self, out: Path, where: str) -> str:
+        if results(out) != self.bytes:
+            return f"BAD exit 0 with other bytes: {self.differences(out)} ({where})"
+        checked = subprocess.run(
+            ["sha256sum", "-c", "--quiet", "manifest.sha256"], cwd=out, check=False, capture_output=True
+        )
+        if checked.returncode:
+            return f"BAD exit 0 and not what the manifest says ({where})"
+        return "same bytes"
+
 
 def last_error(printed: str) -> str:
     """Return the last error that was printed, or the last line."""
@@ -93,7 +144,7 @@ def last_error(printed: str) -> str:
     return (found[-1] if found else printed.strip()[-200:])[:300]
 
 
-def sweep(bench: Bench, kind: Kind, *, first: int = 1, stride: int = 1) -> Counter[str]:
+def sweep_faults(bench: Bench, kind: Kind, *, first: int = 1, stride: int = 1) -> Counter[str]:
     """Try a kind of fault at every ``stride``-th operation until none is left; returns how many ended in which way."""
     outcomes: Counter[str] = Counter()
     at = first
@@ -105,16 +156,37 @@ def sweep(bench: Bench, kind: Kind, *, first: int = 1, stride: int = 1) -> Count
         at += stride
 
 
+def sweep_damages(bench: Bench, damage: str, *, first: int = 1, stride: int = 1) -> Counter[str]:
+    """Try a damage on every ``stride``-th file of a finished and of an interrupted run."""
+    outcomes: Counter[str] = Counter()
+    for source in (bench.undisturbed, bench.interrupted()):
+        names = list(_files_of(source))
+        for name in names[first - 1 :: stride]:
+            outcomes[bench.try_damage(source, name, damage)] += 1
+    return outcomes
+
+
+def _files_of(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=KINDS, action="append")
+    parser.add_argument("--fault", choices=KINDS, action="append", default=[])
+    parser.add_argument("--damage", choices=list(DAMAGES), action="append", default=[])
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--stride", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         write_tiny_checkpoint(Path(scratch) / "tiny")
         bench = Bench(Path(scratch), Path(scratch) / "tiny")
-        for each in options.kind or KINDS:
-            for words, count in sweep(bench, each, first=options.first, stride=options.stride).most_common():
+        named = options.fault or options.damage
+        for fault in options.fault if named else KINDS:
+            for words, count in sweep_faults(bench, fault, first=options.first, stride=options.stride).most_common():
+                print(f"{fault}: {count} x {words}", flush=True)
+        for each in options.damage if named else DAMAGES:
+            for words, count in sweep_damages(bench, each, first=options.first, stride=options.stride).most_common():
                 print(f"{each}: {count} x {words}", flush=True)
-        bench.nursery.close()
+        bench.close()

@@ -28,6 +28,15 @@ _REFUSED = (
     errno.ESTALE,
     errno.EISDIR,
     errno.ENOTEMPTY,
+    errno.EINTR,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENXIO,
+    errno.ENODEV,
+    errno.EBUSY,
+    errno.EUCLEAN,
+    errno.EREMOTEIO,
+    errno.ENOLCK,
 )
 """What the system says where a folder cannot be written, whoever asks."""
 

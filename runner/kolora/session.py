@@ -216,19 +216,21 @@ def run_resolved(
     # Before the run folder is touched: a misspelt --until must not cost an old result.
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
     try:
-        worked = execute(
-            resolved,
-            source=source,
-            folder=RunFolder(root, source=source_name),
-            device=device,
-            on_event=on_event,
-            halt=halt,
-            command=command,
-            until=until,
-            fresh=fresh,
-            forced=forced,
-            overrides=overrides,
-        )
+        # A disk may fail before the first step and after the last as well.
+        with writing(root):
+            worked = execute(
+                resolved,
+                source=source,
+                folder=RunFolder(root, source=source_name),
+                device=device,
+                on_event=on_event,
+                halt=halt,
+                command=command,
+                until=until,
+                fresh=fresh,
+                forced=forced,
+                overrides=overrides,
+            )
     except Exception as problem:
         if report and (root / layout.RUN_RECORD).is_file():
             with _second_to(problem):

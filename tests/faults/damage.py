@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -102,6 +103,73 @@ def remove(path: Path, _outside: Path) -> None:
     path.unlink()
 
 
+def nested(path: Path, _outside: Path) -> None:
+    """Write JSON that is nested without end."""
+    _rewrite(path, b"[" * 100_000)
+
+
+def deep(path: Path, _outside: Path) -> None:
+    """Write JSON that is nested just so deep that it can be parsed."""
+    _rewrite(path, b'{"config": ' * 500 + b"{}" + b"}" * 500)
+
+
+def no_utf8(path: Path, _outside: Path) -> None:
+    _rewrite(path, '{"name": "小猫"}'.encode("utf-16"))
+
+
+def doubled_keys(path: Path, _outside: Path) -> None:
+    """Say every key of a JSON object twice."""
+    _change(path, lambda text: text.replace("{", '{"format": 2, "format": 2, "name": "a", "name": "b",', 1))
+
+
+def no_numbers(path: Path, _outside: Path) -> None:
+    """Write NaN for every number."""
+    _change(path, lambda text: _NUMBER.sub(r"\1NaN", text))
+
+
+def infinite_numbers(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _NUMBER.sub(r"\g<1>1e999", text))
+
+
+def huge_numbers(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _NUMBER.sub(r"\g<1>1" + "0" * 400, text))
+
+
+def negative_numbers(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _NUMBER.sub(r"\1-7", text))
+
+
+def texts_for_numbers(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _NUMBER.sub(r'\1"7"', text))
+
+
+def numbers_for_texts(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _TEXT.sub(r"\g<1>7", text))
+
+
+def lists_for_all(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _TEXT.sub(r"\1[]", _NUMBER.sub(r"\1[]", text)))
+
+
+def lone_surrogates(path: Path, _outside: Path) -> None:
+    _change(path, lambda text: _TEXT.sub(r'\1"\\ud800"', text))
+
+
+_NUMBER = re.compile(r'((?:": |\n +))-?\d[\d.e+-]*(?=[,\n}\]])')
+_TEXT = re.compile(r'((?:": |\n +))"[^"]*"(?=[,\n}\]])')
+_DIGEST = re.compile(r',\s*"sha256": "[0-9a-f]{64}"(?=\s*}\s*$)')
+
+
+def _change(path: Path, change: Callable[[str], str]) -> None:
+    """Change a file's text; the digest of a record goes, as one of an earlier kolora has none."""
+    _rewrite(path, change(_DIGEST.sub("", path.read_text(errors="replace"))).encode(errors="replace"))
+
+
+def _rewrite(path: Path, content: bytes) -> None:
+    _writable(path)
+    path.write_bytes(content)
+
+
 def _flip(path: Path, place: int) -> None:
     if path.stat().st_size == 0:
         return lengthen(path, path)
@@ -118,7 +186,7 @@ def _writable(path: Path) -> None:
     path.chmod(0o644)
 
 
-DAMAGES: Mapping[str, Damage] = {
+ALL: Mapping[str, Damage] = {
     each.__name__: each
     for each in (
         flip_first,
@@ -139,8 +207,24 @@ DAMAGES: Mapping[str, Damage] = {
         link_to_nothing,
         hard_link_outside,
         remove,
+        nested,
+        deep,
+        no_utf8,
+        doubled_keys,
+        no_numbers,
+        infinite_numbers,
+        huge_numbers,
+        negative_numbers,
+        texts_for_numbers,
+        numbers_for_texts,
+        lists_for_all,
+        lone_surrogates,
     )
 }
+
+GARBLES = tuple(ALL)[tuple(ALL).index("nested") :]
+"""Those that make sense of a text, JSON above all; of other files they leave other bytes, or the same."""
+DAMAGES: Mapping[str, Damage] = {name: damage for name, damage in ALL.items() if name not in GARBLES}
 
 
 def make_outside(folder: Path) -> Path:

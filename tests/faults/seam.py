@@ -106,7 +106,7 @@ class Seam:
             return
         self.fired = True
         with self._unwatched():
-            self._fail(path, perform, size)
+            self._fail(path if operation not in ("write", "fsync") else None, perform, size)
 
     def write(self, descriptor: int, size: int, perform: Callable[[int], object]) -> None:
         """Count a write, and remember that the file's bytes are not on the disk."""
@@ -115,11 +115,12 @@ class Seam:
         if self._is_watched(path) and not self._inside:
             self._unsynced.setdefault(path, os.fstat(descriptor).st_size)
 
-    def _fail(self, path: str, perform: Callable[[int], object] | None, size: int) -> None:
+    def _fail(self, path: str | None, perform: Callable[[int], object] | None, size: int) -> None:
         kind = self.fault.kind
         if kind in ("ENOSPC", "EIO", "EINTR"):
             number = getattr(errno, kind)
-            raise OSError(number, os.strerror(number), path)
+            # The system names no file where it was given only its number.
+            raise OSError(number, os.strerror(number), *([path] if path else []))
         if kind == "torn" and perform is not None:
             perform(size // 2)
         if kind.startswith("cut"):

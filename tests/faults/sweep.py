@@ -11,19 +11,20 @@ import argparse
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.faults.damage import DAMAGES, is_untouched, make_outside
+from tests.faults.damage import ALL, is_untouched, make_outside
 from tests.faults.nursery import HUNG, Nursery, Outcome
 from tests.faults.seam import CRASHED, KINDS, Fault, Kind
 from tests.stories import results, write_story
 from tests.tiny import write_tiny_checkpoint
 
-NAMED = frozenset({65, 66, 69, 71, 73, 75})
+NAMED = frozenset({65, 66, 69, 71, 73, 75, 78})
 """Exit codes of errors that say what to do."""
 
 SMALL: dict[str, Any] = {
@@ -84,10 +85,7 @@ class Bench:
             return "same bytes" if same else f"BAD exit 0 with other bytes: {self.differences(out)} ({where})"
         if faulty.code == CRASHED:
             return "killed"
-        if faulty.code in NAMED:
-            return f"exit {faulty.code}"
-        what = "hangs" if faulty.code == HUNG else f"exit {faulty.code}"
-        return f"BAD {what}: {last_error(faulty.printed)} ({where})"
+        return self._judge_error(faulty, where)
 
     def differences(self, out: Path) -> str:
         """Name the files that are other than the undisturbed run's."""
@@ -111,21 +109,47 @@ class Bench:
 
     def try_damage(self, source: Path, name: str, damage: str) -> str:
         """Damage a file of a copy of a run folder and run the story there; returns in words how it ended."""
+        out, outside = self._damaged_copy(source, name, damage)
+        ended = self.run(out)
+        where = f"{name}, {damage}"
+        if not is_untouched(outside):
+            return f"BAD what is outside was changed ({where})"
+        if ended.code == 0:
+            return self._judge_finished(out, where)
+        return self._judge_error(ended, where)
+
+    def try_reading(self, source: Path, name: str, damage: str) -> str:
+        """Damage a file of a copy of a run folder, and have everything read it that reads run folders."""
+        out, outside = self._damaged_copy(source, name, damage)
+        bad = []
+        for command in (
+            ("plan", str(self.story), "-o", str(out)),
+            ("diff", str(out), str(self.undisturbed)),
+            ("export", str(out), "--to", "comfyui"),
+            ("report", str(out)),
+        ):
+            ended = self.nursery.run(*command)
+            if ended.code:
+                outcome = self._judge_error(ended, f"{command[0]}, {name}, {damage}")
+                bad += [outcome] if outcome.startswith("BAD") else []
+        if not is_untouched(outside):
+            bad.append(f"BAD what is outside was changed ({name}, {damage})")
+        return bad[0] if bad else "read, or a named error"
+
+    def _damaged_copy(self, source: Path, name: str, damage: str) -> tuple[Path, Path]:
         out, elsewhere = self.folder / "out", self.folder / "elsewhere"
         for each in (out, elsewhere):
             shutil.rmtree(each, ignore_errors=True)
         shutil.copytree(source, out, symlinks=True)
         outside = make_outside(elsewhere)
-        DAMAGES[damage](out / name, outside)
-        ended = self.run(out)
-        if not is_untouched(outside):
-            return f"BAD what is outside was changed ({name}, {damage})"
-        if ended.code == 0:
-            return self._judge_finished(out, f"{name}, {damage}")
+        ALL[damage](out / name, outside)
+        return out, outside
+
+    def _judge_error(self, ended: Outcome, where: str) -> str:
         if ended.code in NAMED:
             return f"exit {ended.code}"
         what = "hangs" if ended.code == HUNG else f"exit {ended.code}"
-        return f"BAD {what}: {last_error(ended.printed)} ({name}, {damage})"
+        return f"BAD {what}: {last_error(ended.printed)} ({where})"
 
     def _judge_finished(self, out: Path, where: str) -> str:
         if results(out) != self.bytes:
@@ -152,7 +176,7 @@ def sweep_faults(bench: Bench, kind: Kind, *, first: int = 1, stride: int = 1) -
         fired, outcome = bench.try_fault(Fault(kind, at))
         if not fired:
             return outcomes
-        outcomes[outcome] += 1
+        _count(outcome, outcomes)
         at += stride
 
 
@@ -162,8 +186,16 @@ def sweep_damages(bench: Bench, damage: str, *, first: int = 1, stride: int = 1)
     for source in (bench.undisturbed, bench.interrupted()):
         names = list(_files_of(source))
         for name in names[first - 1 :: stride]:
-            outcomes[bench.try_damage(source, name, damage)] += 1
+            _count(bench.try_damage(source, name, damage), outcomes)
+            _count(bench.try_reading(source, name, damage), outcomes)
     return outcomes
+
+
+def _count(outcome: str, outcomes: Counter[str]) -> None:
+    # At once: a sweep takes long, and one fault can be mended while it looks for the next.
+    if outcome.startswith("BAD"):
+        print(outcome, file=sys.stderr, flush=True)
+    outcomes[outcome] += 1
 
 
 def _files_of(folder: Path) -> Iterator[str]:
@@ -175,7 +207,7 @@ def _files_of(folder: Path) -> Iterator[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fault", choices=KINDS, action="append", default=[])
-    parser.add_argument("--damage", choices=list(DAMAGES), action="append", default=[])
+    parser.add_argument("--damage", choices=list(ALL), action="append", default=[])
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--stride", type=int, default=1)
     options = parser.parse_args()
@@ -186,7 +218,7 @@ if __name__ == "__main__":
         for fault in options.fault if named else KINDS:
             for words, count in sweep_faults(bench, fault, first=options.first, stride=options.stride).most_common():
                 print(f"{fault}: {count} x {words}", flush=True)
-        for each in options.damage if named else DAMAGES:
+        for each in options.damage if named else ALL:
             for words, count in sweep_damages(bench, each, first=options.first, stride=options.stride).most_common():
                 print(f"{each}: {count} x {words}", flush=True)
         bench.close()

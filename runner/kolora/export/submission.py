@@ -14,7 +14,7 @@ import yaml
 from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
-from kolora.files import replacing, write_bytes, write_text
+from kolora.files import replacing, sync, write_bytes, write_text
 from kolora.hubs.catalogue import is_pocket
 from kolora.report import ReportData, parse_report, without_provenance
 from kolora.report.sections.again import story_text
@@ -88,6 +88,8 @@ def pack_submission(
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
+    # The rename is an entry of the folder above, and lost with it unless that is on the disk too.
+    sync(into)
     return Submission(name, folder, _zipped(folder))
 
 

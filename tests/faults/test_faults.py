@@ -1,4 +1,4 @@
-"""A disk that fails at any moment, and a run folder damaged anywhere, cost time or end in a named error: never a byte."""
+"""A disk that fails at any moment, and a run folder damaged anywhere, cost time, or end in a named error; no byte."""
 
 from __future__ import annotations
 

@@ -124,6 +124,8 @@ def _be_child(asked: dict[str, Any], backups: Path) -> None:
     code = 70
     try:
         os.setsid()
+        # Some commands write into the working directory.
+        os.chdir(backups)
         printed = os.open(backups / "printed", os.O_WRONLY | os.O_CREAT)
         for number in (1, 2):
             os.dup2(printed, number)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kolora.hubs.catalogue import POCKET, is_pocket, loaded_files
+from kolora.hubs.catalogue import PARTS, POCKET, is_pocket, loaded_files
 from kolora.hubs.identity import identify_model
 from kolora.report import write_report
 from kolora.runfolder.manifest import write_manifest

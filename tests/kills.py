@@ -1,5 +1,8 @@
 """Kills runs with SIGKILL and resumes them, and compares the bytes: ``python -m tests.kills --runs 20``.
 
+``--signal TERM`` stops a story at full size instead, 4096 x 4096 pixels, whose operations take many seconds each, and
+says how long every stop took.
+
 A run that was never disturbed is the measure. The moments of the kills are spread over its whole length by the lines
 that it prints, one at random in each equal share of them, so that every stage is hit, however fast the machine is.
 """
@@ -9,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,9 +21,22 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from kolora.errors import Stopped
+
 from tests.stories import results, write_story
 from tests.tiny import write_tiny_checkpoint
 
+FULL_SIZE = """
+kolora: 1
+name: full-size
+model: {checkpoint: pocket}
+dataset: {source: pocket, style: ink, count: 4, min_images: 2}
+lora: {steps: 1, batch_size: 1, rank: 4, resolution: 256}
+render: {width: 4096, height: 4096, steps: 4}
+scores: {aesthetics: "off", clip: "off"}
+report: {compare: false}
+scenes: [{prompt: a cat, seed: 1}]
+"""
 LINGER = 0.2
 """Seconds, at most, from a line to the kill, so that it does not always fall right behind one."""
 
@@ -44,6 +62,40 @@ def kill_runs(story: Path, *, runs: int, seed: int) -> Counter[str]:
         assert results(out) == results(undisturbed), f"run {number}, killed during {_at_work(out)}, has other bytes"
         assert (out / "manifest.sha256").is_file()
     return victims
+
+
+def stop_runs(story: Path, *, runs: int, seed: int, number: signal.Signals, seconds: float) -> list[tuple[float, str]]:
+    """Stop each of ``runs`` runs of one folder, at moments spread over ``seconds`` from their start.
+
+    Returns how long each took to leave, and what was at work. Raises AssertionError where one leaves with another code
+    than 75, or without a record and a report that say so.
+    """
+    rng = random.Random(seed)
+    out, figures = story.parent / "stopped", []
+    for run in range(runs):
+        shutil.rmtree(out, ignore_errors=True)
+        with subprocess.Popen(_command(story, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(seconds * (run + rng.random()) / runs)
+            began = time.monotonic()
+            process.send_signal(number)
+            process.communicate(timeout=60)
+            taken = time.monotonic() - began
+        assert process.returncode == Stopped.code, process.returncode
+        figures.append((round(taken, 2), _stopped_in(out)))
+    return figures
+
+
+def _stopped_in(out: Path) -> str:
+    """Say what a stopped run was at work on, and see that it is recorded and reported as stopped."""
+    record = out / "records" / "run.json"
+    if not record.is_file():
+        assert not (out / "records").exists(), "a run that began has no record"
+        return "before the run"
+    run = json.loads(record.read_text(encoding="utf-8"))
+    assert run["status"] == "stopped", run["status"]
+    assert json.loads((out / "status.json").read_text(encoding="utf-8"))["stage"] == "stopped"
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["status"] == "stopped"
+    return next((step["step"] for step in run["steps"] if step["action"] == "pending"), "before the first step")
 
 
 def _run(story: Path, out: Path) -> str:
@@ -85,8 +137,24 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signal", choices=["KILL", "TERM", "INT", "USR1", "USR2"], default="KILL")
+    parser.add_argument("--seconds", type=float, default=60.0, help="over which the stops are spread")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
+        if options.signal != "KILL":
+            (Path(scratch) / "story.yaml").write_text(FULL_SIZE, encoding="utf-8")
+            which = signal.Signals[f"SIG{options.signal}"]
+            stops = stop_runs(
+                Path(scratch) / "story.yaml",
+                runs=options.runs,
+                seed=options.seed,
+                number=which,
+                seconds=options.seconds,
+            )
+            for taken, at_work in stops:
+                print(f"{taken:5.2f} s: {at_work}")
+            print(f"{len(stops)} stops, the slowest {max(taken for taken, _ in stops)} s")
+            sys.exit()
         write_tiny_checkpoint(Path(scratch) / "tiny")
         tale = write_story(Path(scratch), Path(scratch) / "tiny", lora__steps=40, render__steps=10)
         print(dict(kill_runs(tale, runs=options.runs, seed=options.seed)), "- every run ended with the same bytes")

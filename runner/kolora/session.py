@@ -159,15 +159,21 @@ def run(
     folder = RunFolder(root, source=loaded.source_name)
     where = find_device(device)
     halt = Halt()
+
+    def record(problem: KoloraError) -> None:
+        if record_failure(loaded.story, folder, problem, source=loaded.text, command=command):
+            write_report(root)
+
     with halt.listening() if handle_signals else contextlib.nullcontext():
         try:
-            resolved = _resolve(
-                loaded, root, active_lock, where, on_event, halt, until=until, offline=is_offline(offline)
-            )
+            with halt.recording(record):
+                resolved = _resolve(
+                    loaded, root, active_lock, where, on_event, halt, until=until, offline=is_offline(offline)
+                )
         except KoloraError as problem:
+            halt.claim_end()
             with _second_to(problem):
-                if record_failure(loaded.story, folder, problem, source=loaded.text, command=command):
-                    write_report(root)
+                record(problem)
             raise
         for name in resolved.left_out:
             on_event(Noticed(f"dataset.path: {name} was written by kolora and is no part of the data set"))
@@ -215,9 +221,14 @@ def run_resolved(
     """
     # Before the run folder is touched: a misspelt --until must not cost an old result.
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
+
+    def report_stop(_stopped: KoloraError) -> None:
+        if report and (root / layout.RUN_RECORD).is_file():
+            write_report(root)
+
     try:
         # A disk may fail before the first step and after the last as well.
-        with writing(root):
+        with writing(root), halt.recording(report_stop):
             worked = execute(
                 resolved,
                 source=source,

@@ -29,6 +29,7 @@ from kolora.cli.verify import verify_command
 from kolora.device import find_device
 from kolora.environment import keep_kernels, set_environment
 from kolora.errors import InputAbsent, KoloraError, UsageError
+from kolora.execution.signals import say_farewell
 from kolora.files import writing
 from kolora.hubs.catalogue import POCKET
 from kolora.places import kernel_folder
@@ -170,6 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     set_environment()
     keep_kernels(kernel_folder)
     _quieten()
+    say_farewell(print_error)
     code = _exit_code(given)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -21,7 +21,7 @@ from kolora.batch.work import Task, find_tasks, share
 from kolora.cli.console import RunConsole, console_for
 from kolora.errors import KoloraError, Stopped
 from kolora.execution.downloads import download_one, requests_of
-from kolora.execution.signals import GRACE_SECONDS, Halt
+from kolora.execution.signals import GRACE_SECONDS, RECORD_SECONDS, Halt
 from kolora.hubs.store import RepoRequest
 from kolora.places import cache_folder, is_offline, out_root
 from kolora.report.sections.environment import Service
@@ -73,7 +73,7 @@ def batch(
     loaded = {task: _load(task, overrides) for task in tasks}
     mine = share([(loaded[task].digest, task) for task in tasks], index=index, count=count)
     # Longer than a story's own grace: its process is to end first, and its outcome and the summary to be written.
-    tell, halt = console_for(sys.stdout), Halt(grace=GRACE_SECONDS + 2)
+    tell, halt = console_for(sys.stdout), Halt(grace=GRACE_SECONDS + RECORD_SECONDS + 0.5)
     tell.say(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
     )
@@ -82,7 +82,7 @@ def batch(
     ray = connect() if on_ray else None
     progress = _Progress(root.resolve() if on_ray else root, tasks, tell)
     try:
-        with halt.listening():
+        with halt.listening(), halt.recording(lambda _: progress.write_summary()):
             absent = {} if is_offline(offline) else _download([loaded[task] for task in mine], tell, halt)
             ready = list(progress.runnable([loaded[task] for task in mine], absent))
             if ray is None:
@@ -107,6 +107,9 @@ class _Progress:
         self._tell = tell
         self._by_label = {task.label: task for task in tasks}
         self._clocks: dict[str, float] = {}
+
+    def write_summary(self) -> None:
+        write_summary(self.root, self._tasks)
 
     def runnable(
         self, loaded: Iterable[_LoadedTask], absent: Mapping[RepoRequest, KoloraError]

@@ -102,15 +102,27 @@ def execute(
         # From here on the folder changes: whoever finds it after a kill must not take it for complete.
         folder.unseal()
         failure: KoloraError | None = None
+
+        def finish(ending: KoloraError | None) -> None:
+            progress.finish(
+                resolved.original_story,
+                ending,
+                checkpoint=CheckpointName(name=resolved.checkpoint_name, digest=resolved.inputs.checkpoint),
+                is_partial=until is not None,
+                device=device,
+                command=command,
+            )
+
         try:
-            folder.write_text(layout.STORY, source)
-            # Here and not earlier, so that a refusal too is recorded and gets its report.
-            _check_device(resolved, device, decisions)
-            _Loop(resolved, folder, device, on_event, halt, progress).run()
-            # A run that stops early (--until) has not visited the later steps, whose results may still be good.
-            if until is None:
-                folder.remove_leftovers([decision.step for decision in decisions])
-                _write_lock(resolved, folder, decisions, overrides)
+            with halt.recording(finish):
+                folder.write_text(layout.STORY, source)
+                # Here and not earlier, so that a refusal too is recorded and gets its report.
+                _check_device(resolved, device, decisions)
+                _Loop(resolved, folder, device, on_event, halt, progress).run()
+                # A run that stops early (--until) has not visited the later steps, whose results may still be good.
+                if until is None:
+                    folder.remove_leftovers([decision.step for decision in decisions])
+                    _write_lock(resolved, folder, decisions, overrides)
         except KoloraError as problem:
             failure = problem
             raise
@@ -127,14 +139,8 @@ def execute(
                 raise
             raise failure from problem
         finally:
-            progress.finish(
-                resolved.original_story,
-                failure,
-                checkpoint=CheckpointName(name=resolved.checkpoint_name, digest=resolved.inputs.checkpoint),
-                is_partial=until is not None,
-                device=device,
-                command=command,
-            )
+            halt.claim_end()
+            finish(failure)
     return True
 
 

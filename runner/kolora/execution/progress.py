@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class Progress:
     seconds: dict[str, float | None] = field(default_factory=dict)
     _beat: float = 0.0
     _step_started: float = 0.0
+    _is_over: bool = False
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def mark_kept(self, step: Step, seconds: float | None) -> None:
         """Note that a step's earlier result is used; seconds: what it took then."""
@@ -66,20 +69,21 @@ class Progress:
             return
         self._beat = moment
         elapsed = moment - self._step_started
-        self.folder.write_json(
-            layout.STATUS,
-            {
-                "time": now(),
-                "stage": step.stage,
-                "step": step.name,
-                "done": done,
-                "total": total,
-                "eta_seconds": round(elapsed * (total - done) / done, 1) if done else None,
-                "steps_done": sum(action == "ran" for action in self.actions.values()),
-                "steps_total": sum(decision.runs for decision in self.decisions),
-                "pid": os.getpid(),
-            },
-        )
+        status = {
+            "time": now(),
+            "stage": step.stage,
+            "step": step.name,
+            "done": done,
+            "total": total,
+            "eta_seconds": round(elapsed * (total - done) / done, 1) if done else None,
+            "steps_done": sum(action == "ran" for action in self.actions.values()),
+            "steps_total": sum(decision.runs for decision in self.decisions),
+            "pid": os.getpid(),
+        }
+        # A run that is being left has its end recorded by another thread, which the step's next beat must not undo.
+        with self._writing:
+            if not self._is_over:
+                self.folder.write_json(layout.STATUS, status)
 
     def finish(
         self,
@@ -119,7 +123,8 @@ class Progress:
         if failure is not None:
             last |= {"code": failure.code, "error": failure.error, "hint": failure.hint}
         # A full disk must not hide the error that led here.
-        with contextlib.suppress(OSError, KoloraError) if failure is not None else writing(self.folder.root):
+        with self._writing, contextlib.suppress(OSError, KoloraError) if failure else writing(self.folder.root):
+            self._is_over = True
             self.folder.write_text(layout.RUN_RECORD, run.model_dump_json(indent=1) + "\n")
             self.folder.write_json(layout.STATUS, last)
 

@@ -94,8 +94,15 @@ def _stopped_in(out: Path) -> str:
     run = json.loads(record.read_text(encoding="utf-8"))
     assert run["status"] == "stopped", run["status"]
     assert json.loads((out / "status.json").read_text(encoding="utf-8"))["stage"] == "stopped"
-    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["status"] == "stopped"
-    return next((step["step"] for step in run["steps"] if step["action"] == "pending"), "before the first step")
+    # On a busy machine the time may end before the report is written; what there is says so.
+    report = out / "report.json"
+    assert not report.exists() or json.loads(report.read_text(encoding="utf-8"))["status"] == "stopped"
+    reported = "reported" if report.exists() else "recorded alone"
+    return (
+        reported
+        + ", at work: "
+        + next((step["step"] for step in run["steps"] if step["action"] == "pending"), "before the first step")
+    )
 
 
 def _run(story: Path, out: Path) -> str:

@@ -44,8 +44,7 @@ class Finder:
     create_module, exec_module = hang, hang
 
 if GRACE:
-    kolora.execution.signals.RECORD_SECONDS = 8.0
-    kolora.session.Halt = functools.partial(Halt, grace=GRACE)
+    kolora.session.Halt = functools.partial(Halt, grace=GRACE, record=9)
 PLACE
 main(sys.argv[1:])
 """

@@ -15,7 +15,7 @@ from typing import Any
 
 from kolora.batch.process import LOOK_SECONDS, ProcessResult, run_process
 from kolora.errors import DeviceUnusable, KoloraError, Stopped, UsageError
-from kolora.execution.signals import GRACE_SECONDS, Halt
+from kolora.execution.signals import GRACE_SECONDS, RECORD_SECONDS, Halt
 
 CPUS = 2
 """Cores of a story's task; where no node has as many, all that the largest has."""
@@ -129,8 +129,8 @@ def run_on_cluster(
 
 def _run_task(task: ClusterTask, queue: Any) -> ProcessResult:
     """Run a story on a node; a cancelled task gets a SIGINT, which is a stop like any other."""
-    # A second more than the story has: it is to leave by itself, and its last lines are to arrive.
-    halt = Halt(grace=GRACE_SECONDS + 1)
+    # Longer than the story has: it is to leave by itself, and its last lines are to arrive.
+    halt = Halt(grace=GRACE_SECONDS + RECORD_SECONDS + 0.5, record=1)
     with halt.listening():
         queue.put(("start", task.label, platform.node()))
         return run_process(

@@ -73,7 +73,7 @@ def batch(
     loaded = {task: _load(task, overrides) for task in tasks}
     mine = share([(loaded[task].digest, task) for task in tasks], index=index, count=count)
     # Longer than a story's own grace: its process is to end first, and its outcome and the summary to be written.
-    tell, halt = console_for(sys.stdout), Halt(grace=GRACE_SECONDS + RECORD_SECONDS + 0.5)
+    tell, halt = console_for(sys.stdout), Halt(grace=GRACE_SECONDS + RECORD_SECONDS + 0.5, record=1)
     tell.say(
         f"{len(mine)} of {len(tasks)} stories are to do" + (f", shard {index + 1} of {count}" if count > 1 else "")
     )

@@ -19,12 +19,12 @@ from typing import ClassVar
 from kolora.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 4.5
 """After a signal, a step that does not stop by itself is left: what it saved before is enough to go on from.
 
 Ten are promised; on a busy machine the engine takes up to three of them to hand over the signal and to clear up.
 """
-RECORD_SECONDS = 2.0
+RECORD_SECONDS = 3.5
 """Then, to record the stop and to write the report, from beside the step. What is not written by then is not."""
 SAME_REQUEST_SECONDS = 2.0
 """Signals that come so soon after the first are the same request: Slurm sends two."""
@@ -48,11 +48,12 @@ class Halt:
     """Whether the run was asked to stop. A second signal, later than the same request's, leaves at once.
 
     grace: seconds until the run is left that does not stop by itself; what ``recording`` was given is called then.
+    record: seconds that this may take.
     """
 
-    def __init__(self, *, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, *, grace: float = GRACE_SECONDS, record: float = RECORD_SECONDS) -> None:
         self.requested = False
-        self._grace = grace
+        self._grace, self._record = grace, record
         self._asked: float | None = None
         self._timers: list[threading.Timer] = []
         self._records: list[Record] = []
@@ -107,7 +108,7 @@ class Halt:
         self._asked = moment
         late = time.monotonic() - moment
         # The last one needs nothing but the interpreter: whatever recording waits for, the process is gone by then.
-        for seconds, act in ((self._grace, self._leave), (self._grace + RECORD_SECONDS, _exit)):
+        for seconds, act in ((self._grace, self._leave), (self._grace + self._record, _exit)):
             timer = threading.Timer(max(seconds - late, 0), act)
             # A run that ends in time must not be kept alive by its own timers.
             timer.daemon = True

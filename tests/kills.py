@@ -98,11 +98,8 @@ def _stopped_in(out: Path) -> str:
     report = out / "report.json"
     assert not report.exists() or json.loads(report.read_text(encoding="utf-8"))["status"] == "stopped"
     reported = "reported" if report.exists() else "recorded alone"
-    return (
-        reported
-        + ", at work: "
-        + next((step["step"] for step in run["steps"] if step["action"] == "pending"), "before the first step")
-    )
+    pending = [step["step"] for step in run["steps"] if step["action"] == "pending"]
+    return f"{reported}, at work on {pending[0] if pending else 'the inputs'}"
 
 
 def _run(story: Path, out: Path) -> str:

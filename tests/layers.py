@@ -18,7 +18,7 @@ from tools.measure import (
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("names",),
+    ("limits", "names"),
     ("files", "folders"),
     ("device", "environment", "ownership", "places", "reads", "rules", "service", "signatures", "tokens"),
     ("saved",),

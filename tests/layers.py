@@ -18,8 +18,10 @@ from tools.measure import (
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("limits", "names"),
-    ("files", "folders"),
+    ("names",),
+    ("files",),
+    ("limits",),
+    ("folders",),
     ("device", "environment", "ownership", "places", "reads", "rules", "service", "signatures", "tokens"),
     ("saved",),
     ("samplers",),

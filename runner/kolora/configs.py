@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent
-from kolora.files import open_regular
+from kolora.limits import MAX_WIDTH, TooLarge, as_absent, read_json
 
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
 """Pixels a latent cell covers, per side, in every checkpoint with this VAE."""
 
+_MOST_LEVELS = 64
+"""Values of one list: levels of a network; the published ones have three or four."""
+_MOST_LAYERS = 1024
 _AGAIN = "download the checkpoint again, or point model.checkpoint at a complete folder"
 
 KOLORS: dict[str, dict[str, Any]] = {
@@ -85,13 +88,56 @@ def read_config(folder: Path) -> dict[str, Any]:
         path = folder / name
         if path.is_file():
             try:
-                with open_regular(path) as file:
-                    config = json.load(file)
-            except (ValueError, RecursionError) as problem:
+                config = read_json(path)
+            except TooLarge as problem:
+                raise as_absent(problem, f"{folder.name}/{name}") from problem
+            except ValueError as problem:
                 raise InputAbsent(f"{folder.name}/{name} is not JSON: {problem}", hint=_AGAIN) from problem
             if isinstance(config, dict):
+                _check_numbers(folder, name, config)
                 return config
     raise InputAbsent(f"the checkpoint has no {folder.name}/config.json", hint=_AGAIN)
+
+
+def _check_numbers(folder: Path, name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a config whose numbers would build networks that no machine holds, or are no numbers."""
+    published = KOLORS.get(folder.name, {})
+    for key, value in config.items():
+        fault = _fault_of(value, like=published.get(key), most=_most(key))
+        if fault:
+            raise InputAbsent(f"{folder.name}/{name}: {key} {fault}", hint=f"{_AGAIN}; {MAX_WIDTH.hint}")
+
+
+def _fault_of(value: Any, *, like: Any, most: int) -> str:
+    """Say what is wrong with a value of a config; like: Kolors' own, None for a key that nothing reads."""
+    numbers = value if isinstance(value, list) else [value]
+    if like is not None and value is not None and _kind(value) != _kind(like):
+        return f"is {str(value)[:40]!r}, where Kolors has {like!r}"
+    if len(numbers) > _MOST_LEVELS:
+        return f"has {len(numbers):,} values, more than {_MOST_LEVELS}"
+    for number in numbers:
+        # Also what is no number at all: NaN is larger than nothing.
+        if isinstance(number, int | float) and not -most <= number <= most:
+            return f"is {str(number)[:40]}, more than {most:,}"
+        if like is not None and isinstance(number, int) and number < 0:
+            return f"is {number}, which is below 0"
+    return ""
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        kinds = {_kind(each) for each in value}
+        return f"list of {kinds.pop()}" if len(kinds) == 1 else "list"
+    if isinstance(value, bool | str):
+        return type(value).__name__
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def _most(key: str) -> int:
+    # A layer or a head each takes memory for itself, where the others are widths.
+    if any(word in key for word in ("layer", "depth", "head", "group")):
+        return min(MAX_WIDTH.value, _MOST_LAYERS)
+    return 16 * MAX_WIDTH.value
 
 
 def latent_shape(height: int, width: int) -> tuple[int, int, int]:

@@ -36,6 +36,7 @@ from kolora.hubs.identity import (
     see_files,
 )
 from kolora.hubs.store import NO_PINS, Pins, RepoRequest, Store
+from kolora.limits import check_pixels
 from kolora.places import owner_roots
 from kolora.pocket import WORLD_VERSION
 from kolora.spec import Story
@@ -310,6 +311,8 @@ def _find_downloaded(dataset: HubDataset, cache: Path, pins: Pins) -> Path:
 
 
 def _confine_paths(story: Story, base: Path, roots: Sequence[Path]) -> Story:
+    if story.training_set is not None:
+        check_pixels("dataset.max_pixels", story.training_set.max_pixels)
     changes: dict[str, object] = {}
     if isinstance(story.training_set, FolderDataset):
         path = _confine("dataset.path", story.training_set.path, base, roots)

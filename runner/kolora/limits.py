@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent, StoryInvalid, UsageError
+from kolora.files import open_regular
 
 MIB, GIB = 2**20, 2**30
 
@@ -107,7 +108,7 @@ def says_yes_large() -> bool:
 def read_file(path: Path, limit: Limit) -> bytes:
     """Read a file of at most ``limit`` bytes; raises TooLarge, OSError."""
     most = limit.value
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         # One byte more than is allowed, so that a file that is too long shows, also one that grows meanwhile.
         content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else b""
         size = os.fstat(file.fileno()).st_size
@@ -185,7 +186,7 @@ def _zip64_directory(path: Path, start: int) -> tuple[int, int]:
 
 
 def check_safetensors(path: Path) -> None:
-    """Raise TooLarge for a safetensors file whose header is larger than the owner allows, before any of it is parsed."""
+    """Raise TooLarge for a safetensors file with too large a header, before any of it is parsed."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         size = os.fstat(file.fileno()).st_size

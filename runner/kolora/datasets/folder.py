@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from kolora.datasets.metadata import CSV, JSONL, parse_metadata
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import refusal
+from kolora.limits import MAX_CAPTION, MAX_TABLE, Limit, TooLarge, as_invalid, read_file
 from kolora.names import printable
 
 
@@ -74,10 +75,10 @@ def _stem(path: str) -> str:
 
 
 def _read_sidecar(folder: Path, path: str | None) -> str:
-    return "" if path is None else _read_text(folder, path).strip()
+    return "" if path is None else _read_text(folder, path, MAX_CAPTION).strip()
 
 
-def _read_text(folder: Path, path: str) -> str:
+def _read_text(folder: Path, path: str, limit: Limit) -> str:
     refusal_reason = refusal(folder, path)
     if refusal_reason:
         raise InputAbsent(
@@ -85,13 +86,19 @@ def _read_text(folder: Path, path: str) -> str:
             hint="put the file itself into the folder",
         )
     try:
-        return (folder / path).read_text(encoding="utf-8-sig")
+        return _with_plain_ends(read_file(folder / path, limit).decode("utf-8-sig"))
+    except TooLarge as problem:
+        raise as_invalid(problem, f"'{printable_path(path)}' in '{folder}' holds captions") from problem
     except UnicodeDecodeError as error:
         raise StoryInvalid(
             f"'{printable_path(path)}' in '{folder}' is not UTF-8: "
             f"byte {error.object[error.start]:#04x} at {error.start}",
             hint="save it again as UTF-8 (in a spreadsheet: CSV UTF-8)",
         ) from error
+
+
+def _with_plain_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str, str]:
@@ -101,7 +108,7 @@ def _read_metadata(folder: Path, name: str, files: Sequence[str]) -> Mapping[str
     captions: dict[str, str] = {}
     lines: dict[str, int] = {}
     absent = []
-    for file_name, text, line in parse_metadata(_read_text(folder, name), name):
+    for file_name, text, line in parse_metadata(_read_text(folder, name, MAX_TABLE), name):
         path_in_folder = PurePosixPath(unicodedata.normalize("NFC", file_name.strip().replace("\\", "/")))
         if path_in_folder.is_absolute() or ".." in path_in_folder.parts:
             raise StoryInvalid(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from kolora.errors import StoryInvalid
+from kolora.limits import parse_json
 
 CSV, JSONL = "metadata.csv", "metadata.jsonl"
 
@@ -79,8 +79,8 @@ def _parse_jsonl(content: str, name: str) -> Iterator[MetadataRow]:
         if not text.strip():
             continue
         try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            record = parse_json(text)
+        except ValueError as error:
             raise StoryInvalid(f"{name} line {line} is not JSON: {error}", hint=f"mend that line of {name}") from error
         for column in (FILE_NAME, TEXT):
             if not isinstance(record, dict) or not isinstance(record.get(column), str):

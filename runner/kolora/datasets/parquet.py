@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ import pyarrow
 from pyarrow import parquet
 
 from kolora.datasets.columns import picture_column, text_column
-from kolora.errors import InputAbsent
+from kolora.errors import InputAbsent, StoryInvalid
+from kolora.limits import MAX_PICTURE
 from kolora.names import LONGEST_PART, printable
 from kolora.spec.sections.dataset import HubDataset
 
 ROWS = 16
 """Rows read at a time: pictures are large."""
+_LARGEST_RATIO = 20
+"""Times its own size that a group of rows may unpack to: pictures hardly compress."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def read_rows(path: Path, dataset: HubDataset) -> Iterator[ParquetRow]:
     candidates = [name for name, kind in columns.items() if _holds_bytes(kind)]
     image = picture_column(dataset, list(columns), candidates=candidates, where=path.name)
     text = text_column(dataset, list(columns), where=path.name)
+    _check_sizes(path, file, {image, text})
     try:
         for batch in file.iter_batches(batch_size=ROWS, columns=[image, *([text] if text else [])]):
             for row in batch.to_pylist():
@@ -54,6 +58,22 @@ def _open_file(path: Path) -> Any:
         return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as problem:
         raise _damage(path, problem) from problem
+
+
+def _check_sizes(path: Path, file: Any, columns: Collection[str | None]) -> None:
+    """Refuse rows that unpack to much more than they take in the file: a page is unpacked whole."""
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        for chunk in chunks:
+            if chunk.path_in_schema.split(".")[0] in columns:
+                most = MAX_PICTURE.value + _LARGEST_RATIO * chunk.total_compressed_size
+                if chunk.total_uncompressed_size > most:
+                    raise StoryInvalid(
+                        f"{path.name} unpacks to {chunk.total_uncompressed_size:,} bytes in a group of rows, more than "
+                        f"{_LARGEST_RATIO} times what it takes and {MAX_PICTURE}",
+                        hint="take another data set",
+                    )
 
 
 def _damage(path: Path, problem: Exception) -> InputAbsent:

@@ -12,6 +12,8 @@ from typing import cast
 
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
+from kolora.limits import MAX_PICTURE, MAX_PIXELS
+
 _SIGNATURES = (
     ("JPEG", b"\xff\xd8\xff"),
     ("PNG", b"\x89PNG\r\n\x1a\n"),
@@ -66,13 +68,18 @@ def read_picture(path: Path, *, max_pixels: int, content: bytes | None = None) -
     """Turn a file into a plain picture, or say why it cannot be one; content: its bytes, where they are read already.
 
     Turned by EXIF, its colours brought to sRGB, 16 bits scaled to 8, transparency laid on white, the first frame of
-    an animation. Files above ``max_pixels`` by their header are never decoded. Raises OSError where the disk fails.
+    an animation. Files above ``max_pixels``, or what the machine's owner allows, by their header are never decoded.
+    Raises OSError where the disk fails.
     """
+    allowed = min(max_pixels, MAX_PIXELS.value)
     with path.open("rb") if content is None else io.BytesIO(content) as file:
         head = file.read(32)
         size = file.seek(0, io.SEEK_END)
         if size == 0:
             return Rejection("empty file")
+        # A TIFF's header may say that half of the file is one tag, which is read into memory.
+        if size > MAX_PICTURE.value:
+            return Rejection("file too large", f"{size:,} bytes, more than {MAX_PICTURE}")
         name = _format_of(head)
         if name is None:
             return Rejection("not a picture", f"its first bytes are none of {_KNOWN}")
@@ -82,8 +89,8 @@ def read_picture(path: Path, *, max_pixels: int, content: bytes | None = None) -
             try:
                 with Image.open(file, formats=(name,)) as image:
                     width, height = image.size
-                    if width * height > max_pixels:
-                        return Rejection("too many pixels", f"{width} x {height}, more than {max_pixels}")
+                    if width * height > allowed:
+                        return Rejection("too many pixels", f"{width} x {height}, more than {allowed}")
                     picture = _plain(image)
             # Decoders fed with hostile bytes raise whatever they like; only the disk's own errors are not about
             # the picture.

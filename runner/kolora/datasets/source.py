@@ -19,6 +19,7 @@ from kolora.datasets.tables import read_table
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.hubs.identity import SeenFiles, files_in, identify_folder, refusal, see_files
 from kolora.hubs.selection import ARCHIVES, PICTURES
+from kolora.limits import MAX_PICTURE
 from kolora.pocket import world
 from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
 
@@ -199,6 +200,11 @@ def _read_rows(dataset: HubDataset, folder: Path, tables: list[str], scratch: Pa
         for number, row in enumerate(read_rows(folder / table, dataset), start=1):
             text = row.text or dataset.caption.strip()
             name = f"{table}/{number}" + (f"/{row.name}" if row.name else "")
+            if row.content is not None and len(row.content) > MAX_PICTURE.value:
+                yield RawPicture(
+                    name, text, len(row.content), "", Rejection("file too large", f"more than {MAX_PICTURE}")
+                )
+                continue
             if not row.content:
                 yield RawPicture(name, text, 0, "", Rejection("empty row"))
                 continue

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kolora.datasets.columns import picture_column, text_column
 from kolora.errors import StoryInvalid
+from kolora.limits import MAX_TABLE, TooLarge, as_invalid, parse_json, read_file
 from kolora.spec.sections.dataset import HubDataset
 
 
@@ -20,7 +20,7 @@ def read_table(folder: Path, name: str, files: Collection[str], dataset: HubData
     A path starts from the table's own folder, else from the data set's. Raises StoryInvalid for a table that cannot
     be read, or that names pictures in no clear column.
     """
-    rows = _rows((folder / name).read_text(encoding="utf-8-sig", errors="replace"), name)
+    rows = _rows(_content(folder, name), name)
     columns: dict[str, None] = {}
     # JSON lines need not all have the same keys; a dict keeps the order in which they were met.
     for row in rows:
@@ -48,11 +48,19 @@ def read_table(folder: Path, name: str, files: Collection[str], dataset: HubData
     return pairs
 
 
+def _content(folder: Path, name: str) -> str:
+    try:
+        text = read_file(folder / name, MAX_TABLE).decode("utf-8-sig", errors="replace")
+    except TooLarge as problem:
+        raise as_invalid(problem, f"the table {name}") from problem
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _rows(content: str, name: str) -> Sequence[dict[str, Any]]:
     try:
         if name.lower().endswith(".csv"):
             return list(csv.DictReader(io.StringIO(content, newline="")))
-        rows = [json.loads(line) for line in content.split("\n") if line.strip()]
-    except (csv.Error, ValueError, RecursionError) as problem:
+        rows = [parse_json(line) for line in content.split("\n") if line.strip()]
+    except (csv.Error, ValueError) as problem:
         raise StoryInvalid(f"{name} cannot be read: {problem}", hint="take another data set, or a folder") from problem
     return [row for row in rows if isinstance(row, dict)]

@@ -9,7 +9,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from kolora.hubs.repository import Listing, RemoteFile, Repository, TemporaryFai
 from kolora.hubs.retry import retry
 from kolora.hubs.selection import choose_files
 from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile, make_folder
+from kolora.limits import MAX_DOWNLOAD, MAX_MEMBERS
 from kolora.names import checked_name, checked_names, printable
 from kolora.reads import discard
 
@@ -33,6 +34,8 @@ _WORKERS = 8
 _POLL_SECONDS = 0.2
 _LONGEST_PART = 230
 """Bytes of a name: the clients add endings of their own while it comes, and try for ever over one of 240 (2026-11)."""
+_SLACK = 4 * 2**20
+"""Bytes beside a file's own: what clients note of it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def _download(request: RepoRequest, store: Store, tick: Tick) -> tuple[Snapshot,
             stored[file.path] = known
     missing = [file for file in files if file.path not in stored]
     total = sum(file.bytes for file in missing)
+    _check_announced(files, request)
     partial = store.partial(request, listing.revision)
     _check_room(total - bytes_in(partial), request, store.cache)
     this = _Download(request, repository, listing.revision, store, partial, stop)
@@ -118,6 +122,24 @@ def _list(repository: Repository, request: RepoRequest, stop: threading.Event) -
 
 def _source(request: RepoRequest) -> str:
     return f"{request.id} on {HUBS[request.hub].title}"
+
+
+def _check_announced(files: Sequence[RemoteFile], request: RepoRequest) -> None:
+    """Refuse a repository that announces more than the machine's owner allows."""
+    count, total = len(files), sum(file.bytes for file in files)
+    for limit, given in ((MAX_MEMBERS, count), (MAX_DOWNLOAD, total)):
+        if given > limit.value:
+            raise InputAbsent(
+                f"{request.id} on {HUBS[request.hub].title} announces {given:,} {limit.what}; at most {limit}",
+                hint=limit.hint,
+            )
+
+
+def _longer(request: RepoRequest, what: str, announced: int) -> InputAbsent:
+    return InputAbsent(
+        f"{HUBS[request.hub].title} sends more of {what} of {request.id} than the {announced:,} bytes it announced",
+        hint="do not use it: its files are not those it lists",
+    )
 
 
 def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
@@ -155,7 +177,11 @@ def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dic
             try:
                 file, result = ended.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                tick(min(total, done + bytes_in(this.partial)), total)
+                there = bytes_in(this.partial)
+                # Twice: a client may put the parts of a file together beside them.
+                if done + there > 2 * total + _SLACK:
+                    raise _longer(this.request, "the files", total)
+                tick(min(total, done + there), total)
                 continue
             if isinstance(result, BaseException):
                 raise result
@@ -194,7 +220,13 @@ def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
     _tidy(into, into / file.path)
 
     def attempt() -> StoredFile:
-        place = this.repository.download(this.revision, file, into)
+        try:
+            place = this.repository.download(this.revision, file, into)
+        finally:
+            # Not to be tried again: the next time it is as long.
+            if bytes_in(into) > file.bytes + _SLACK:
+                shutil.rmtree(into, ignore_errors=True)
+                raise _longer(this.request, file.path, file.bytes)
         sha256 = sha256_of(place)
         if not _is_right(place, sha256, file):
             place.unlink()
@@ -240,14 +272,23 @@ def _is_right(place: Path, sha256: str, file: RemoteFile) -> bool:
     if file.blob is None:
         return True
     # Small files outside LFS are known by git's own name for them.
-    content = b"blob %d\0" % file.bytes + place.read_bytes()
-    return hashlib.sha1(content, usedforsecurity=False).hexdigest() == file.blob
+    digest = hashlib.sha1(b"blob %d\0" % file.bytes, usedforsecurity=False)
+    with place.open("rb") as opened:
+        while block := opened.read(_SLACK):
+            digest.update(block)
+    return digest.hexdigest() == file.blob
 
 
 def _retry(
     attempt: Callable[[], T], request: RepoRequest, stop: threading.Event, *, count_bytes: Callable[[], int]
 ) -> T:
-    return retry(attempt, hub=HUBS[request.hub], action=f"give {request.id}", stop=stop, count_bytes=count_bytes)
+    try:
+        return retry(attempt, hub=HUBS[request.hub], action=f"give {request.id}", stop=stop, count_bytes=count_bytes)
+    except (RecursionError, MemoryError) as problem:
+        raise InputAbsent(
+            f"{HUBS[request.hub].title} answers for {request.id} with what is no list of files: too deep or too large",
+            hint=f"check the address in {HUBS[request.hub].endpoint}",
+        ) from problem
 
 
 def bytes_in(folder: Path) -> int:

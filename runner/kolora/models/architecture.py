@@ -185,7 +185,8 @@ def build_text_encoder(config: Mapping[str, Any]) -> nn.Module:
 def _build(part: str, make: Any, config: Mapping[str, Any]) -> nn.Module:
     try:
         module: nn.Module = make(config)
-    except (KeyError, ValueError, TypeError) as problem:
+    # Whatever numbers that fit no network make torch raise: a width of 0, heads that do not divide it.
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError) as problem:
         raise InputAbsent(
             f"{part}/config.json is not one of a Kolors checkpoint: {problem!r}",
             hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",

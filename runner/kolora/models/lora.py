@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from kolora.errors import InputAbsent
+from kolora.limits import MAX_LORA, TooLarge, as_absent, check_safetensors, parse_json
 from kolora.models.lora_names import (
     ALPHA,
     DIFFSYNTH,
@@ -86,8 +87,14 @@ def _with_header(file: bytes, metadata: Mapping[str, str]) -> bytes:
 def read_metadata(path: Path) -> dict[str, str]:
     """Read what a LoRA file's header says of it; raises InputAbsent where it is none."""
     try:
+        check_safetensors(path)
+        size = path.stat().st_size
+        if size > MAX_LORA.value:
+            raise TooLarge(f"it has {size:,} bytes; at most {MAX_LORA} are read", MAX_LORA)
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
+    except TooLarge as problem:
+        raise as_absent(problem, path.name) from problem
     except (SafetensorError, OSError) as problem:
         raise _unreadable(path, problem) from problem
 
@@ -138,7 +145,7 @@ def _pair(
 def _scale_told(metadata: Mapping[str, str]) -> float:
     """Read alpha / rank where newer files of diffusers keep it: in the header, as peft's settings."""
     try:
-        settings = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        settings = parse_json(metadata.get("lora_adapter_metadata", "{}"))
         return float(settings["unet.lora_alpha"]) / float(settings["unet.r"])
     except (ValueError, KeyError, TypeError, ZeroDivisionError):
         return 1.0

@@ -8,8 +8,11 @@ Format: torch/serialization.py; restriction: "Restricting Globals" in Python's p
 
 from __future__ import annotations
 
+import io
+import math
 import mmap
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
@@ -20,6 +23,7 @@ from typing import Any
 import torch
 
 from kolora.errors import InputAbsent
+from kolora.limits import MAX_HEADER, TooLarge, as_absent, check_zip_directory
 
 _DTYPES = {
     "HalfStorage": torch.float16,
@@ -41,8 +45,11 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     Raises InputAbsent when the file is no zipped torch archive, is damaged, or holds anything but tensors.
     """
     try:
+        check_zip_directory(path)
         with zipfile.ZipFile(path) as archive:
             loaded: dict[str, torch.Tensor] = _Tensors(archive, path).load()
+    except TooLarge as problem:
+        raise as_absent(problem, path.name) from problem
     except Exception as problem:  # a damaged pickle can end in any of them, as Python's documentation says
         raise InputAbsent(
             f"{path.name} is not a state dict of plain tensors: {problem}",
@@ -67,7 +74,7 @@ class _Tensors(pickle.Unpickler):
         with path.open("rb") as file:
             # A private copy on write: torch wants memory it may write to, and nothing reaches the file.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        super().__init__(archive.open(data))
+        super().__init__(io.BytesIO(_bounded_pickle(archive, data)))
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -99,9 +106,26 @@ class _Tensors(pickle.Unpickler):
         return super().load()
 
 
+def _bounded_pickle(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Read a pickle that takes no more memory than its own length; raises TooLarge, ValueError."""
+    with archive.open(name) as file:
+        content = file.read(MAX_HEADER.value + 1)
+    if len(content) > MAX_HEADER.value:
+        raise TooLarge(f"its {name} has more than {MAX_HEADER}", MAX_HEADER)
+    # The unpickler in C makes room for as many results as the largest number that one is put under: 283 bytes took
+    # 4 GiB. Here lengths are checked too, before anything makes room for what they promise.
+    for opcode, argument, _ in pickletools.genops(content):
+        if "PUT" in opcode.name and int(argument) > len(content):  # type: ignore[call-overload]
+            raise ValueError(f"it numbers its results up to {argument}")
+    return content
+
+
 def _rebuild_tensor(
     storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> torch.Tensor:
+    # Strides of 0 make many numbers of one, and a copy would write them out.
+    if math.prod(size) > storage.numel():
+        raise ValueError(f"a tensor of {tuple(size)} has a storage of {storage.numel()} numbers")
     # torch refuses what would reach beyond the storage.
     return storage.as_strided(size, stride, offset)
 

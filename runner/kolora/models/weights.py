@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 from kolora.configs import read_config
 from kolora.errors import InputAbsent
 from kolora.files import open_regular
+from kolora.limits import TooLarge, as_absent, check_safetensors, read_json
 from kolora.models.pickled import read_pickled
 from kolora.names import printable
 
@@ -38,7 +38,9 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
     if indexes:
         index = _variant(indexes, half=half)
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            names = sorted(set(read_json(index)["weight_map"].values()))
+        except TooLarge as problem:
+            raise as_absent(problem, f"{folder.name}/{index.name}") from problem
         except (ValueError, LookupError, TypeError, AttributeError) as problem:
             raise InputAbsent(f"{folder.name}/{index.name} is no index: {problem!r}", hint=_AGAIN) from problem
         ending = "safetensors" if ".safetensors." in index.name else "bin"
@@ -90,9 +92,12 @@ def read_weights(files: tuple[Path, ...], *, device: str) -> Iterator[tuple[str,
                 yield name, lambda tensor=tensor: tensor.to(device)  # type: ignore[misc]
             continue
         try:
+            check_safetensors(path)
             with safe_open(path, framework="pt", device=device) as opened:
                 for name in opened.keys():  # noqa: SIM118 - the file object is no dict
                     yield name, lambda name=name, opened=opened: opened.get_tensor(name)  # type: ignore[misc]
+        except TooLarge as problem:
+            raise as_absent(problem, f"{path.parent.name}/{path.name}") from problem
         except SafetensorError as problem:
             raise InputAbsent(f"{path.parent.name}/{path.name} is damaged: {problem}", hint=_AGAIN) from problem
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from kolora.errors import SchemaTooNew
+from kolora.limits import parse_json
 from kolora.report.data import SCHEMA, ReportData
 from kolora.version import __version__
 
@@ -17,10 +17,7 @@ def parse_report(content: bytes) -> ReportData:
     Keys that this version does not know are left out, unless it wrote them itself. Raises SchemaTooNew for a report of
     a later schema, ValueError for what is no report.
     """
-    try:
-        value = json.loads(content)
-    except RecursionError as fault:
-        raise ValueError("its values are nested too deeply") from fault
+    value = parse_json(content)
     if not isinstance(value, Mapping):
         raise ValueError("it is no JSON object")
     # This version knows every key that it writes: one more was put in by somebody else.

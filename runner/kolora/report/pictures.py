@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from kolora.folders import Folder
+from kolora.limits import MAX_PIXELS
 from kolora.report.data import SECTIONS, ReportData
 
 PAGE_BYTES = 4_900_000
@@ -58,6 +59,8 @@ def _preview(out: Folder, path: str, *, width: int, room: int) -> Preview | None
     """Reduce a picture until its JPEG has at most `room` bytes; None where it is no picture."""
     try:
         with out.opened(path) as file, Image.open(file, formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS.value:
+                return None
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
         return None

@@ -7,9 +7,10 @@ Similarity: CLIP's cosine between picture and text, times 100. Higher is better 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from aesthetics_predictor import AestheticsPredictorV2Linear
@@ -19,6 +20,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenize
 
 from kolora.errors import InputAbsent
 from kolora.files import open_regular
+from kolora.limits import MAX_JSON, TooLarge, as_absent, read_file, read_json
 from kolora.models.weights import read_weights, weight_files
 from kolora.names import fault_of_part, printable
 
@@ -29,6 +31,8 @@ _AGAIN = "download the scorer again, or point scores.clip and scores.aesthetics 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 
+_LARGEST = {"config.json": 1_048_576, "preprocessor_config.json": 4096}
+"""Numbers that a scorer's files may hold: widths and tokens, sides of pictures."""
 BATCH = 16
 """Pictures judged at once: enough to fill a GPU, little enough for a laptop."""
 
@@ -37,11 +41,12 @@ class Aesthetics:
     """Grades pictures by their looks."""
 
     def __init__(self, folder: Path, *, device: str) -> None:
+        _check_files(folder)
         self._device = device
         self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
         config = _from(folder, lambda: CLIPVisionConfig.from_pretrained(folder, local_files_only=True))
         # Filled by our own reader: transformers would open a pickle, and name what is absent in a warning only.
-        self._model = _filled(AestheticsPredictorV2Linear(config), folder).to(device)
+        self._model = _filled(lambda: AestheticsPredictorV2Linear(config), folder).to(device)
 
     @torch.inference_mode()
     def grade(self, paths: Sequence[Path]) -> list[float]:
@@ -56,13 +61,14 @@ class Similarity:
     """Embeds pictures and texts in one space."""
 
     def __init__(self, folder: Path, *, device: str) -> None:
+        _check_files(folder)
         self._device = device
         self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
         self._tokenizer = _from(folder, lambda: CLIPTokenizerFast.from_pretrained(folder, local_files_only=True))
         config = _from(folder, lambda: CLIPConfig.from_pretrained(folder, local_files_only=True))
         # 77; Chinese takes 2.6 tokens a character, so all 8 prompts of specs/story.yaml are cut (2026-11).
         self._limit = config.text_config.max_position_embeddings
-        self._model = _filled(CLIPModel(config), folder).to(device)
+        self._model = _filled(lambda: CLIPModel(config), folder).to(device)
 
     @torch.inference_mode()
     def pictures(self, paths: Sequence[Path]) -> torch.Tensor:
@@ -102,13 +108,41 @@ def _pixels(processor: CLIPImageProcessor, paths: Sequence[Path]) -> torch.Tenso
     return pixels
 
 
+def _check_files(folder: Path) -> None:
+    """Read a scorer's small files before libraries do, which bound nothing; raises InputAbsent."""
+    for path in sorted(folder.glob("[!.]*.json")) + sorted(folder.glob("[!.]*.txt")):
+        try:
+            value = read_json(path) if path.suffix == ".json" else read_file(path, MAX_JSON)
+        except TooLarge as problem:
+            raise as_absent(problem, f"{folder.name}/{path.name}") from problem
+        except (OSError, ValueError):
+            continue  # who reads it says better what is wrong
+        if path.name in _LARGEST and _largest(value) > _LARGEST[path.name]:
+            raise InputAbsent(
+                f"{folder.name}/{path.name} has a number above {_LARGEST[path.name]:,}",
+                hint="download the scorer again",
+            )
+
+
+def _largest(value: Any) -> float:
+    """Find the largest number in what JSON says."""
+    largest, level = 0.0, [value]
+    while level:
+        each = level.pop()
+        if isinstance(each, dict | list):
+            level += each.values() if isinstance(each, dict) else each
+        elif isinstance(each, int | float) and not abs(each) <= largest:
+            largest = math.inf if each != each else max(largest, abs(each))
+    return largest
+
+
 def _from(folder: Path, load: Callable[[], T]) -> T:
     _check_named_files(folder)
     try:
         return load()
-    except (OSError, ValueError, TypeError) as problem:  # TypeError: how CLIP's tokenizer says that a file is absent
+    except Exception as problem:  # a stranger's files make the libraries raise whatever they like
         raise InputAbsent(
-            f"{folder.name}/ is no complete scorer: {str(problem).splitlines()[0]}",
+            f"{folder.name}/ is no complete scorer: {(str(problem) or repr(problem)).splitlines()[0]}",
             hint="point scores.clip and scores.aesthetics at complete folders, or set them to off",
         ) from problem
 
@@ -140,16 +174,19 @@ def _is_part(name: object) -> bool:
     return isinstance(name, str) and fault_of_part(name) is None
 
 
-def _filled(model: M, folder: Path) -> M:
+def _filled(make: Callable[[], M], folder: Path) -> M:
+    # Without storage first: what a config asks for may be larger than any machine, and the files say how large it is.
+    with torch.device("meta"):
+        wanted = _from(folder, make).state_dict()
     # In float32 everywhere, so that a score is the same to rounding on a GPU and on a CPU.
     weights = {name: read() for name, read in read_weights(weight_files(folder, half=False), device="cpu")}
-    wanted = model.state_dict()
     absent = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
     if absent:
         raise InputAbsent(
             f"{folder.name}: the files lack {absent[0]} of shape {tuple(wanted[absent[0]].shape)}",
             hint=_AGAIN,
         )
+    model = make()
     # Only what the model has: older files also hold position_ids.
     model.load_state_dict({name: weights[name].to(wanted[name].dtype) for name in wanted})
     return model.eval().requires_grad_(False)

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.limits import MAX_MEMBERS, MAX_SUBMISSION
 from kolora.names import checked_names, fault_of_name, leads_out
 
 MAX_FILES = 20_000
-MAX_BYTES = 8 * 2**30
-"""Of all files together; a rank-256 LoRA of Kolors in three formats is about 4.5 GB."""
 MAX_DIRECTORY = 8 * 2**20
 """Bytes of a zip's table of contents, which is read into memory."""
 MAX_RATIO = 200
 """A zip's file that grows more than this, above a megabyte, is made to fill a disk: pictures and weights hardly do."""
+WHOLE_RATIO = 20
+"""The same of all its files together, above ``ALLOWANCE``: what grows more is text, of which there is little."""
+ALLOWANCE = 64 * 2**20
 BLOCK = 1 << 20
 LEFT_OUT = ("work", "logs", "export")
 """Folders of a run folder that are no part of what it shows."""
@@ -149,6 +151,9 @@ def _zip(path: Path) -> Pack:
             raise SubmissionUnsafe(f"{path.name}: {name!r} {fault or 'is listed twice'}", hint=HINT)
         sizes[name] = entry.file_size
     _check_sizes(sizes)
+    packed = path.stat().st_size
+    if sum(sizes.values()) > ALLOWANCE + WHOLE_RATIO * packed:
+        raise SubmissionUnsafe(f"{path.name} unpacks to more than {WHOLE_RATIO} times its {packed:,} bytes", hint=HINT)
     tops = {name.partition("/")[0] for name in sizes}
     prefix = f"{tops.pop()}/" if "story.yaml" not in sizes and len(tops) == 1 else ""
     return Pack(path, {name.removeprefix(prefix): size for name, size in sizes.items()}, prefix)
@@ -194,8 +199,11 @@ def _check_directory(path: Path) -> None:
 
 
 def _check_sizes(sizes: dict[str, int]) -> None:
-    if sum(sizes.values()) > MAX_BYTES:
-        raise SubmissionUnsafe(f"the submission holds more than {MAX_BYTES / 1e9:.0f} GB", hint=HINT)
+    if len(sizes) > MAX_MEMBERS.value:
+        raise SubmissionUnsafe(f"the submission holds more than {MAX_MEMBERS}", hint=MAX_MEMBERS.hint)
+    if sum(sizes.values()) > MAX_SUBMISSION.value:
+        # A rank-256 LoRA of Kolors in three formats is about 4.5 GB.
+        raise SubmissionUnsafe(f"the submission holds more than {MAX_SUBMISSION}", hint=MAX_SUBMISSION.hint)
     # Of two names that are one file to some systems, each tool reads the one it likes.
     files = [name for name in sizes if not name.endswith("/")]
     checked_names(files, source="the submission", folded=True, error=SubmissionUnsafe, hint=HINT)

@@ -177,11 +177,7 @@ def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dic
             try:
                 file, result = ended.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                there = bytes_in(this.partial)
-                # Twice: a client may put the parts of a file together beside them.
-                if done + there > 2 * total + _SLACK:
-                    raise _longer(this.request, "the files", total)
-                tick(min(total, done + there), total)
+                tick(min(total, done + _arrived(this, total)), total)
                 continue
             if isinstance(result, BaseException):
                 raise result
@@ -192,6 +188,15 @@ def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dic
         for thread in threads:
             thread.join(_POLL_SECONDS)
     return stored
+
+
+def _arrived(this: _Download, total: int) -> int:
+    """Count the bytes that are there of unfinished files; raises InputAbsent where they cannot be what was announced."""
+    there = bytes_in(this.partial)
+    # Twice: a client may put the parts of a file together beside them.
+    if there > 2 * total + _SLACK:
+        raise _longer(this.request, "the files", total)
+    return there
 
 
 def _work(

@@ -35,6 +35,8 @@ _DTYPES = {
     "BoolStorage": torch.bool,
     "ByteStorage": torch.uint8,
 }
+_REPEATED = 2**24
+"""Numbers in all tensors together that their storages do not hold: expanded views."""
 _LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7)."""
 
@@ -70,6 +72,7 @@ class _Tensors(pickle.Unpickler):
         if not data:
             raise ValueError("it has no data.pkl")
         self._entries = names
+        self._repeated = 0
         self._prefix = data.removesuffix("data.pkl")
         with path.open("rb") as file:
             # A private copy on write: torch wants memory it may write to, and nothing reaches the file.
@@ -80,7 +83,7 @@ class _Tensors(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
+            return self._rebuild_tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return _rebuild_parameter
         if module == "torch" and name in _DTYPES:
@@ -102,6 +105,16 @@ class _Tensors(pickle.Unpickler):
             return torch.empty(0, dtype=dtype)
         return torch.frombuffer(self._map, dtype=dtype, count=count, offset=start)
 
+    def _rebuild_tensor(
+        self, storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> torch.Tensor:
+        # Strides of 0 make many numbers of one, and a copy would write them out.
+        self._repeated += max(0, math.prod(size) - storage.numel())
+        if self._repeated > _REPEATED:
+            raise ValueError(f"a tensor of {tuple(size)} has a storage of {storage.numel()} numbers")
+        # torch refuses what would reach beyond the storage.
+        return storage.as_strided(size, stride, offset)
+
     def load(self) -> Any:
         return super().load()
 
@@ -115,19 +128,9 @@ def _bounded_pickle(archive: zipfile.ZipFile, name: str) -> bytes:
     # The unpickler in C makes room for as many results as the largest number that one is put under: 283 bytes took
     # 4 GiB. Here lengths are checked too, before anything makes room for what they promise.
     for opcode, argument, _ in pickletools.genops(content):
-        if "PUT" in opcode.name and int(argument) > len(content):  # type: ignore[call-overload]
+        if "PUT" in opcode.name and int(argument or 0) > len(content):
             raise ValueError(f"it numbers its results up to {argument}")
     return content
-
-
-def _rebuild_tensor(
-    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> torch.Tensor:
-    # Strides of 0 make many numbers of one, and a copy would write them out.
-    if math.prod(size) > storage.numel():
-        raise ValueError(f"a tensor of {tuple(size)} has a storage of {storage.numel()} numbers")
-    # torch refuses what would reach beyond the storage.
-    return storage.as_strided(size, stride, offset)
 
 
 _rebuild_parameter: Callable[..., torch.Tensor] = lambda tensor, *_: tensor  # noqa: E731

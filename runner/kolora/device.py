@@ -68,6 +68,13 @@ def device_class(device: str) -> str:
     return f"{name.value.decode(errors='replace')} sm_{major}{minor} {size} SM"
 
 
+def gpu_architecture() -> tuple[int, int]:
+    """Give the first GPU's architecture, its compute capability's first digit, and how many multiprocessors it has."""
+    driver, card = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    driver.cuDeviceGet(ctypes.byref(card), 0)
+    return _attribute(driver, card, 75), _attribute(driver, card, 16)
+
+
 def _attribute(driver: ctypes.CDLL, card: ctypes.c_int, number: int) -> int:
     """Ask for one of CUdevice_attribute: 75 and 76 are the architecture, 16 the multiprocessors."""
     value = ctypes.c_int(0)

@@ -136,15 +136,17 @@ def run(
     ignore_lock: bool = False,
     accept_environment: bool = False,
     handle_signals: bool = False,
+    yes_large: bool = False,
     command: Sequence[str] = (),
 ) -> Run:
     """Do everything that a story says, keep what is done already, and return the finished run.
 
-    out: the run folder. on_event: is called with every event. until: last step or stage to run; the folder is then not
-    sealed. fresh: forget earlier results. forced: steps or stages that run in any case. lock: the file to hold to,
-    else one beside the story. accept_environment: go on where only packages, device or image are not the lock's.
-    handle_signals: stop on SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 with what is done saved (main thread only). command:
-    for the report. Prints nothing. Raises KoloraError's subclasses; a run that failed has a report too.
+    out: the run folder. on_event: is called with every event. until: last step or stage to run; the folder is then
+    not sealed. fresh: forget earlier results. forced: steps or stages that run in any case. lock: the file to hold
+    to, else one beside the story. accept_environment: go on where only packages, device or image are not the
+    lock's. handle_signals: stop on SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 with what is done saved (main thread only).
+    yes_large: run also what is estimated to take longer than KOLORA_MAX_HOURS, 24. command: for the report. Prints
+    nothing. Raises KoloraError's subclasses; a run that failed has a report too.
     """
     set_environment()
     loaded = _as_loaded(story)
@@ -194,6 +196,7 @@ def run(
             command=command,
             overrides=loaded.overrides,
             source_name=loaded.source_name,
+            yes_large=yes_large,
         )
     return Run(root, worked)
 
@@ -211,13 +214,15 @@ def run_resolved(
     forced: Sequence[str] = (),
     command: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    yes_large: bool = False,
     report: bool = True,
     source_name: str = "",
 ) -> bool:
     """Bring a run folder to what a story with resolved inputs says: plan, run, report, seal; as ``run`` does.
 
-    source: the story file's text; source_name: what the file is called. overrides: what was written over it. report:
-    write one, and seal the folder where all steps were to run (no ``until``). Returns whether anything had to be done.
+    source: the story file's text; source_name: what the file is called. overrides: what was written over it.
+    yes_large: as ``run`` has it. report: write one, and seal the folder where all steps were to run (no ``until``).
+    Returns whether anything had to be done.
     """
     # Before the run folder is touched: a misspelt --until must not cost an old result.
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
@@ -241,6 +246,7 @@ def run_resolved(
                 fresh=fresh,
                 forced=forced,
                 overrides=overrides,
+                yes_large=yes_large,
             )
     except Exception as problem:
         if report and (root / layout.RUN_RECORD).is_file():

@@ -23,6 +23,11 @@ DEVICE = click.option(
 )
 
 
+YES_LARGE = click.option(
+    "--yes-large", is_flag=True, help="Also what is estimated to take over a day [KOLORA_YES_LARGE]."
+)
+
+
 def lock_options(command: Command) -> Command:
     """Add ``--lock``, ``--no-lock`` and ``--accept-environment``."""
     path = click.Path(path_type=Path, dir_okay=False)

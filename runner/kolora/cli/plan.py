@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -13,11 +14,15 @@ from kolora.cli.options import OUT, SET, STORY
 from kolora.device import find_device
 from kolora.errors import UsageError
 from kolora.execution.downloads import download_for, requests_of
+from kolora.execution.duration import duration_text, estimate_seconds
 from kolora.execution.locks import find_lock
 from kolora.execution.signals import Halt
 from kolora.hubs.hub import HUBS
 from kolora.hubs.store import RepoRequest
+from kolora.inputs import ResolvedInputs
+from kolora.limits import MAX_HOURS
 from kolora.places import cache_folder, is_offline, out_folder
+from kolora.planning import Decision
 from kolora.session import plan_in_detail
 from kolora.stories import LoadedStory, find_story
 from kolora.tokens import TOKEN_LIMIT, count_tokens
@@ -49,6 +54,8 @@ def plan(story: str, out: Path | None, overrides: tuple[str, ...], memory: float
         click.echo(f"to download: {request.id} from {HUBS[request.hub].title}, {_size(request)}")
     for line in memory_lines(loaded.story, resolved, memory=memory):
         click.echo(f"memory: {line}")
+    for line in duration_lines(planned.decisions, resolved):
+        click.echo(line)
     for each in planned.lock.drift(resolved, device=find_device()) if not resolved.absent else ():
         click.echo(f"drifted from {planned.lock.name}: {each.message}")
     for problem in resolved.absent:
@@ -72,6 +79,16 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
         console.close()
     # As JSON where the lines before it were.
     console.say(f"the cache {cache_folder()} has all that {loaded.story.name} needs")
+
+
+def duration_lines(decisions: Sequence[Decision], resolved: ResolvedInputs) -> Iterator[str]:
+    """Say how long a run may take, and what it asks for where that is longer than the owner allows."""
+    checkpoint = resolved.checkpoint if resolved.inputs.checkpoint != "absent" else None
+    seconds = estimate_seconds(decisions, checkpoint, device=find_device())
+    if seconds:
+        yield f"time, estimated by operations and this machine's kind: {duration_text(seconds)}"
+    if seconds > MAX_HOURS.value * 3600:
+        yield f"that is more than {MAX_HOURS}: a run of it asks for --yes-large"
 
 
 def _show_tokens(loaded: LoadedStory) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from kolora.cli.console import console_for
-from kolora.cli.options import DEVICE, OFFLINE, OUT, SET, STORY, lock_options
+from kolora.cli.options import DEVICE, OFFLINE, OUT, SET, STORY, YES_LARGE, lock_options
 from kolora.session import run as run_session
 from kolora.stories import find_story
 
@@ -24,6 +24,7 @@ from kolora.stories import find_story
 @OFFLINE
 @DEVICE
 @lock_options
+@YES_LARGE
 def run(
     story: str,
     out: Path | None,
@@ -36,6 +37,7 @@ def run(
     lock: Path | None,
     no_lock: bool,
     accept_environment: bool,
+    yes_large: bool,
 ) -> None:
     """Do everything STORY says; what is done already is kept."""
     loaded = find_story(story, overrides)
@@ -54,6 +56,7 @@ def run(
             ignore_lock=no_lock,
             accept_environment=accept_environment,
             handle_signals=True,
+            yes_large=yes_large,
             command=("kolora", *click.get_current_context().find_root().obj),
         )
     finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kolora.device import gpu_memory
 from kolora.errors import DeviceUnusable, KoloraError, OutputUnwritable, Stopped
 from kolora.events import Noticed, OnEvent, Planned, StepBegan, StepEnded, StepProgressed
+from kolora.execution.duration import refuse_large
 from kolora.execution.memory import first_line, is_out_of_memory, out_of_memory, run_with_retry
 from kolora.execution.progress import Progress
 from kolora.execution.provenance import image_digest, now, numerics, packages, peaks, reset_peaks
@@ -77,16 +78,21 @@ def execute(
     fresh: bool = False,
     forced: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    yes_large: bool = False,
 ) -> bool:
     """Bring a run folder to what the story says; returns whether anything had to be done.
 
-    source: the story file's text, kept as given. command: the command line, for the report. device: "cuda" or "cpu".
-    overrides: what ``--set`` changed of the source, for the lock. until: last step or stage to run. fresh: forget all
-    earlier results. forced: steps or stages to run in any case. Whatever happens, ``records/run.json`` then says how
-    far the run came; the report is made from it. Raises KoloraError's subclasses.
+    source: the story file's text, kept as given. command: the command line, for the report. device: "cuda" or
+    "cpu". overrides: what ``--set`` changed of the source, for the lock. until: last step or stage to run. fresh:
+    forget all earlier results. yes_large: also where it is estimated to take longer than the owner allows. forced:
+    steps or stages to run in any case. Whatever happens, ``records/run.json`` then says how far the run came; the
+    report is made from it. Raises KoloraError's subclasses.
     """
     progress = Progress(folder)
     with folder.hold(resolved.original_story.name):
+        if not yes_large:
+            planned = decisions_of(resolved, folder, forced=forced, until=until)
+            refuse_large(planned, resolved.checkpoint, device=device, fresh=fresh)
         # Only while the folder is held: another run may be at work in it.
         if fresh:
             folder.remove_work()

@@ -191,7 +191,7 @@ def _download_files(files: list[RemoteFile], this: _Download, tick: Tick) -> dic
 
 
 def _arrived(this: _Download, total: int) -> int:
-    """Count the bytes that are there of unfinished files; raises InputAbsent where they cannot be what was announced."""
+    """Count the bytes of unfinished files; raises InputAbsent where there are more than were announced."""
     there = bytes_in(this.partial)
     # Twice: a client may put the parts of a file together beside them.
     if there > 2 * total + _SLACK:

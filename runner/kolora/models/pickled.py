@@ -16,7 +16,7 @@ import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,17 @@ def _bounded_pickle(archive: zipfile.ZipFile, name: str) -> bytes:
         raise TooLarge(f"its {name} has more than {MAX_HEADER}", MAX_HEADER)
     # The unpickler in C makes room for as many results as the largest number that one is put under: 283 bytes took
     # 4 GiB. Here lengths are checked too, before anything makes room for what they promise.
-    for opcode, argument, _ in pickletools.genops(content):
+    for opcode, argument, _ in _opcodes(content):
         if "PUT" in opcode.name and int(argument or 0) > len(content):
             raise ValueError(f"it numbers its results up to {argument}")
     return content
+
+
+def _opcodes(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    try:
+        yield from pickletools.genops(content)
+    except ValueError as problem:
+        raise ValueError(f"its pickle is truncated or damaged: {problem}") from problem
 
 
 _rebuild_parameter: Callable[..., torch.Tensor] = lambda tensor, *_: tensor  # noqa: E731

@@ -90,13 +90,14 @@ def execute(
     """
     progress = Progress(folder)
     with folder.hold(resolved.original_story.name):
+        decisions = decisions_of(resolved, folder, forced=forced, until=until)
         if not yes_large:
-            planned = decisions_of(resolved, folder, forced=forced, until=until)
-            refuse_large(planned, resolved.checkpoint, device=device, fresh=fresh)
+            refuse_large(decisions, resolved.checkpoint, device=device, fresh=fresh)
         # Only while the folder is held: another run may be at work in it.
         if fresh:
             folder.remove_work()
-        progress.decisions = decisions = decisions_of(resolved, folder, forced=forced, until=until)
+            decisions = decisions_of(resolved, folder, forced=forced, until=until)
+        progress.decisions = decisions
         folder.refuse_names([decision.step for decision in decisions])
         on_event(Planned(decisions))
         nothing_to_run = not any(decision.runs for decision in decisions)

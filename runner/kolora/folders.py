@@ -15,6 +15,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Literal
 
+from kolora.limits import MAX_RECORD
+
 Kind = Literal["file", "folder", "link", "other"]
 """What a name stands for; other: a pipe, a socket, a device."""
 _BLOCK = 1 << 20
@@ -90,9 +92,11 @@ class Folder:
             yield file
 
     def read(self, name: str) -> bytes:
-        """Read a file."""
+        """Read a file, of no more bytes than the machine's owner allows."""
         with self.opened(name) as file:
-            return file.read()
+            if os.fstat(file.fileno()).st_size > MAX_RECORD.value:
+                raise OSError(errno.EFBIG, f"larger than {MAX_RECORD}", str(self.path / name))
+            return file.read(MAX_RECORD.value)
 
     def sha256(self, name: str) -> str:
         """Digest a file's bytes."""

@@ -57,6 +57,7 @@ MAX_PICTURE = Limit("KOLORA_MAX_PICTURE_BYTES", GIB, "bytes", "of the file of a 
 MAX_CAPTION = Limit("KOLORA_MAX_CAPTION_BYTES", MIB, "bytes", "of a caption's text file")
 MAX_TABLE = Limit("KOLORA_MAX_TABLE_BYTES", 64 * MIB, "bytes", "of a table of captions, CSV or JSON lines")
 MAX_JSON = Limit("KOLORA_MAX_JSON_BYTES", 16 * MIB, "bytes", "of a JSON file: configs, indexes, records, tokenizers")
+MAX_RECORD = Limit("KOLORA_MAX_RECORD_BYTES", 256 * MIB, "bytes", "of a record, ledger or page of a run folder")
 MAX_MEMBERS = Limit("KOLORA_MAX_MEMBERS", 200_000, "files", "in an archive, a repository or a submission")
 MAX_UNPACKED = Limit("KOLORA_MAX_UNPACKED_BYTES", 64 * GIB, "bytes", "that one archive of pictures may unpack to")
 MAX_SUBMISSION = Limit("KOLORA_MAX_SUBMISSION_BYTES", 8 * GIB, "bytes", "that a submission may hold")
@@ -72,6 +73,7 @@ LIMITS = (
     MAX_CAPTION,
     MAX_TABLE,
     MAX_JSON,
+    MAX_RECORD,
     MAX_MEMBERS,
     MAX_UNPACKED,
     MAX_SUBMISSION,
@@ -142,9 +144,9 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, limit: Limit = MAX_JSON) -> Any:
     """Read a JSON file from outside; raises ValueError as ``parse_json`` does, TooLarge, OSError."""
-    return parse_json(read_file(path, MAX_JSON))
+    return parse_json(read_file(path, limit))
 
 
 def check_pixels(key: str, asked: int) -> None:

@@ -13,13 +13,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hubs.loopback_uploads import PRIVATE, PUBLIC, take
 
+ENDLESS = 4096
+"""MiB after which a file that never ends does."""
 SMALL = 1000
 """Files below are in git, the others in LFS, as on the real hubs: Hugging Face tells no sha256 of the small ones."""
 
@@ -48,6 +50,12 @@ class Failures:
     listing_too: bool = False
     """Whether those hit listings, and not only files."""
     bytes_a_second: float | None = None
+    announced: dict[str, int] = field(default_factory=dict)
+    """File name: the bytes that listings say it has, where those are others."""
+    endless: set[str] = field(default_factory=set)
+    """Files that never end."""
+    deep: bool = False
+    """Whether listings are nested without end."""
     commits: int = 0
     """How many uploads end unfinished: their blobs are taken, and then nothing."""
 
@@ -181,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "Path": path,
                 "Name": path.rpartition("/")[2],
                 "Type": "blob",
-                "Size": len(content),
+                "Size": self.hub.failures.announced.get(path, len(content)),
                 "Sha256": hashlib.sha256(content).hexdigest(),
             }
             for path, content in found[1].items()
@@ -215,9 +223,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._file(files, "/".join(parts[4:]), {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
         siblings, private = [], self.hub.repositories[kind, name].private
         for path, content in files.items():
-            entry = {"rfilename": path, "size": len(content), "blobId": _blob(content)}
+            size = self.hub.failures.announced.get(path, len(content))
+            entry = {"rfilename": path, "size": size, "blobId": _blob(content)}
             if len(content) >= SMALL:
-                entry["lfs"] = {"sha256": _sha256(content), "size": len(content), "pointerSize": 130}
+                entry["lfs"] = {"sha256": _sha256(content), "size": size, "pointerSize": 130}
             siblings.append(entry)
         return self._json(200, {"id": name, "sha": commit, "siblings": siblings, "private": private, "tags": []})
 
@@ -238,6 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
         content, failures = files.get(path), self.hub.failures
         if content is None:
             return self._json(404, {"Code": 404, "error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+        if path in failures.endless and self.command == "GET":
+            return self._pour(path, headers)
         start, end = 0, len(content) - 1
         ranged = self.headers.get("Range")
         if ranged and content:
@@ -271,8 +282,20 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
         return None
 
+    def _pour(self, path: str, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for key, value in {**headers, "Connection": "close"}.items():
+            self.send_header(key, value)
+        self.close_connection = True
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(ENDLESS):
+                self.wfile.write(bytes(1 << 20))
+                with self.hub.lock:
+                    self.hub.sent[path] += 1 << 20
+
     def _json(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
-        content = json.dumps(body).encode()
+        content = b"[" * 200_000 if self.hub.failures.deep else json.dumps(body).encode()
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)

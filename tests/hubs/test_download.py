@@ -19,7 +19,7 @@ from kolora.hubs.download import bytes_in, download
 from kolora.hubs.hub import HUBS
 from kolora.hubs.store import RepoRequest, Store
 
-from tests.hubs.loopback import LoopbackHub, Repository
+from tests.hubs.loopback import ENDLESS, LoopbackHub, Repository
 
 BIG = random.Random(0).randbytes(300_000)
 FILES = {
@@ -257,3 +257,43 @@ def test_a_gated_model_says_that_consent_is_asked(hub: LoopbackHub, tmp_path: Pa
     with pytest.raises(InputAbsent, match="does not let this user") as caught:
         bring(RepoRequest("huggingface", "model", NAME), tmp_path)
     assert "consent" in caught.value.hint
+
+
+@pytest.mark.parametrize("path", ["config.json", "unet/weights.safetensors"])
+def test_a_file_that_is_longer_than_announced_is_refused_and_not_asked_for_again(hub, wanted, tmp_path, path):
+    hub.publish("model", NAME, {**FILES, path: bytes(8 << 20)})
+    hub.failures.announced[path] = 1000
+    with pytest.raises(InputAbsent, match=r"sends more of .* than the .* bytes it announced"):
+        bring(wanted, tmp_path)
+    assert hub.sent[path] <= 2 * (8 << 20)
+    assert Store(tmp_path).find(wanted) is None
+
+
+@pytest.mark.parametrize("path", ["config.json", "unet/weights.safetensors"])
+def test_a_file_that_never_ends_is_left(hub, wanted, tmp_path, path):
+    hub.failures.endless.add(path)
+    with pytest.raises(InputAbsent, match=r"sends more of .* than the .* bytes it announced"):
+        bring(wanted, tmp_path)
+    assert hub.sent[path] < ENDLESS << 20
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("KOLORA_MAX_DOWNLOAD_BYTES", "500000", "bytes; at most 500,000 bytes"),
+        ("KOLORA_MAX_MEMBERS", "3", "4 files; at most 3 files"),
+    ],
+)
+def test_a_repository_above_what_the_owner_allows_is_not_downloaded(
+    hub, wanted, tmp_path, monkeypatch, variable, value, told
+):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InputAbsent, match=told):
+        bring(wanted, tmp_path)
+    assert not hub.sent
+
+
+def test_a_listing_that_is_nested_without_end_is_refused(hub, wanted, tmp_path):
+    hub.failures.deep = True
+    with pytest.raises(InputAbsent, match="no list of files"):
+        bring(wanted, tmp_path)

@@ -18,7 +18,7 @@ from kolora.errors import InputAbsent, OutputUnwritable
 from kolora.files import sha256_of
 from kolora.hubs.clients import open_repository
 from kolora.hubs.hub import HUBS
-from kolora.hubs.repository import Listing, RemoteFile, Repository, TemporaryFailure
+from kolora.hubs.repository import Listing, RemoteFile, Repository, TemporaryFailure, longer_than_announced
 from kolora.hubs.retry import retry
 from kolora.hubs.selection import choose_files
 from kolora.hubs.store import RepoRequest, Snapshot, Store, StoredFile, make_folder
@@ -135,13 +135,6 @@ def _check_announced(files: Sequence[RemoteFile], request: RepoRequest) -> None:
             )
 
 
-def _longer(request: RepoRequest, what: str, announced: int) -> InputAbsent:
-    return InputAbsent(
-        f"{HUBS[request.hub].title} sends more of {what} of {request.id} than the {announced:,} bytes it announced",
-        hint="do not use it: its files are not those it lists",
-    )
-
-
 def _check_room(needed: int, request: RepoRequest, cache: Path) -> None:
     free = shutil.disk_usage(cache).free
     if needed > free:
@@ -195,7 +188,7 @@ def _arrived(this: _Download, total: int) -> int:
     there = bytes_in(this.partial)
     # Twice: a client may put the parts of a file together beside them.
     if there > 2 * total + _SLACK:
-        raise _longer(this.request, "the files", total)
+        raise longer_than_announced(this.request, "the files", total)
     return there
 
 
@@ -231,7 +224,7 @@ def _download_file(file: RemoteFile, this: _Download) -> StoredFile:
             # Not to be tried again: the next time it is as long.
             if bytes_in(into) > file.bytes + _SLACK:
                 shutil.rmtree(into, ignore_errors=True)
-                raise _longer(this.request, file.path, file.bytes)
+                raise longer_than_announced(this.request, file.path, file.bytes)
         sha256 = sha256_of(place)
         if not _is_right(place, sha256, file):
             place.unlink()

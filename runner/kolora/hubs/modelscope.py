@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -16,6 +17,7 @@ from modelscope_hub.errors import (
     AlreadyExistsError,
     APIError,
     AuthenticationError,
+    FileSizeMismatchError,
     HubError,
     InvalidParameter,
     NotExistError,
@@ -30,6 +32,7 @@ from kolora.hubs.repository import (
     RemoteFile,
     TemporaryFailure,
     forbidden,
+    longer_than_announced,
     not_found,
     read_retry_after,
     remote_file,
@@ -73,15 +76,22 @@ class ModelScope:
     def download(self, revision: str, file: RemoteFile, into: Path) -> Path:
         """Download one file, large ones in parts side by side; what is there of it is not asked for again."""
         with self._translate_errors():
-            return self._api.download_file(
-                self._request.id,
-                self._request.kind,
-                file.path,
-                revision=revision,
-                local_dir=into,
-                cache_dir=self._state,
-                file_size=file.bytes,
-            )
+            try:
+                return self._api.download_file(
+                    self._request.id,
+                    self._request.kind,
+                    file.path,
+                    revision=revision,
+                    local_dir=into,
+                    cache_dir=self._state,
+                    file_size=file.bytes,
+                )
+            except FileSizeMismatchError as problem:
+                # The client tells what is too long from what is too short in words alone.
+                announced = re.match(r"Server announced (\d+) bytes", str(problem))
+                if "exceeded" in str(problem) or (announced and int(announced[1]) > file.bytes):
+                    raise longer_than_announced(self._request, file.path, file.bytes) from problem
+                raise
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -85,6 +85,14 @@ class TemporaryFailure(Exception):
         self.wait = wait
 
 
+def longer_than_announced(request: RepoRequest, what: str, announced: int) -> InputAbsent:
+    """Say that a hub sends more than it listed: nothing ends what has no end but who reads it."""
+    return InputAbsent(
+        f"{HUBS[request.hub].title} sends more of {what} of {request.id} than the {announced:,} bytes it announced",
+        hint="do not use it: its files are not those it lists",
+    )
+
+
 def not_found(request: RepoRequest) -> InputAbsent:
     """Say that a hub does not know what is requested, or keeps it from strangers."""
     revision = f" at revision {request.revision!r}" if request.revision else ""

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 from kolora.configs import KOLORS, read_config
@@ -77,6 +78,13 @@ def test_an_owner_sets_each_limit_and_only_with_a_number(limit, monkeypatch):
         monkeypatch.setenv(limit.variable, wrong)
         with pytest.raises(UsageError, match=limit.variable):
             _ = limit.value
+
+
+@pytest.mark.parametrize("page", ["docs/command-line.md", "docs/zh/command-line.md"])
+def test_every_limit_is_in_the_documents(page):
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    for limit in LIMITS:
+        assert f"| `{limit.variable}` | {limit.default:,}" in text
 
 
 def test_a_story_may_allow_fewer_pixels_and_not_more(monkeypatch):

@@ -88,7 +88,7 @@ class ModelScope:
                 )
             except FileSizeMismatchError as problem:
                 # The client tells what is too long from what is too short in words alone.
-                announced = re.match(r"Server announced (\d+) bytes", str(problem))
+                announced = re.search(r"Server announced (\d+) bytes", str(problem))
                 if "exceeded" in str(problem) or (announced and int(announced[1]) > file.bytes):
                     raise longer_than_announced(self._request, file.path, file.bytes) from problem
                 raise

@@ -379,7 +379,10 @@ ATTACKS: dict[str, Attack] = {
     "a submission of many": Attack(
         both(*(written(f"images/{number}.png", b"a") for number in range(101))), open_folder_pack, 65, MEMBERS
     ),
-    "a sparse submission": Attack(sparse("lora/a.safetensors", size=9 * GIB), open_folder_pack, 65),
+    "a submission with a sparse file": Attack(sparse("lora/a.safetensors", size=5 * GIB), open_folder_pack, 65),
+    "a sparse submission": Attack(
+        both(*(sparse(f"lora/{number}.safetensors") for number in range(3))), open_folder_pack, 65
+    ),
     "a pickle that numbers its results": Attack(
         written("a.bin", pickled(PROTO + b"}r\xff\xff\xff\x7f.")), read_pickled, 66
     ),

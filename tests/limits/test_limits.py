@@ -11,10 +11,17 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import torch
 from kolora.configs import KOLORS, read_config
 from kolora.errors import InputAbsent, StoryInvalid, UsageError
+from kolora.execution.duration import estimate_seconds
 from kolora.hubs.catalogue import POCKET
+from kolora.inputs import Inputs
 from kolora.limits import LIMITS, MAX_PIXELS, check_pixels, parse_json
+from kolora.memory.operations import decoder_operations, unet_operations
+from kolora.models.architecture import build_vae_decoder
+from kolora.planning import decide, plan_steps
+from kolora.stories import load_text
 
 from tests.limits.attacks import ATTACKS, deep
 from tests.stories import write_story
@@ -106,6 +113,63 @@ def test_json_is_read_to_a_depth(depth, inside):
 
 
 HUGE = {"render__width": 4096, "render__height": 4096, "render__steps": 1000, "filters": [], "lora__steps": 1}
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_operations_are_those_that_torch_counts(size):
+    from kolora.benchmark.bench import _operations
+
+    configs = {part: read_config(POCKET / part) for part in KOLORS}
+    counted = unet_operations(configs["unet"], pixels=size**2)
+    assert counted == pytest.approx(_operations(configs, size=size), rel=0.1)
+
+
+def test_decoding_is_what_torch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        build_vae_decoder(KOLORS["vae"])(torch.empty(1, 4, 64, 64))
+    counted = decoder_operations(KOLORS["vae"], pixels=512**2)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.1)
+
+
+def estimated(**keys):
+    story = load_text(
+        STORY.format(**{"lora": "{}", "render": "{}", "dataset": "", "scenes": "{prompt: a}"} | keys)
+    ).story
+    decisions = decide(plan_steps(story, Inputs(checkpoint="a")), finished_digests=set(), records={}, resumable=set())
+    return estimate_seconds(decisions, POCKET, device="cpu")
+
+
+STORY = """
+kolora: 1
+model: {{checkpoint: pocket}}
+dataset: {{source: pocket, style: ink, {dataset}}}
+lora: {lora}
+render: {render}
+scenes: [{scenes}]
+"""
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"render": "{width: 4096, height: 4096, steps: 1000}"},
+        {"scenes": ", ".join(["{prompt: a, width: 4096, height: 4096, steps: 200}"] * 32)},
+        {"lora": "{steps: 100000, batch_size: 64, resolution: 2048}"},
+        {"lora": "{resolution: 2048, prior: {prompt: a, count: 1000}}"},
+        {"lora": "{steps: 1000, sample_every: 1}", "render": "{width: 2048, height: 2048, steps: 100}"},
+        {"dataset": "count: 10000", "lora": "{resolution: 2048}"},
+    ],
+    ids=["sides and steps", "scenes", "training", "prior", "samples", "pictures"],
+)
+def test_every_key_that_makes_days_of_work_is_counted(keys):
+    assert estimated(**keys) > DAY
+
+
+def test_a_usual_story_on_pocket_takes_no_day():
+    assert 0 < estimated(lora="{steps: 200, resolution: 256}", render="{width: 256, height: 256, steps: 20}") < DAY / 24
 
 
 def kolora(*arguments, **variables):

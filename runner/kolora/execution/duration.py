@@ -25,6 +25,8 @@ _PER_MULTIPROCESSOR = {7: 0.35e12, 8: 0.9e12, 9: 2.2e12, 10: 2.6e12}
 """The same of a card's multiprocessor, by its architecture; 9: training and rendering on an H200, 2026-11
 (``docs/performance.md``), the others by the vendor's ratios."""
 _UNKNOWN_CARD = 5e13
+_ENCODER = 0.5
+"""Operations of the VAE's encoder, in its decoder's: two residual blocks a level for three."""
 _STEP_SECONDS = 0.01
 """What a step takes besides: launching, saving, telling."""
 _FRUGAL = 3
@@ -42,11 +44,15 @@ def estimate_seconds(
     """
     steps = [decision.step for decision in decisions if decision.runs or fresh]
     configs = _configs_of(checkpoint)
-    if configs is None or not any(step.stage in _WORK for step in steps):
+    if configs is None:
         return 0.0
-    latents: Any = next((each.step.config for each in decisions if each.step.stage == "cache_latents"), None)
+    configs_by_stage: dict[str, Any] = {each.step.stage: each.step.config for each in decisions}
+    latents = configs_by_stage.get("cache_latents")
     resolution = latents.resolution if latents else 1024
     operations, predictions = 0.0, 0.0
+    if any(step.stage == "cache_latents" for step in steps):
+        pictures = _count_pictures(configs_by_stage["fetch"])
+        operations += pictures * _ENCODER * decoder_operations(configs["vae"], pixels=resolution**2)
     for step in steps:
         if step.stage in _WORK:
             done, count = _WORK[step.stage](step, configs, resolution)
@@ -78,6 +84,14 @@ def _configs_of(checkpoint: Path | None) -> Configs | None:
         return KOLORS if checkpoint is None else {part: read_config(checkpoint / part) for part in ("unet", "vae")}
     except InputAbsent:
         return None
+
+
+def _count_pictures(fetched: Any) -> int:
+    """Count a data set's pictures, or at least its files; fetched: the config of the stage that opens it."""
+    if fetched.count is not None:
+        return int(fetched.count)
+    folder = fetched.folder or getattr(fetched.dataset, "path", None)
+    return sum(len(names) for _, _, names in os.walk(folder)) if folder else 0
 
 
 def _pictures(step: Step, configs: Configs, _resolution: int) -> tuple[float, float]:

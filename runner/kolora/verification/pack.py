@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.limits import MAX_MEMBERS, MAX_SUBMISSION
+from kolora.limits import MAX_LORA, MAX_MEMBERS, MAX_SUBMISSION
 from kolora.names import checked_names, fault_of_name, leads_out
 
 MAX_FILES = 20_000
@@ -201,6 +201,10 @@ def _check_directory(path: Path) -> None:
 def _check_sizes(sizes: dict[str, int]) -> None:
     if len(sizes) > MAX_MEMBERS.value:
         raise SubmissionUnsafe(f"the submission holds more than {MAX_MEMBERS}", hint=MAX_MEMBERS.hint)
+    for name, size in sizes.items():
+        # Nothing in one is larger than its LoRA, and what is compared is copied.
+        if size > MAX_LORA.value:
+            raise SubmissionUnsafe(f"{name} has {size:,} bytes, more than {MAX_LORA}", hint=MAX_LORA.hint)
     if sum(sizes.values()) > MAX_SUBMISSION.value:
         # A rank-256 LoRA of Kolors in three formats is about 4.5 GB.
         raise SubmissionUnsafe(f"the submission holds more than {MAX_SUBMISSION}", hint=MAX_SUBMISSION.hint)

@@ -43,9 +43,15 @@ def estimate_seconds(
     checkpoint: its folder, None for Kolors that is not here.
     """
     steps = [decision.step for decision in decisions if decision.runs or fresh]
-    configs = _configs_of(checkpoint)
-    if configs is None:
+    try:
+        configs = KOLORS if checkpoint is None else {part: read_config(checkpoint / part) for part in ("unet", "vae")}
+        return _estimate(decisions, steps, configs, device=device)
+    # The run says of itself what is wrong with a config, with its record.
+    except (InputAbsent, LookupError, TypeError, ValueError, ArithmeticError):
         return 0.0
+
+
+def _estimate(decisions: Sequence[Decision], steps: Sequence[Step], configs: Configs, *, device: str) -> float:
     configs_by_stage: dict[str, Any] = {each.step.stage: each.step.config for each in decisions}
     latents = configs_by_stage.get("cache_latents")
     resolution = latents.resolution if latents else 1024
@@ -76,14 +82,6 @@ def duration_text(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"about {seconds / size:,.0f} {word}"
     return "about a minute" if seconds > 30 else "less than a minute"
-
-
-def _configs_of(checkpoint: Path | None) -> Configs | None:
-    """Read the configs; None where they cannot be read, which the run says of itself, with its record."""
-    try:
-        return KOLORS if checkpoint is None else {part: read_config(checkpoint / part) for part in ("unet", "vae")}
-    except InputAbsent:
-        return None
 
 
 def _count_pictures(fetched: Any) -> int:

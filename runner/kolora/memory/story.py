@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.configs import KOLORS, read_config
+from kolora.errors import InputAbsent
 from kolora.memory.plan import GIB, MemoryPlan, StorySize, plan_memory
 from kolora.spec import Story
 
@@ -22,7 +23,13 @@ def plan_story(story: Story, checkpoint: Path | None, *, gpu_bytes: int | None) 
     """
     allowed = None if story.model.memory is None else int(story.model.memory * GIB)
     limits = [each for each in (gpu_bytes, allowed) if each is not None]
-    return plan_memory(_configs(checkpoint), story_size(story), available_bytes=min(limits, default=None))
+    try:
+        return plan_memory(_configs(checkpoint), story_size(story), available_bytes=min(limits, default=None))
+    except (LookupError, TypeError, ValueError, ArithmeticError) as problem:
+        raise InputAbsent(
+            f"the checkpoint's configs are not those of a Kolors checkpoint: {problem!r}",
+            hint="point model.checkpoint at a folder in the layout of Kwai-Kolors/Kolors",
+        ) from problem
 
 
 def story_size(story: Story) -> StorySize:

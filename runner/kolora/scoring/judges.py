@@ -45,6 +45,7 @@ class Aesthetics:
         self._device = device
         self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
         config = _from(folder, lambda: CLIPVisionConfig.from_pretrained(folder, local_files_only=True))
+        _check_side(folder, self._processor, config.image_size)
         # Filled by our own reader: transformers would open a pickle, and name what is absent in a warning only.
         self._model = _filled(lambda: AestheticsPredictorV2Linear(config), folder).to(device)
 
@@ -66,6 +67,9 @@ class Similarity:
         self._processor = _from(folder, lambda: CLIPImageProcessor.from_pretrained(folder, local_files_only=True))
         self._tokenizer = _from(folder, lambda: CLIPTokenizerFast.from_pretrained(folder, local_files_only=True))
         config = _from(folder, lambda: CLIPConfig.from_pretrained(folder, local_files_only=True))
+        _check_side(folder, self._processor, config.vision_config.image_size)
+        # A vocabulary that lacks its own special tokens loads, and fails at the first text.
+        _from(folder, lambda: self._tokenizer("?"))
         # 77; Chinese takes 2.6 tokens a character, so all 8 prompts of specs/story.yaml are cut (2026-11).
         self._limit = config.text_config.max_position_embeddings
         self._model = _filled(lambda: CLIPModel(config), folder).to(device)
@@ -134,6 +138,17 @@ def _largest(value: Any) -> float:
         elif isinstance(each, int | float) and not abs(each) <= largest:
             largest = math.inf if each != each else max(largest, abs(each))
     return largest
+
+
+def _check_side(folder: Path, processor: CLIPImageProcessor, side: int) -> None:
+    """See that pictures are prepared as the model takes them; raises InputAbsent."""
+    picture = Image.new("RGB", (16, 16))
+    shape = _from(folder, lambda: processor(images=[picture], return_tensors="pt")["pixel_values"].shape)
+    if tuple(shape) != (1, 3, side, side):
+        raise InputAbsent(
+            f"{folder.name}/preprocessor_config.json makes pictures of {tuple(shape)[-2:]}, config.json has {side}",
+            hint="download the scorer again",
+        )
 
 
 def _from(folder: Path, load: Callable[[], T]) -> T:

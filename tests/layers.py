@@ -17,6 +17,7 @@ from tools.measure import (
 )
 
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("characters", "redaction"),
     ("errors", "version"),
     ("names",),
     ("files",),

@@ -34,7 +34,7 @@ def test_nothing_of_it_loads_before_it_is_used():
     """Or ``python -m kolora`` would be deaf to signals meanwhile: Python loads the package before its __main__."""
     code = "import kolora, sys; print(*sorted(name for name in sys.modules if name.startswith('kolora')))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
-    assert loaded == ["kolora", "kolora.errors", "kolora.version"]
+    assert loaded == ["kolora", "kolora.characters", "kolora.errors", "kolora.redaction", "kolora.version"]
 
 
 def test_a_story_is_planned_run_and_verified_without_a_word(

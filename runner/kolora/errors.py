@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from kolora.characters import show
+from kolora.redaction import redact
+
 
 class KoloraError(Exception):
     """Something the user can act on: what was given and expected, and one command or key to change.
 
-    The command line prints it as two lines, ``error:`` and ``hint:``, and leaves with ``code``.
+    The command line prints it as two lines, ``error:`` and ``hint:``, and leaves with ``code``. Records, reports and
+    whoever calls the library repeat its words: they hold no secret and no character that acts unseen.
     """
 
     code = 70
 
     def __init__(self, error: str, *, hint: str = "") -> None:
-        super().__init__(error)
-        self.error = error
-        self.hint = hint
+        self.error = show(redact(error))
+        self.hint = show(redact(hint))
+        super().__init__(self.error)
 
 
 class UsageError(KoloraError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kolora.errors import UsageError
+from kolora.redaction import redact
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def find_service(environment: Mapping[str, str]) -> Service | None:
     attempt = _attempt(OWN, environment)
     return Service(
         name=theirs.service or None,
-        run=environment.get(OWN.run) or environment.get(theirs.run) or None,
+        run=redact(environment.get(OWN.run) or environment.get(theirs.run) or "") or None,
         attempt=_attempt(theirs, environment) if attempt is None else attempt,
         index=index,
         count=_number(OWN.count, environment) or _number(theirs.count, environment),

@@ -21,6 +21,7 @@ from kolora.files import writing
 from kolora.inputs import ResolvedInputs, paths_of
 from kolora.places import cache_folder, is_offline, out_folder
 from kolora.planning import Decision, check_names, plan_steps
+from kolora.redaction import scrubbing
 from kolora.report import ReportData, read_report_data, write_report
 from kolora.runfolder import layout
 from kolora.runfolder.store import RunFolder
@@ -93,6 +94,7 @@ class Run:
         return RunFolder(self.folder).is_sealed()
 
 
+@scrubbing()
 def load_story(source: str | Path, *, overrides: Sequence[str] = ()) -> LoadedStory:
     """Load a story: a file, the name of a shipped one, or its text (which has more than one line).
 
@@ -104,6 +106,7 @@ def load_story(source: str | Path, *, overrides: Sequence[str] = ()) -> LoadedSt
     return find_story(str(source), overrides)
 
 
+@scrubbing()
 def plan(story: LoadedStory | Story, *, out: Path | str | None = None) -> tuple[Decision, ...]:
     """Plan a story against what its run folder holds: each step, whether it would run, and why.
 
@@ -122,6 +125,7 @@ def plan_in_detail(story: LoadedStory | Story, *, out: Path | str | None = None)
     return DetailedPlan(decisions_of(resolved, RunFolder(root)), resolved, active_lock)
 
 
+@scrubbing()
 def run(
     story: LoadedStory | Story,
     *,

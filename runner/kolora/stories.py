@@ -10,14 +10,16 @@ from pathlib import Path
 
 import yaml
 
-from kolora.errors import InputAbsent, UsageError
+from kolora.errors import InputAbsent, StoryInvalid, UsageError
 from kolora.files import is_file, is_folder
 from kolora.hubs.store import NO_PINS, Pins
 from kolora.inputs import ResolvedInputs, check_paths, paths_of, resolve_inputs
 from kolora.places import cache_folder, owner_roots
+from kolora.redaction import find_secret
 from kolora.spec import Story, load_story
 from kolora.spec.canonical import canonical
-from kolora.spec.document import LARGEST_STORY
+from kolora.spec.document import LARGEST_STORY, decode
+from kolora.spec.flat import flatten
 
 SHIPPED = Path(str(files("kolora") / "specs"))
 _OUT_VOLUME = Path("/out")
@@ -64,25 +66,45 @@ def find_story(name: str, overrides: Sequence[str] = ()) -> LoadedStory:
     if name == "-":
         # One byte more than is allowed, so that the reader sees that it is too long, and an endless pipe ends.
         source = sys.stdin.buffer.read(LARGEST_STORY + 1)
-        return LoadedStory(
-            load_story(source, name="standard input", overrides=overrides), source, Path.cwd(), tuple(overrides)
-        )
+        story = load_story(source, name="standard input", overrides=overrides)
+        return _without_secrets(LoadedStory(story, source, Path.cwd(), tuple(overrides)), name="standard input")
     path = _find(name)
     with path.open("rb") as file:
         source = file.read(LARGEST_STORY + 1)
     story = load_story(source, name=str(path), overrides=overrides)
-    return LoadedStory(story, source, path.parent, tuple(overrides), path)
+    return _without_secrets(LoadedStory(story, source, path.parent, tuple(overrides), path), name=str(path))
 
 
 def load_text(text: str, overrides: Sequence[str] = ()) -> LoadedStory:
     """Load a story from its text; relative paths start from the working directory."""
-    return LoadedStory(load_story(text, overrides=overrides), text.encode(), Path.cwd(), tuple(overrides))
+    story = load_story(text, overrides=overrides)
+    return _without_secrets(LoadedStory(story, text.encode(), Path.cwd(), tuple(overrides)), name="story")
 
 
 def from_values(story: Story) -> LoadedStory:
     """Wrap a story that was made in Python; its source is written from it."""
     text = yaml.safe_dump(canonical(story), allow_unicode=True, sort_keys=False, width=120)
-    return LoadedStory(story, text.encode(), Path.cwd())
+    return _without_secrets(LoadedStory(story, text.encode(), Path.cwd()), name="story")
+
+
+def _without_secrets(loaded: LoadedStory, *, name: str) -> LoadedStory:
+    """Return a story, or raise StoryInvalid where it holds a secret, a comment included.
+
+    What it says goes into records, pages, pictures and submissions, and cannot be covered there without changing it.
+    """
+    text, values = decode(loaded.source), flatten(loaded.story.model_dump(mode="json"))
+    found = find_secret("\n".join([text, *loaded.overrides, *map(str, values.values())]))
+    if not found:
+        return loaded
+    places = [(f"--set {each.partition('=')[0]}", each) for each in loaded.overrides]
+    places += [(f"line {number}", line) for number, line in enumerate(text.split("\n"), 1)]
+    # Last, as the places above say more: YAML's escapes can spell what no line shows.
+    places += [(key, str(value)) for key, value in values.items()]
+    place = next((place for place, each in places if find_secret(each)), "the story")
+    raise StoryInvalid(
+        f"{name}: {place} holds {found}, and a story is handed on with all that is made of it",
+        hint="take it out: tokens and passwords are read from the environment; replace one that was shared",
+    )
 
 
 def inputs_of(loaded: LoadedStory, *, out: Path, strict: bool = True, pins: Pins = NO_PINS) -> ResolvedInputs:

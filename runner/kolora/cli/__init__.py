@@ -25,6 +25,7 @@ from kolora.cli.options import DEVICE
 from kolora.cli.plan import fetch, plan, validate
 from kolora.cli.publish import publish
 from kolora.cli.run import run
+from kolora.cli.streams import guard_streams
 from kolora.cli.verify import verify_command
 from kolora.device import find_device
 from kolora.environment import keep_kernels, set_environment
@@ -167,6 +168,8 @@ kolora.add_command(diff)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with the code that the contract promises."""
     given = sys.argv[1:] if arguments is None else arguments
+    # Before anything can fail: from here on nothing reaches the terminal or a log but through these.
+    guard_streams()
     # Before anything heavy loads: hubs' clients and CUDA read their variables once, when they start.
     set_environment()
     keep_kernels(kernel_folder)

@@ -25,10 +25,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from kolora.characters import show
+from kolora.cli.streams import GuardedStream
 from kolora.errors import KoloraError
 from kolora.events import Downloaded, Downloading, Event, Noticed, Planned, StepBegan, StepEnded, StepProgressed
 from kolora.hubs.hub import HUBS
 from kolora.planning import Decision
+from kolora.redaction import redact, redact_values
 from kolora.stages.contract import Step
 
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -52,13 +55,16 @@ class RunConsole(Protocol):
 
 def console_for(stream: TextIO) -> RunConsole:
     """Choose by where the output goes."""
-    return Terminal(Console(file=stream)) if stream.isatty() else Lines(stream)
+    if not stream.isatty():
+        return Lines(stream)
+    return Terminal(Console(file=stream.for_terminal() if isinstance(stream, GuardedStream) else stream))
 
 
 def print_error(problem: KoloraError) -> None:
     """Write the error's two lines to stderr, and where Kubernetes looks for the reason."""
     text = f"error: {problem.error}\n" + (f"hint: {problem.hint}\n" if problem.hint else "")
     text += "".join(f"({note})\n" for note in getattr(problem, "__notes__", ()))
+    text = show(redact(text))
     sys.stderr.write(text)
     try:
         if TERMINATION_LOG.is_file():
@@ -87,7 +93,7 @@ class Lines:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"time": now, "severity": "INFO", "message": message} | fields
         try:
-            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._stream.write(show(json.dumps(redact_values(line), ensure_ascii=False)) + "\n")
             self._stream.flush()
         except BrokenPipeError:
             # Who listened has left, as `head` does. The work goes on; its records and status.json say how.
@@ -161,29 +167,29 @@ class Terminal:
         self._names: dict[str, TaskID] = {}
 
     def say(self, message: str, **_fields: Any) -> None:
-        self._print(escape(message))
+        self._print(_shown(message))
 
     def on_event(self, event: Event) -> None:
         match event:
             case Planned(decisions):
                 for name, runs, reason in plan_lines(decisions):
                     mark = "[bold]run [/bold]" if runs else "[dim]keep[/dim]"
-                    self._print(f"{mark} {escape(name):<36} [dim]{escape(reason)}[/dim]")
+                    self._print(f"{mark} {_shown(name):<36} [dim]{_shown(reason)}[/dim]")
             case StepBegan(step):
                 self._progress.start()
-                self._task = self._progress.add_task(step.name, total=None)
+                self._task = self._progress.add_task(_shown(step.name), total=None)
             case StepProgressed(_, done, total):
                 if self._task is not None:
                     self._progress.update(self._task, completed=done, total=total)
             case StepEnded(step, seconds):
                 self.close()
-                self._print(f"[green]done[/green] {step.name:<36} [dim]{seconds or 0:.1f} s[/dim]")
+                self._print(f"[green]done[/green] {_shown(step.name):<36} [dim]{seconds or 0:.1f} s[/dim]")
             case Noticed(message):
                 self.say(message)
             case Downloading(repository, done, total):
                 self._downloads.start()
                 if repository not in self._names:
-                    self._names[repository] = self._downloads.add_task(repository, total=None)
+                    self._names[repository] = self._downloads.add_task(_shown(repository), total=None)
                 self._downloads.update(self._names[repository], completed=done, total=total or None)
             case Downloaded():
                 self.say(_downloaded(event))
@@ -197,6 +203,11 @@ class Terminal:
             self._progress.remove_task(self._task)
             self._task = None
         self._progress.stop()
+
+
+def _shown(text: str) -> str:
+    """Return a text as rich draws just it: before the line is broken, where a secret would be broken too."""
+    return escape(show(redact(text)))
 
 
 def _place(step: Step) -> dict[str, Any]:

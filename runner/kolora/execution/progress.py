@@ -24,6 +24,7 @@ from kolora.runfolder.records import (
     RunRecord,
     Status,
     StepLine,
+    redacted,
 )
 from kolora.runfolder.store import RunFolder
 from kolora.spec import Story
@@ -125,7 +126,7 @@ class Progress:
         # A full disk must not hide the error that led here.
         with self._writing, contextlib.suppress(OSError, KoloraError) if failure else writing(self.folder.root):
             self._is_over = True
-            self.folder.write_text(layout.RUN_RECORD, run.model_dump_json(indent=1) + "\n")
+            self.folder.write_text(layout.RUN_RECORD, redacted(run).model_dump_json(indent=1) + "\n")
             self.folder.write_json(layout.STATUS, last)
 
     def _line(self, decision: Decision) -> StepLine:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kolora.device import cpu_name, device_class, gpu_count
+from kolora.redaction import redact
 from kolora.runfolder.records import Machine
 from kolora.service import find_service
 
@@ -48,7 +49,7 @@ def image_digest() -> str | None:
 
     An image cannot hold its own digest: whoever starts it may tell it, else it is named by what it was built from.
     """
-    return os.environ.get("KOLORA_IMAGE_DIGEST") or os.environ.get("KOLORA_IMAGE_SOURCE") or None
+    return redact(os.environ.get("KOLORA_IMAGE_DIGEST") or os.environ.get("KOLORA_IMAGE_SOURCE") or "") or None
 
 
 def machine(device: str) -> Machine:

@@ -17,7 +17,7 @@ from kolora.runfolder import layout
 from kolora.runfolder.manifest import parse_manifest
 from kolora.runfolder.migrate import former_step_name, migrate_record, migrate_run
 from kolora.runfolder.published import published_path
-from kolora.runfolder.records import RECORD_FORMAT, RunRecord, StepRecord, as_written
+from kolora.runfolder.records import RECORD_FORMAT, RunRecord, StepRecord, as_written, redacted
 from kolora.spec import Story
 from kolora.spec.migrate import migrate_dump
 from kolora.stages import STAGES
@@ -55,7 +55,9 @@ class RunReader:
         self.gaps: list[Gap] = []
         self._facts: dict[str, StageFacts | None] = {}
         self._paths: dict[tuple[str, str], str | None] = {}
-        self.run = self._json(layout.RUN_RECORD, RunRecord, migrate_run)
+        run = self._json(layout.RUN_RECORD, RunRecord, migrate_run)
+        # Again, as an earlier kolora recorded the command as it was given.
+        self.run = None if run is None else redacted(run)
         self.records = self._records_of_steps(self.run) if self.run else self._all_records()
 
     @cached_property

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from kolora.files import sha256_of
 from kolora.reads import OWN_DIGEST, is_as_written, own_digest, parse_json
+from kolora.redaction import redact, redact_values
 from kolora.service import Service
 from kolora.spec.types import FileName, Part
 
@@ -143,6 +144,15 @@ class RunRecord(_RecordModel):
     error: RunFailure | None = None
     steps: tuple[StepLine, ...] = ()
     environment: Machine = Machine()
+
+
+def redacted(run: RunRecord) -> RunRecord:
+    """Take the secrets out of a run's record; the story has none, or it would not have been run."""
+    failure = run.error
+    if failure is not None:
+        failure = failure.model_copy(update={"error": redact(failure.error), "hint": redact(failure.hint)})
+    machine = Machine.model_validate(redact_values(run.environment.model_dump()))
+    return run.model_copy(update={"command": redact_values(run.command), "error": failure, "environment": machine})
 
 
 def parse_record(content: bytes | None) -> StepRecord | None:

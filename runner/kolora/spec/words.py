@@ -6,24 +6,23 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from kolora.characters import show
+from kolora.redaction import redact
+
 _LONGEST = 60
 """Characters of a given text that a message repeats."""
 
 
 def printable(text: str, *, most: int = _LONGEST) -> str:
-    """Return text of a stranger's as a message may hold it: short, on one line, no control characters at work."""
-    short = text[:most] + ("…" if len(text) > most else "")
-    return "".join(letter if _is_printable(letter) else f"\\u{ord(letter):04x}" for letter in short)
+    """Return text of a stranger's as a message may hold it: short, on one line, no secret and no control at work."""
+    # Secrets first: half of one, cut off, would no longer be known as one.
+    text = redact(text)
+    return show(text[:most], allowed="") + ("…" if len(text) > most else "")
 
 
 def text_width(text: str) -> int:
     """Return how many columns of a terminal a text takes: Chinese letters and full-width marks take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _is_printable(letter: str) -> bool:
-    # Cf: marks that turn the direction of text or have no width; Cs: halves of letters, which UTF-8 cannot write.
-    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -18,6 +18,7 @@ from kolora.execution.signals import Halt
 from kolora.files import sha256_of, write_json, writing
 from kolora.inputs import ResolvedInputs
 from kolora.places import cache_folder, out_root
+from kolora.redaction import scrubbing
 from kolora.runfolder import layout
 from kolora.runfolder.layout import picture_path
 from kolora.runfolder.lock import LARGEST_LOCK, Lock, LockDrifted, environment_drift, read_lock
@@ -60,6 +61,7 @@ class Verification:
         return self.folder / "verify.html"
 
 
+@scrubbing()
 def verify(
     submission: Path | str,
     *,

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import kolora.version
+from kolora.characters import show
 from kolora.environment import isolated_environment
 from kolora.errors import InputAbsent, KoloraError
+from kolora.files import write_text
+from kolora.redaction import redact
 
 _LAST_LINES = 3
 
@@ -52,6 +55,8 @@ def run_filters(
                 tick()
         finally:
             process.kill()
+            process.wait()
+            _clean(log)
     if not answer.is_file():
         raise KoloraError(
             f"data_juicer failed with exit status {process.returncode}: {_last_words(log)}",
@@ -73,6 +78,14 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return True
     return False
+
+
+def _clean(log: Path) -> None:
+    """Take out of the log what nobody should find there: secrets of captions and paths, characters that act unseen."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    cleaned = show(redact(text))
+    if cleaned != text:
+        write_text(log, cleaned)
 
 
 def _last_words(log: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from kolora.errors import InputAbsent, UsageError
 from kolora.files import exists, is_file, is_folder
 from kolora.names import fault_of_part, printable
+from kolora.redaction import find_secret
 
 _RESERVED = ("batch.json", "batch.html")
 """Names of what a batch itself writes into its folder."""
@@ -40,6 +41,9 @@ def find_tasks(given: Sequence[str]) -> tuple[Task, ...]:
     labels = {_label(story) for story in stories}
     tasks: dict[str, Task] = {}
     for story in dict.fromkeys(stories):
+        found = find_secret(story)
+        if found:
+            raise UsageError(f"the name of {story!r} holds {found}", hint="give a story another name")
         label, number = _label(story), 1
         # Two stories of one name would write into one folder; the second has a name that no other story has.
         while label in tasks or (number > 1 and label in labels):

@@ -10,7 +10,7 @@ import pytest
 from kolora.hubs.hub import HUBS
 from kolora.redaction import MASK, find_secret, redact, redact_values, scrub
 
-from tests.secrets.table import TOKENS, VALUES, Secret, all_secrets, leaks
+from tests.redaction.table import TOKENS, VALUES, Secret, all_secrets, leaks
 
 SECRETS = all_secrets()
 

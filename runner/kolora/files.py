@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kolora.characters import show
 from kolora.errors import KoloraError, OutputUnwritable
 
 _REFUSED = (
@@ -124,8 +125,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+    """Write a value as JSON, atomically; what acts unseen in a text is escaped."""
+    write_bytes(path, (show(json.dumps(value, ensure_ascii=False, indent=1)) + "\n").encode())
 
 
 def sync(path: Path) -> None:

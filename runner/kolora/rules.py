@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from kolora.characters import find_acting
 from kolora.errors import KoloraError
 from kolora.names import fault_of_name
+from kolora.redaction import find_secret
 
 FEWEST_PICTURES = 8
 LOWEST_MEAN = 6.0
@@ -140,7 +142,8 @@ def _name_violations(entry: Entry) -> Iterator[Violation]:
             "write team in the story, or --team NAME",
         )
     for key, name in (("team", entry.team.strip()), ("title", entry.title.strip())):
-        if re.search(_FORBIDDEN, name) or name.startswith(".") or (name and fault_of_name(name)):
+        fault = re.search(_FORBIDDEN, name) or name.startswith(".") or (name and fault_of_name(name))
+        if fault or find_acting(name) or find_secret(name):
             yield Violation(f"the {key} {name!r} cannot be part of a file name", f"write another {key} in the story")
         if any(fixed in name.casefold() for fixed in _FIXED):
             message = f"the {key} {name!r} holds what stands between team and title in the name of a submission"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kolora.characters import show
 from kolora.errors import KoloraError, Stopped
 from kolora.execution.provenance import machine, now
 from kolora.files import writing
@@ -126,7 +127,7 @@ class Progress:
         # A full disk must not hide the error that led here.
         with self._writing, contextlib.suppress(OSError, KoloraError) if failure else writing(self.folder.root):
             self._is_over = True
-            self.folder.write_text(layout.RUN_RECORD, redacted(run).model_dump_json(indent=1) + "\n")
+            self.folder.write_text(layout.RUN_RECORD, show(redacted(run).model_dump_json(indent=1)) + "\n")
             self.folder.write_json(layout.STATUS, last)
 
     def _line(self, decision: Decision) -> StepLine:

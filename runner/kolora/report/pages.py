@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import kolora.report.formats as formats
+from kolora.characters import replaced
 from kolora.report.card import card_metadata
 from kolora.report.data import SECTIONS, ReportData
 from kolora.report.pictures import Preview
@@ -27,11 +28,6 @@ TEMPLATES = Path(str(files("kolora") / "templates"))
 _ESCAPES = str.maketrans({mark: f"&#{ord(mark)};" for mark in '\\`*[]<>&|#~$@"'})
 _ESCAPED_IN_PLACE = re.compile(r"(?i)(?<=www)\.|:(?!\s|\d\d\b)|(?<![a-z0-9])_|_(?![a-z0-9])")
 """Marks that act only in their place: of a bare address, of an emoji, of emphasis."""
-_CONTROLS = dict.fromkeys(
-    (*range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
-    "\ufffd",
-)
-"""Control characters, and those that turn the direction of what follows, are shown as U+FFFD."""
 
 
 def render_html(data: ReportData, previews: Mapping[str, Preview], *, other: str = "") -> str:
@@ -49,13 +45,14 @@ def html_page(template: str, language: Language, /, **scope: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # The script is ours, and stands in the page as it is.
     own = {"script": Markup(script), "script_digest": Markup(digest)}  # noqa: S704
-    return _environment(language, _without_controls).get_template(template).render(**own, **scope)
+    # Once more over the whole page: what a template joins, no filter has seen.
+    return replaced(_environment(language, _without_controls).get_template(template).render(**own, **scope))
 
 
 def render_markdown(data: ReportData, *, head: Mapping[str, Any] | None = None) -> str:
     """Return report.md: pictures by relative path, for pages that show Markdown. head: more for its front matter."""
     scope = _scope(data) | {"card": card_metadata(data) | dict(head or {})}
-    return _environment(data.language, markdown_text).get_template("report.md.j2").render(**scope)
+    return replaced(_environment(data.language, markdown_text).get_template("report.md.j2").render(**scope))
 
 
 def markdown_text(value: object) -> Markup:
@@ -65,14 +62,14 @@ def markdown_text(value: object) -> Markup:
     """
     if isinstance(value, Markup):
         return value
-    line = re.sub(r"\s+", " ", str(value).translate(_CONTROLS)).translate(_ESCAPES)
+    line = re.sub(r"\s+", " ", replaced(str(value))).translate(_ESCAPES)
     # Every mark was escaped just above.
     return Markup(_ESCAPED_IN_PLACE.sub(lambda mark: f"&#{ord(mark[0])};", line))  # noqa: S704
 
 
 def fenced(text: str, language: str = "") -> Markup:
     """Return text as a Markdown code block that nothing in the text can close."""
-    text = text.translate(_CONTROLS).replace("\r", "\n").strip("\n")
+    text = replaced(text).replace("\r", "\n").strip("\n")
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     # Inside a fence longer than any in the text nothing acts.
     return Markup(f"{fence}{language}\n{text}\n{fence}")  # noqa: S704
@@ -80,7 +77,7 @@ def fenced(text: str, language: str = "") -> Markup:
 
 def _without_controls(value: object) -> object:
     """Show characters that would act unseen as the replacement character."""
-    return value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return replaced(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def lang_attribute(text: str | None, language: Language) -> Markup:
@@ -102,7 +99,7 @@ def yaml_value(value: object) -> str:
 
 def front_matter(values: Mapping[str, Any]) -> Markup:
     """Return values as the YAML head of a Markdown file; YAML's own writer quotes whatever could act."""
-    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000).translate(_CONTROLS)
+    text = replaced(yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=1000))
     return Markup(f"---\n{text}---")  # noqa: S704
 
 

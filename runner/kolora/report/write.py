@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
+from kolora.characters import show
 from kolora.errors import KoloraError
 from kolora.files import writing
 from kolora.folders import Folder
@@ -57,7 +58,7 @@ def report_texts(data: ReportData, *, pictures: Folder) -> dict[str, str]:
     # Poured once without pictures: they get the room that the text leaves.
     previews = make_previews(pictures, data, text_bytes=len(render_html(data, {}).encode()))
     return {
-        REPORT: data.model_dump_json(by_alias=True, indent=2) + "\n",
+        REPORT: show(data.model_dump_json(by_alias=True, indent=2)) + "\n",
         REPORT_CARD: render_markdown(data),
         REPORT_PAGE: render_html(data, previews, other=f"report.{other}.html"),
         f"report.{other}.html": render_html(translated, previews, other=REPORT_PAGE),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from kolora.characters import find_acting
 from kolora.names import fault_of_name
 from kolora.samplers import SAMPLERS
 from kolora.spec.faults import Fault, validation_error
@@ -61,6 +62,17 @@ def _check_short(name: str) -> str:
     return name
 
 
+def _check_plain(text: str) -> str:
+    """Return ``text``, or refuse what acts unseen: a name is one line, and shows all that it holds."""
+    # A block of YAML ends in a line break, which stands for nothing.
+    acting = find_acting(text.removesuffix("\n"), allowed="\t")
+    if acting:
+        letter = text[acting[0]]
+        what = "a line break" if letter == "\n" else f"U+{ord(letter):04X}, which acts unseen"
+        raise validation_error(Fault(given=f"text with {what}", expected="one line of printable text"))
+    return text
+
+
 def _check_not_blank(text: str) -> str:
     """Return ``text``, or refuse it when it is blank."""
     if not text.strip():
@@ -72,13 +84,22 @@ FileName = Annotated[str, AfterValidator(check_name)]
 """A file's name as a record has it, relative to a folder, with forward slashes."""
 Part = Annotated[str, AfterValidator(check_part)]
 """What a record has of a file's name: no slash is in it."""
-Name = Annotated[str, Field(pattern=NAME, max_length=64), AfterValidator(check_part), AfterValidator(_check_short)]
+Name = Annotated[
+    str,
+    Field(pattern=NAME, max_length=64),
+    AfterValidator(_check_plain),
+    AfterValidator(check_part),
+    AfterValidator(_check_short),
+]
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_check_printable)]
 Prompt = Annotated[
     str, Field(min_length=1, max_length=10_000), AfterValidator(_check_printable), AfterValidator(_check_not_blank)
 ]
-Title = Annotated[str, Field(max_length=200), AfterValidator(_check_printable)]
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_printable)]
+Phrase = Annotated[str, Field(max_length=200), AfterValidator(_check_printable)]
+Title = Annotated[str, Field(max_length=200), AfterValidator(_check_printable), AfterValidator(_check_plain)]
+Label = Annotated[
+    str, Field(min_length=1, max_length=200), AfterValidator(_check_printable), AfterValidator(_check_plain)
+]
 PathOrName = Annotated[
     str, Field(min_length=1, max_length=4096), AfterValidator(_check_printable), AfterValidator(_check_not_blank)
 ]

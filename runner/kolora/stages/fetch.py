@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kolora.characters import show
 from kolora.hubs.hub import HubName
 from kolora.inputs import Inputs
 from kolora.spec import Story
@@ -127,7 +128,7 @@ def run(config: Config, job: Job) -> Facts:
             line = line_of(f"{number:0{digits}}", raw)
             if line.kind is not None:
                 reasons[line.kind] += 1
-            file.write(json.dumps(line.model_dump(), ensure_ascii=False) + "\n")
+            file.write(show(json.dumps(line.model_dump(), ensure_ascii=False)) + "\n")
     job.tick(total, total)
     dropped = reasons.total()
     return Facts(source=config.source, images=total - dropped, dropped=dropped, reasons=dict(reasons))

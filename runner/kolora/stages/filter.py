@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
+from kolora.characters import show
 from kolora.datasets.juicer.client import run_filters
 from kolora.datasets.metadata import write_metadata
 from kolora.errors import StoryInvalid
@@ -237,7 +238,7 @@ def _too_few(facts: Facts, needed: int) -> TooFewPictures:
 
 
 def _write_ledger(ledger: Sequence[LedgerLine], folder: Path) -> None:
-    lines = [json.dumps(line.model_dump(), ensure_ascii=False) for line in ledger]
+    lines = [show(json.dumps(line.model_dump(), ensure_ascii=False)) for line in ledger]
     (folder / "ledger.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 

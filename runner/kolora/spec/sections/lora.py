@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kolora.spec.faults import Fault, validation_error
-from kolora.spec.types import Frozen, Prompt, Seed, Text, Title
+from kolora.spec.types import Frozen, Phrase, Prompt, Seed, Text
 
 
 class Prior(Frozen):
@@ -99,7 +99,7 @@ class Lora(Frozen):
     noise_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Noise common to a whole picture that is added to its own, so that very dark and bright ones can be learnt."""
 
-    trigger: Title = ""
+    trigger: Phrase = ""
     """Word that stands for what is learnt; put before every caption that lacks it."""
 
     template: Text | None = None

@@ -7,13 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import kolora.version
 from kolora.characters import show
 from kolora.environment import isolated_environment
 from kolora.errors import InputAbsent, KoloraError
-from kolora.files import write_text
 from kolora.redaction import redact
 
 _LAST_LINES = 3
@@ -38,7 +37,7 @@ def run_filters(
     request.write_text(json.dumps({"rows": rows, "operators": operators}), encoding="utf-8")
     command = [sys.executable, "-P", "-m", "kolora.datasets.juicer", str(request), str(answer)]
     with (
-        log.open("ab") as noise,
+        log.open("a+b") as noise,
         subprocess.Popen(
             command,
             cwd=scratch,
@@ -56,7 +55,7 @@ def run_filters(
         finally:
             process.kill()
             process.wait()
-            _clean(log)
+            _clean(noise)
     if not answer.is_file():
         raise KoloraError(
             f"data_juicer failed with exit status {process.returncode}: {_last_words(log)}",
@@ -80,12 +79,12 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _clean(log: Path) -> None:
-    """Take out of the log what nobody should find there: secrets of captions and paths, characters that act unseen."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    cleaned = show(redact(text))
-    if cleaned != text:
-        write_text(log, cleaned)
+def _clean(log: BinaryIO) -> None:
+    """Take out of a log what nobody should find there: secrets of captions and paths, characters that act unseen."""
+    log.seek(0)
+    text = log.read().decode(errors="replace")
+    log.truncate(0)
+    log.write(show(redact(text)).encode())
 
 
 def _last_words(log: Path) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from kolora.characters import show
 from kolora.errors import OutputUnwritable
 from kolora.files import writing
 from kolora.folders import Folder, NotPlain
@@ -157,7 +158,7 @@ class OwnedFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON, in one move."""
-        self.write_text(name, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        self.write_text(name, show(json.dumps(value, ensure_ascii=False, indent=1)) + "\n")
 
     def copy(self, source: str, name: str) -> str:
         """Copy a file within the folder to its public name, in one move; returns its sha256."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from safetensors.torch import save
 from torch import nn
 
 from kolora.errors import InputAbsent
-from kolora.limits import MAX_LORA, TooLarge, as_absent, check_safetensors, parse_json
+from kolora.limits import MAX_LORA, TooLarge, as_absent
+from kolora.models.headers import check_header, once
 from kolora.models.lora_names import (
     ALPHA,
     DIFFSYNTH,
@@ -38,6 +40,7 @@ _ENDINGS = {
     **{spelling.up: "up" for spelling in (DIFFSYNTH, DIFFUSERS, KOHYA, OLDER_DIFFUSERS)},
     ALPHA: "alpha",
 }
+_LARGEST_SCALE = 1000.0
 _HINT = "name another file in render.lora, or train it again: kolora run --force train"
 
 
@@ -87,7 +90,7 @@ def _with_header(file: bytes, metadata: Mapping[str, str]) -> bytes:
 def read_metadata(path: Path) -> dict[str, str]:
     """Read what a LoRA file's header says of it; raises InputAbsent where it is none."""
     try:
-        check_safetensors(path)
+        check_header(path)
         size = path.stat().st_size
         if size > MAX_LORA.value:
             raise TooLarge(f"it has {size:,} bytes; at most {MAX_LORA} are read", MAX_LORA)
@@ -95,7 +98,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except TooLarge as problem:
         raise as_absent(problem, path.name) from problem
-    except (SafetensorError, OSError) as problem:
+    except (SafetensorError, OSError, ValueError) as problem:
         raise _unreadable(path, problem) from problem
 
 
@@ -120,10 +123,13 @@ def read_lora(path: Path) -> LoraWeights:
             raise InputAbsent(
                 f"{path.name} changes {key.removesuffix(ending)}, which Kolors' U-Net does not have", hint=_HINT
             )
-        found.setdefault(module, {})[_ENDINGS[ending]] = tensor
+        parts = found.setdefault(module, {})
+        if _ENDINGS[ending] in parts:
+            raise InputAbsent(f"{path.name} changes {module} twice, under two names", hint=_HINT)
+        parts[_ENDINGS[ending]] = tensor
     if not found:
         raise InputAbsent(f"{path.name} is an empty LoRA", hint=_HINT)
-    scale = _scale_told(metadata)
+    scale = _scale_told(path, metadata)
     return LoraWeights({module: _pair(path, module, parts, scale) for module, parts in sorted(found.items())})
 
 
@@ -131,24 +137,44 @@ def _pair(
     path: Path, module: str, parts: Mapping[str, torch.Tensor], scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     down, up, alpha = parts.get("down"), parts.get("up"), parts.get("alpha")
-    if down is None or up is None or down.dim() != 2 or up.dim() != 2 or down.shape[0] != up.shape[1]:
+    if down is None or up is None or down.dim() != 2 or up.dim() != 2 or not 0 < down.shape[0] == up.shape[1]:
         raise InputAbsent(f"{path.name} lacks a matching pair of matrices for {module}", hint=_HINT)
     # kohya's convention: the strength is alpha / rank, of each module by itself.
     if alpha is not None:
-        scale = float(alpha) / down.shape[0]
+        if alpha.numel() != 1 or alpha.is_complex():
+            raise InputAbsent(f"{path.name} holds no number as alpha of {module}", hint=_HINT)
+        scale = _checked_scale(path, float(alpha), float(down.shape[0]))
     down, up = down.to(torch.float32), up.to(torch.float32)
+    up = up if scale == 1.0 else up * scale
     if not (down.isfinite().all() and up.isfinite().all()):
         raise InputAbsent(f"{path.name} holds numbers for {module} that are not finite", hint=_HINT)
-    return down, up if scale == 1.0 else up * scale
+    return down, up
 
 
-def _scale_told(metadata: Mapping[str, str]) -> float:
-    """Read alpha / rank where newer files of diffusers keep it: in the header, as peft's settings."""
+def _scale_told(path: Path, metadata: Mapping[str, str]) -> float:
+    """Read alpha / rank where newer files of diffusers keep it: in the header, as peft's settings; 1 without them."""
+    told = metadata.get("lora_adapter_metadata")
     try:
-        settings = parse_json(metadata.get("lora_adapter_metadata", "{}"))
-        return float(settings["unet.lora_alpha"]) / float(settings["unet.r"])
-    except (ValueError, KeyError, TypeError, ZeroDivisionError):
-        return 1.0
+        settings = json.loads(told or "{}", object_pairs_hook=once)
+        if not {"unet.lora_alpha", "unet.r"} <= settings.keys():
+            return 1.0
+        alpha, rank = float(settings["unet.lora_alpha"]), float(settings["unet.r"])
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
+        raise InputAbsent(f"the header of {path.name} does not say its strength in numbers", hint=_HINT) from problem
+    return _checked_scale(path, alpha, rank)
+
+
+def _checked_scale(path: Path, alpha: float, rank: float) -> float:
+    """Divide alpha by rank; raises InputAbsent where that is no strength that anybody trained with."""
+    scale = alpha / rank if rank else math.nan
+    # Beyond is nobody's strength; a picture of such a LoRA is noise, at best.
+    if not 1e-12 < scale <= _LARGEST_SCALE or not math.isfinite(alpha) or rank < 0:
+        raise InputAbsent(
+            f"{path.name} says alpha {alpha:g} for rank {rank:g}; expected more than 0, and at most "
+            f"{_LARGEST_SCALE:g} times the rank",
+            hint=_HINT,
+        )
+    return scale
 
 
 def _unreadable(path: Path, problem: Exception) -> InputAbsent:

@@ -18,7 +18,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -37,6 +37,10 @@ _DTYPES = {
 }
 _REPEATED = 2**24
 """Numbers in all tensors together that their storages do not hold: expanded views."""
+_REFUSED = (
+    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4),
+    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+)
 _LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7)."""
 
@@ -65,7 +69,8 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     return loaded
 
 
-class _Tensors(pickle.Unpickler):
+class _Tensors(pickle._Unpickler):
+    # The unpickler in Python: that in C lets nobody look at what a state is set on.
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         names = {info.filename: info for info in archive.infolist()}
         (data,) = [name for name in names if name.endswith("/data.pkl")] or [""]
@@ -117,6 +122,27 @@ class _Tensors(pickle.Unpickler):
 
     def load(self) -> Any:
         return super().load()
+
+    def load_build(self) -> None:
+        """Take what torch adds to a state dict, the versions of its modules, and drop it; refuse all other states.
+
+        Setting a state runs ``__setstate__`` or writes attributes, on whatever the pickle has got hold of: of the
+        names above, on functions of ours, dtypes and tensors.
+        """
+        state = self.stack.pop()  # type: ignore[attr-defined]
+        target = self.stack[-1]  # type: ignore[attr-defined]
+        if type(target) is not OrderedDict or not isinstance(state, dict) or state.keys() - {"_metadata"}:
+            raise pickle.UnpicklingError(f"it sets the state of a {type(target).__name__}")
+
+    def refuse_opcode(self) -> None:
+        """Refuse what makes objects otherwise than by the functions above, and what loads what others registered."""
+        raise pickle.UnpicklingError("it makes objects in a way that no state dict needs")
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        **dict.fromkeys((code[0] for code in _REFUSED), refuse_opcode),
+    }
 
 
 def _bounded_pickle(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -14,7 +14,8 @@ from torch import nn
 from kolora.configs import read_config
 from kolora.errors import InputAbsent
 from kolora.files import open_regular
-from kolora.limits import TooLarge, as_absent, check_safetensors, read_json
+from kolora.limits import TooLarge, as_absent, read_json
+from kolora.models.headers import check_header
 from kolora.models.pickled import read_pickled
 from kolora.names import printable
 
@@ -92,13 +93,13 @@ def read_weights(files: tuple[Path, ...], *, device: str) -> Iterator[tuple[str,
                 yield name, lambda tensor=tensor: tensor.to(device)  # type: ignore[misc]
             continue
         try:
-            check_safetensors(path)
+            check_header(path)
             with safe_open(path, framework="pt", device=device) as opened:
                 for name in opened.keys():  # noqa: SIM118 - the file object is no dict
                     yield name, lambda name=name, opened=opened: opened.get_tensor(name)  # type: ignore[misc]
         except TooLarge as problem:
             raise as_absent(problem, f"{path.parent.name}/{path.name}") from problem
-        except SafetensorError as problem:
+        except (SafetensorError, ValueError) as problem:
             raise InputAbsent(f"{path.parent.name}/{path.name} is damaged: {problem}", hint=_AGAIN) from problem
 
 

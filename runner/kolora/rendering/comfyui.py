@@ -94,7 +94,7 @@ def escape(prompt: str) -> str:
     for narrow, wide in (("{", "｛"), ("}", "｝"), ("//", "／／"), ("/*", "／*"), ("\\|", "＼|")):
         prompt = prompt.replace(narrow, wide)
     # ComfyUI's page takes a backslash and what follows as a pair, and drops one that ends the text with a fault.
-    return re.sub(r"\\$", "＼", prompt)
+    return re.sub(r"\\\Z", "＼", prompt)
 
 
 def _node(kind: str, **inputs: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Parameter:
             # By type too, as False equals 0.
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if self.kind == "size":
-            return isinstance(value, str) and re.match(SIZE, value) is not None
+            return isinstance(value, str) and re.fullmatch(SIZE, value) is not None
         # True is an int to Python; a threshold of true is a slip.
         numbers = (int,) if self.kind == "whole" else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and self.least <= value < float("inf")
@@ -254,8 +254,8 @@ REFUSED: Mapping[str, str] = {
 _REFUSED_PATTERNS = (
     (re.compile(r"^(video|audio)_|^ray_video_"), _MEDIA),
     (re.compile(r"^(llm|mllm|vlm)_|_llm_|_vlm_"), _REMOTE),
-    (re.compile(r"_deduplicator$|_selector$"), _WHOLE),
-    (re.compile(r"_(mapper|grouper|aggregator|pipeline)$"), _CHANGES),
+    (re.compile(r"_deduplicator\Z|_selector\Z"), _WHOLE),
+    (re.compile(r"_(mapper|grouper|aggregator|pipeline)\Z"), _CHANGES),
 )
 
 _OURS = "a parameter that a story sets: kolora sets this one"

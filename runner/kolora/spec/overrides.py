@@ -16,7 +16,7 @@ from kolora.spec.faults import PathPart, Problem
 from kolora.spec.migrate import current_path
 from kolora.spec.words import describe, printable
 
-_STEP = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|(?:\.([0-9]{1,6})(?=[.=\[]|$))|\[([0-9]{1,6})\]")
+_STEP = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|(?:\.([0-9]{1,6})(?=[.=\[]|\Z))|\[([0-9]{1,6})\]")
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> tuple[Document, list[Problem]]:

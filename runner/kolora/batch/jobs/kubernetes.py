@@ -43,7 +43,8 @@ def emit(job: Job) -> Files:
     container = {
         "name": "kolora",
         "image": job.image,
-        "args": job.arguments(),
+        # Kubernetes puts variables, tokens among them, where it reads $(NAME).
+        "args": [each.replace("$(", "$$(") for each in job.arguments()],
         "env": [
             {"name": "KOLORA_RUN_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "KOLORA_SHARD_COUNT", "value": str(job.tasks)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from kolora.batch.jobs.job import CPUS, DISK_GIB, MEMORY_GIB, RETRYABLE, STORIES, Files, Job, as_yaml
 from kolora.hubs.hub import HUBS
 
@@ -15,7 +17,7 @@ PASSED_ON = (
 
 def emit(job: Job) -> Files:
     """Write ``task.yaml`` for ``sky jobs launch``; the stories lie beside it."""
-    assignments = [f"{name}={value}" for name, value in job.variables.items()]
+    assignments = [shlex.quote(f"{name}={value}") for name, value in job.variables.items()]
     variables = " ".join(f"-e {variable}" for variable in (*PASSED_ON, *assignments))
     mounts: dict[str, object] = {
         # A plain mount of a bucket knows no atomic renames, which results stand on.
@@ -26,7 +28,7 @@ def emit(job: Job) -> Files:
     if job.texts:
         mounts[STORIES] = "./stories"
         volumes += f" -v {STORIES}:{STORIES}:ro"
-    command = job.line().removeprefix("kolora ")
+    image, command = shlex.quote(job.image), job.line().removeprefix("kolora ")
     task = {
         "name": job.name,
         "resources": {
@@ -38,7 +40,7 @@ def emit(job: Job) -> Files:
             "job_recovery": {"recover_on_exit_codes": list(RETRYABLE)},
         },
         "file_mounts": mounts,
-        "run": f"docker run --rm --gpus all --user $(id -u):0 {volumes} {variables} {job.image} {command}\n",
+        "run": f"docker run --rm --gpus all --user $(id -u):0 {volumes} {variables} {image} {command}\n",
     }
     launch = "sky jobs launch task.yaml"
     if job.tasks > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from kolora.batch.jobs.job import CPUS, HOURS, MEMORY_GIB, RETRIES, RETRYABLE, STORIES, Files, Job
 
 OUT, CACHE = "/scratch/kolora/out", "/scratch/kolora/cache"
@@ -46,7 +48,7 @@ exit "$code"
 
 def emit(job: Job) -> Files:
     """Write ``job.sbatch``; the stories lie beside it, in the folder it is submitted from."""
-    binds = f"{job.out}:/out,{job.cache}:/cache"
+    binds = shlex.quote(f"{job.out}:/out,{job.cache}:/cache")
     if job.texts:
         binds += f',"$SLURM_SUBMIT_DIR"/stories:{STORIES}:ro'
     script = _SCRIPT.format(
@@ -57,8 +59,8 @@ def emit(job: Job) -> Files:
         warning=_WARNING_SECONDS,
         array=f"#SBATCH --array=0-{job.tasks - 1}\n" if job.tasks > 1 else "",
         binds=binds,
-        variables="".join(f"--env {name}={value} " for name, value in job.variables.items()),
-        image=f"docker://{job.image}",
+        variables="".join(f"--env {shlex.quote(f'{name}={value}')} " for name, value in job.variables.items()),
+        image=shlex.quote(f"docker://{job.image}"),
         arguments=job.line().removeprefix("kolora "),
         codes=" | ".join(map(str, RETRYABLE)),
         retries=RETRIES,

@@ -1,5 +1,5 @@
 # kolora's image: CUDA 12.1 by the locked wheels, torch 2.3.1, Python 3.11. The driver comes from the container toolkit.
-#   docker build -t kolora .        (docker/build also records the base's digest, the version and the revision)
+#   docker build -t kolora .        (docker/build also records what only git and the engine know: see the labels below)
 #   docker run --gpus all -v ./out:/out kolora story.yaml
 # Behind a proxy with its own authority: --secret id=ca,src=/path/to/ca-bundle.crt
 ARG BASE=debian:bookworm-slim
@@ -63,10 +63,17 @@ WORKDIR /out
 VOLUME ["/out", "/cache"]
 ENTRYPOINT ["/usr/bin/tini", "-g", "--", "kolora"]
 CMD ["story.yaml"]
+# A plain docker build knows the version, which a test holds against the package's, and the base by its name. What it
+# cannot know is told by docker/build: the base's digest, the revision, and when that was committed.
 ARG BASE
 ARG BASE_DIGEST=unknown
-ARG VERSION=unknown
+ARG VERSION=0.2.0
 ARG REVISION=
+ARG CREATED=
+# The bill of materials, CycloneDX 1.5, of what is in the image by now: every Python package and every Debian one.
+RUN --mount=type=bind,source=docker/sbom.py,target=/run/sbom.py \
+    install -d /usr/share/kolora && \
+    /opt/venv/bin/python /run/sbom.py "${VERSION}" "${BASE}@${BASE_DIGEST}" "${REVISION}" > /usr/share/kolora/sbom.cdx.json
 # What locks name the image by, where nobody tells its digest: docker/build knows it, a plain docker build does not.
 ENV KOLORA_IMAGE_SOURCE="${REVISION:+revision ${REVISION}, base ${BASE_DIGEST}}"
 LABEL org.opencontainers.image.title="kolora" \
@@ -74,6 +81,8 @@ LABEL org.opencontainers.image.title="kolora" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION:-unknown}" \
+      org.opencontainers.image.created="${CREATED:-unknown}" \
       org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
+      kolora.sbom="/usr/share/kolora/sbom.cdx.json" \
       kolora.story.schema="1"

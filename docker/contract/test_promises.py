@@ -103,6 +103,16 @@ def test_labels_say_what_it_is_made_of(engine, config):
     assert config["Size"] < 7e9
 
 
+def test_the_bill_of_materials_lists_what_is_installed(engine, config):
+    ended = engine.run(config["Labels"]["kolora.sbom"], flags=["--entrypoint", "/bin/cat"])
+    bill = json.loads(ended.out)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    purls = {each["purl"].partition("@")[0] for each in bill["components"]}
+    assert {"pkg:pypi/torch", "pkg:pypi/diffsynth", "pkg:deb/debian/tini", "pkg:deb/debian/libc6"} <= purls
+    assert len(purls) > 200
+    assert bill["metadata"]["component"]["version"] == config["Labels"]["org.opencontainers.image.version"]
+
+
 def test_nothing_that_built_the_image_is_left_and_chinese_can_be_drawn(engine):
     script = (
         "import shutil, os; from pathlib import Path; from PIL import ImageFont\n"

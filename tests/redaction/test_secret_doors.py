@@ -18,6 +18,7 @@ from kolora.cli.streams import GuardedStream
 from kolora.datasets.juicer.client import run_filters
 from kolora.errors import InputAbsent, KoloraError
 from kolora.events import Noticed
+from kolora.export.submission import secrets_of
 from kolora.stages import STAGES
 from rich.console import Console
 
@@ -280,3 +281,16 @@ def test_a_mirror_with_a_password_fails_without_it(
     story = write_story(outside / "s", tiny_checkpoint, dataset={"source": hub, "id": "some/set"})
     assert left("--debug", story, "-o", outside / "out") in (66, 69)
     assert "Traceback" in check(secret, capsys, outside)
+
+
+@pytest.mark.parametrize("name", ["story.yaml", "story.lock.yaml", "report.json", "data/ledger.jsonl"])
+def test_what_an_earlier_kolora_recorded_is_not_handed_on(name: str, secret: Secret, outside: Path) -> None:
+    if len(secret.value) < 8:
+        pytest.skip("so short a value may be a word")
+    (outside / "data").mkdir()
+    (outside / name).write_text(f"title: kolora\n# {secret.value} {secret.content}\n", encoding="utf-8")
+    (violation,) = secrets_of(outside)
+    assert violation.message.startswith(f"{name} holds ")
+    assert leaks(secret, violation.message, violation.hint) == []
+    (outside / name).write_text("title: kolora\n", encoding="utf-8")
+    assert [*secrets_of(outside)] == []

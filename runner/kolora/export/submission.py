@@ -16,6 +16,7 @@ from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
 from kolora.files import replacing, sync, write_bytes, write_text
 from kolora.hubs.catalogue import is_pocket
+from kolora.redaction import find_secret
 from kolora.report import ReportData, parse_report, without_provenance
 from kolora.report.sections.again import story_text
 from kolora.report.write import write_report_files
@@ -72,7 +73,7 @@ def pack_submission(
     """
     entry = _entry(run, team)
     # All rules first, then refused once: one at a time would cost the user a try for each.
-    violations = [*violations_of(entry, practice=practice), *_changed(run)]
+    violations = [*violations_of(entry, practice=practice), *_changed(run), *secrets_of(run.root)]
     if violations:
         raise SubmissionInvalid(run.root, violations)
     name = entry.name
@@ -150,6 +151,15 @@ def _changed(run: FinishedRun) -> Iterator[Violation]:
     if changed:
         message = f"{', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''} changed after the run"
         yield Violation(message, f"kolora run {run.root / 'story.yaml'} -o {run.root} --fresh")
+
+
+def secrets_of(root: Path) -> Iterator[Violation]:
+    """Yield the texts of a run that hold a secret: an earlier kolora recorded what it was given."""
+    for name in (STORY, LOCK, REPORT, LEDGER):
+        path = root / name
+        found = find_secret(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+        if found:
+            yield Violation(f"{name} holds {found}", "take it out of the story, and run it again with --fresh")
 
 
 def _report(run: FinishedRun, story: bytes) -> ReportData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import shlex
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kolora.cli.streams import GuardedStream
 from kolora.events import Noticed
 from kolora.report.pages import markdown_text
 from rich.console import Console
+from rich.progress import Progress
 
 from tests.characters.table import ALL, DIRECTIONS, HARMLESS, SENTENCES, WHOLE, hidden
 from tests.commands import left
@@ -179,3 +181,17 @@ def test_a_stream_of_letters_that_it_lacks_escapes_them() -> None:
 )
 def test_markdown_shows_that_there_was_one(letter: str) -> None:
     assert markdown_text(f"a{letter}b") == "a\ufffdb"
+
+
+@pytest.mark.parametrize("text", SENTENCES, ids=ascii)
+def test_what_libraries_say_while_a_bar_is_drawn_is_plain_too(text: str) -> None:
+    screen = io.StringIO()
+    console = Console(file=GuardedStream(screen).for_terminal(), width=60, force_terminal=True)
+    with Progress(console=console) as progress:
+        progress.add_task("train", total=2)
+        # rich stands before stdout meanwhile, and hands on what it is given.
+        print(f"a library says {text}")
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "")
+    # What stands before a return is taken for drawn over.
+    assert "a library says" in drawn or "\r" in text
+    assert [*hidden(drawn)] == []

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from typing import TextIO, cast
 
 from kolora.characters import show
 from kolora.redaction import redact
 
+_OTHER_ESCAPE = re.compile("\x1b(?!\\[)")
+"""What begins another sequence than rich's: titles, links, the clipboard."""
+
 
 class GuardedStream(io.TextIOBase):
     """Writes to a stream without secrets, and with characters that act unseen written out.
 
     It stands for the whole stream, so that what libraries log, warn of, or leave as a traceback goes through it too.
-    is_terminal: leave the controls, as who writes draws bars and colours with them.
+    is_terminal: leave the sequences that rich draws bars and colours with, which begin with ``ESC [``.
     """
 
     def __init__(self, stream: TextIO, *, is_terminal: bool = False) -> None:
@@ -24,7 +28,9 @@ class GuardedStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Write a text; letters that the stream's encoding lacks are escaped."""
         guarded = redact(text)
-        if not self._is_terminal:
+        if self._is_terminal:
+            guarded = _OTHER_ESCAPE.sub(r"\\u001b", show(guarded, allowed="\n\t\r\x1b"))
+        else:
             guarded = show(guarded)
         # Halves of letters and, where the encoding is ASCII, Chinese: a message is worth more than its looks.
         encoding = self.encoding

@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from kolora.characters import show
 from kolora.errors import InputAbsent, KoloraError
+from kolora.redaction import redact
 
 LONGEST_PART = 255
 """Bytes of one part of a name that every file system takes."""
@@ -28,14 +30,10 @@ _WINDOWS = re.compile(r'[<>:"|?*]')
 
 
 def printable(text: str, *, most: int = _PRINTED) -> str:
-    """Return text of a stranger's as a message may hold it: short, on one line, no control characters at work."""
-    short = text[:most] + ("…" if len(text) > most else "")
-    return "".join(letter if _is_printable(letter) else f"\\u{ord(letter):04x}" for letter in short)
-
-
-def _is_printable(letter: str) -> bool:
-    # Cf: marks that turn the direction of text or have no width; Cs: halves of letters, which UTF-8 cannot write.
-    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    """Return text of a stranger's as a message may hold it: short, on one line, no secret and no control at work."""
+    # Secrets first: half of one, cut off, would no longer be known as one.
+    text = redact(text)
+    return show(text[:most], allowed="") + ("…" if len(text) > most else "")
 
 
 def fault_of_name(name: str, *, portable: bool = False) -> str | None:

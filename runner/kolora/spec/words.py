@@ -6,18 +6,10 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from kolora.characters import show
-from kolora.redaction import redact
+from kolora.names import printable as printable
 
 _LONGEST = 60
 """Characters of a given text that a message repeats."""
-
-
-def printable(text: str, *, most: int = _LONGEST) -> str:
-    """Return text of a stranger's as a message may hold it: short, on one line, no secret and no control at work."""
-    # Secrets first: half of one, cut off, would no longer be known as one.
-    text = redact(text)
-    return show(text[:most], allowed="") + ("…" if len(text) > most else "")
 
 
 def text_width(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kolora.limits import MAX_HEADER, check_safetensors
 
+
 def check_header(path: Path) -> None:
     """Raise ValueError where a file's header gives a name twice, TooLarge where it is large, OSError.
 

@@ -47,8 +47,9 @@ BESIDE: dict[str, set[str]] = {
     "training": {"datasets", "models"},
     "rendering": {"models"},
     "scoring": {"models"},
+    "verification": {"export"},
 }
-"""What a package may import of its own layer: the models, and pocket as a source of pictures."""
+"""What a package may import of its own layer: the models, pocket as a source of pictures, and what an export writes."""
 
 HEAVY = {
     "accelerate",
@@ -106,7 +107,9 @@ DEFERRED: Mapping[str, set[str]] = {
     "stages.render": {"models", "rendering"},
     "stages.score": {"scoring"},
     "stages.train": {"models", "rendering", "training"},
-    "verification.compare": {"models", "scoring", "torch"},
+    "verification.graft": {"models"},
+    "verification.lora": {"models", "torch"},
+    "verification.scores": {"scoring"},
 }
 """Which module may import which package inside a function. Each entry keeps something heavy out of ``plan``."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 LORA = "lora/pytorch_lora_weights.safetensors"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def forge(pack: Path) -> None:
@@ -35,7 +38,8 @@ def set_pixel(pack: Path, change: Callable[[int], int], *, file: str = "images/0
     picture.putpixel((20, 20), (change(red), *others))
     info = PngInfo()
     for key, value in texts.items():
-        info.add_itxt(key, value)
+        add = info.add_itxt if key.startswith("kolora.") else info.add_text
+        add(key, value)
     picture.save(path, pnginfo=info)
 
 
@@ -53,3 +57,79 @@ def change_weight(pack: Path, *, by: float, file: str = LORA) -> None:
     for at in range(len(content) - 64, len(content), 4):
         struct.pack_into("<f", content, at, struct.unpack_from("<f", content, at)[0] + by)
     path.write_bytes(content)
+
+
+def places_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the place of every single value, and of every list and mapping, as its keys and indices."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places_in(item, (*place, key))
+
+
+def changes_at(values: Any, place: tuple[Any, ...]) -> Iterator[str]:
+    """Change one value in every way that its kind knows, in place; yields what was done, and then puts it back."""
+    *path, last = place
+    holder = values
+    for key in path:
+        holder = holder[key]
+    value = holder[last]
+    for name, other in _others(value):
+        holder[last] = other
+        yield name
+    holder[last] = value
+    if isinstance(holder, dict):
+        order = list(holder.items())
+        del holder[last]
+        yield "removed"
+        holder.clear()
+        holder.update(order)
+
+
+def _others(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, bool):
+        yield "negated", not value
+    elif isinstance(value, int):
+        yield "raised", value + 1
+    elif isinstance(value, float):
+        # Less than any bound of equivalence: it must not pass for the same either.
+        yield "raised a little", value + 1e-5
+    elif isinstance(value, str):
+        yield "rewritten", f"{value[:-1]}{'0' if value[-1:] != '0' else '1'}"
+    elif isinstance(value, list):
+        yield "lengthened", [*value, value[-1] if value else "added"]
+    elif isinstance(value, dict):
+        yield "added to", value | {"added": 1}
+    else:
+        yield "filled in", "something"
+
+
+def chunks_of(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Take a PNG apart into its chunks' types and contents."""
+    chunks, place = [], len(SIGNATURE)
+    while place < len(content):
+        length, kind = struct.unpack(">L4s", content[place : place + 8])
+        chunks.append((kind, content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    return chunks
+
+
+def png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """Put a PNG together."""
+    parts = [SIGNATURE]
+    for kind, content in chunks:
+        parts += [struct.pack(">L", len(content)), kind, content, struct.pack(">L", zlib.crc32(kind + content))]
+    return b"".join(parts)
+
+
+def header_of(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Take a safetensors file apart into its header and its tensors."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def safetensors_of(header: dict[str, Any], tensors: bytes) -> bytes:
+    """Put a safetensors file together as kolora does."""
+    text = json.dumps(header, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + tensors

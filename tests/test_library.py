@@ -63,7 +63,9 @@ def test_a_story_is_planned_run_and_verified_without_a_word(
     verified = kolora.verify(
         tmp_path / "out", out=tmp_path / "verified", device="cpu", folders=_folders(tmp_path / "checkpoint")
     )
-    assert verified.verdict == "identical"
+    assert verified.verdict == "equivalent", "a key was set over the story file"
+    assert [each["key"] for each in verified.facts["overrides"]] == ["render.steps"]
+    assert len(verified.facts["unchecked"]) == 1
     assert verified.page.is_file()
     assert capfd.readouterr() == ("", "")
     assert {number: signal.getsignal(number) for number in SIGNALS} == handlers

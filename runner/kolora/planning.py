@@ -54,8 +54,13 @@ class Decision:
     @property
     def reason(self) -> str:
         """Why, in words for the user."""
-        words = ", ".join(REASONS[key].format(*values) for key, *values in self.why if key != "more")
-        return words + "".join(f" and {REASONS[key].format(*values)}" for key, *values in self.why if key == "more")
+        return words_of_reasons(self.why)
+
+
+def words_of_reasons(why: Sequence[Reason]) -> str:
+    """Say why a step runs or is kept, in words for the user."""
+    words = ", ".join(REASONS[key].format(*values) for key, *values in why if key != "more")
+    return words + "".join(f" and {REASONS[key].format(*values)}" for key, *values in why if key == "more")
 
 
 class EarlierRecord(Protocol):

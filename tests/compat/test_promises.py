@@ -23,7 +23,7 @@ from kolora.spec import Story, load_story, read_story
 from kolora.spec.canonical import canonical
 from kolora.spec.migrate import migrate_dump
 from kolora.stages import STAGES
-from kolora.verification.claims import story_against_lock
+from kolora.verification.compare import story_against_lock
 from kolora.verification.resolve import Folders
 from kolora.verification.verify import verify
 from PIL import Image
@@ -142,9 +142,11 @@ def test_the_story_of_an_old_submission_is_its_locks(release: str):
 def test_an_old_submission_is_verified(release: str, tiny_checkpoint: Path, tmp_path: Path):
     root = HERE / release / "run"
     done = verify(root, out=tmp_path, device="cpu", folders=Folders(checkpoint=tiny_checkpoint))
-    assert done.verdict == "identical"
+    assert [each["what"] for each in done.facts["findings"] if each["verdict"] == "different"] == []
+    # Its pictures are drawn again to the same pixels; that it was another kolora's, or another machine's, lowers it.
+    assert done.verdict == "equivalent"
     assert [scene["verdict"] for scene in done.facts["scenes"]] == ["identical", "identical"]
-    assert {finding["verdict"] for finding in done.facts["findings"]} <= {"note"}
+    assert done.facts["unchecked"]
 
 
 def with_key_in(section: str) -> type[Story]:

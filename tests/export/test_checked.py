@@ -125,12 +125,12 @@ def elsewhere(folder: Path) -> None:
     [
         (pixel, {"worst_block"}),
         (grid, {"worst_block"}),
-        (seed, {"story", "not_as_listed", "stated_otherwise", "report_scene"}),
-        (prompt, {"stated_otherwise", "report_scene"}),
-        (contest_lora, {"lora_not_in_lock", "lora_other"}),
+        (seed, {"story", "not_as_listed", "stated_otherwise", "statement"}),
+        (prompt, {"stated_otherwise", "statement"}),
+        (contest_lora, {"not_as_locked", "lora_other"}),
         (contest_lora_in_the_lock, {"lora_other"}),
-        (score, {"score", "page"}),
-        (told_prompt, {"report_scene", "page"}),
+        (score, {"statement"}),
+        (told_prompt, {"statement"}),
         (page, {"page"}),
         (card, {"page"}),
         (elsewhere, {"story"}),
@@ -153,13 +153,13 @@ def test_a_zip_that_was_touched_is_different(
         assert against(facts) == found
 
 
-def test_a_wrong_digest_of_a_file_that_decides_nothing_is_noted(packed: Path, finished: Path, tmp_path: Path) -> None:
+def test_a_wrong_digest_of_any_file_is_different(packed: Path, finished: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path / NAME)
     manifest = tmp_path / NAME / "manifest.sha256"
     text = manifest.read_text(encoding="utf-8")
     manifest.write_text("0" * 8 + text[8:], encoding="utf-8")
     code, facts = verified(tmp_path / NAME, finished, tmp_path / "out")
-    assert (code, facts["verdict"]) == (0, "identical")
-    (note,) = facts["findings"]
-    assert (note["key"], note["values"], note["verdict"]) == ("not_as_listed", ["README.md"], "note")
+    assert (code, facts["verdict"]) == (76, "different")
+    (found,) = facts["findings"]
+    assert (found["key"], found["values"], found["verdict"]) == ("not_as_listed", ["README.md"], "different")

@@ -1,4 +1,4 @@
-"""Verify: an honest submission is identical, each tampering has its verdict, a hostile one harms nobody."""
+"""Verify by the command line: an honest submission is identical, each tampering has its verdict, none harms anybody."""
 
 from __future__ import annotations
 
@@ -6,79 +6,101 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from kolora.export.finished import read_finished
+from kolora.export.submission import write_pack
+from kolora.runfolder.manifest import write_manifest
 from kolora.verification.verdict import TOLERANCES, judge_picture, tolerance_of, worst
 from PIL import Image
 
 from tests.commands import left
 from tests.stories import write_story
 from tests.tampering import LORA, change_weight, forge, in_yaml, set_pixel
+from tests.verification.forger import copied
 
-
-@pytest.fixture(scope="module")
-def done(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A submission of one scene, and the checkpoint it was made with beside it."""
-    folder = tmp_path_factory.mktemp("verify")
-    scenes = [{"title": "早晨", "prompt": "一只白色小猫", "seed": 1}]
-    story = write_story(folder, tiny_checkpoint, filters=[], scenes=scenes, lora__steps=2, render__steps=2)
-    assert left("run", story, "-o", folder / "pack") == 0
-    for name in ("work", "logs", ".lock", "status.json"):
-        place = folder / "pack" / name
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
-    return folder
+KOHYA = "lora/渡口-可图Kolors训练-一只小猫.safetensors"
 
 
 @pytest.fixture
 def pack(done: Path, tmp_path: Path) -> Path:
-    subprocess.run(["cp", "-r", done / "pack", tmp_path / "pack"], check=True)
-    return tmp_path / "pack"
+    return copied(done / "pack", tmp_path / "pack")
 
 
-def verified(pack: Path, done: Path, *options: object) -> tuple[int, dict[str, Any]]:
-    """Verify a pack; returns the exit code and what verify.json says."""
-    out = pack.parent / "verified"
-    code = left("verify", pack, "-o", out, "--checkpoint", done / "checkpoint", *options)
+@pytest.fixture
+def run_folder(done: Path, tmp_path: Path) -> Path:
+    return copied(done / "run", tmp_path / "run")
+
+
+def verified(submission: Path, done: Path, *options: object, out: Path | None = None) -> tuple[int, dict[str, Any]]:
+    """Verify a submission, in a folder that keeps what was rebuilt; returns the exit code and what verify.json says."""
+    out = out or done / "verified"
+    (out / "verify.json").unlink(missing_ok=True)
+    code = left("verify", submission, "-o", out, "--checkpoint", done / "checkpoint", *options)
     told = out / "verify.json"
     return code, json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
 
 
-def different(facts: dict[str, Any]) -> str:
-    return "\n".join(each["what"] for each in facts["findings"] if each["verdict"] == "different")
+def found(facts: dict[str, Any], verdict: str = "different") -> str:
+    return "\n".join(each["what"] for each in facts["findings"] if each["verdict"] == verdict)
 
 
-def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done: Path) -> None:
+def test_an_honest_submission_is_identical_as_folder_and_as_zip(pack: Path, done: Path, tmp_path: Path) -> None:
     code, facts = verified(pack, done)
-    assert code == 0
-    assert facts["verdict"] == "identical"
-    assert facts["findings"] == []
-    assert facts["scenes"][0]["psnr"] is None
-    page = (pack.parent / "verified" / "verify.html").read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg") == 4
+    assert (code, facts["verdict"]) == (0, "identical")
+    assert facts["findings"] == facts["unchecked"] == facts["overrides"] == []
+    assert [(scene["same_file"], scene["psnr"]) for scene in facts["scenes"]] == [(True, None)] * 2
+    assert facts["retrained"]["same_lora"]
+    page = (done / "verified" / "verify.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 6
     assert "<script" not in page
-    with zipfile.ZipFile(pack.parent / "pack.zip", "w") as archive:
+    assert (done / "verified" / facts["report"]).is_file(), "the report that was made here"
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
         for path in sorted(path for path in pack.rglob("*") if path.is_file()):
             archive.write(path, Path("队伍-可图Kolors训练-小猫") / path.relative_to(pack))
-    code, facts = verified(pack.parent / "pack.zip", done)
+    kept = (done / "verified" / "again" / "records" / "train.json").read_bytes()
+    code, facts = verified(tmp_path / "pack.zip", done)
     assert (code, facts["verdict"]) == (0, "identical")
+    assert (done / "verified" / "again" / "records" / "train.json").read_bytes() == kept, "trained once"
 
 
-def test_training_again_gives_the_same_lora(pack: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, facts = verified(pack, done, "--retrain")
-    assert code == 0
-    assert facts["retrained"]["same_lora"]
-    assert "trained again: the same LoRA" in capsys.readouterr().out
+def test_an_honest_run_folder_is_identical_and_told_by_its_records(done: Path) -> None:
+    code, facts = verified(done / "run", done)
+    assert (code, facts["verdict"]) == (0, "identical")
+    assert facts["unchecked"] == []
+    assert {each["key"] for each in facts["findings"]} == {"passed_over", "told_by_run"}
+
+
+def test_what_is_not_trained_again_is_named(
+    pack: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, facts = verified(pack, done, "--no-retrain", out=tmp_path / "verified")
+    assert (code, facts["verdict"]) == (0, "equivalent")
+    assert [scene["same_file"] for scene in facts["scenes"]] == [True, True]
+    assert any("--no-retrain" in each for each in facts["unchecked"])
+    assert any("report.json tells of data and training" in each for each in facts["unchecked"])
+    assert not found(facts)
+    assert "nothing speaks against it, but not everything could be checked here" in capsys.readouterr().out
+    values = json.loads((pack / "report.json").read_text(encoding="utf-8"))
+    values["scenes"][0]["clip"] += 0.5
+    (pack / "report.json").write_text(json.dumps(values), encoding="utf-8")
+    write_manifest(pack)
+    code, facts = verified(pack, done, "--no-retrain", out=tmp_path / "verified")
+    assert code == 76
+    code, facts = verified(copied(done / "pack", tmp_path / "other"), done, out=tmp_path / "verified")
+    assert facts["verdict"] == "identical", "what was put in the place of the training is gone"
 
 
 def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
     set_pixel(pack, lambda red: red ^ 1)
     code, facts = verified(pack, done)
     assert code == 76
-    assert "images/01.png: its sha256 differs" in different(facts)
+    assert "images/01.png: its sha256 differs from manifest.sha256" in found(facts)
+    assert "images/01.png: its sha256 differs from story.lock.yaml" in found(facts)
     assert facts["scenes"][0]["verdict"] == "equivalent"
     forge(pack)
     code, facts = verified(pack, done)
@@ -92,33 +114,73 @@ def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:
     assert any("worst block" in why["what"] for why in facts["scenes"][0]["reasons"])
 
 
-@pytest.mark.parametrize(("key", "value"), [("seed", 2), ("prompt", "一只黑色小狗")])
+@pytest.mark.parametrize(("key", "value"), [("seed", 7), ("prompt", "一只黑色小狗")])
 def test_another_seed_or_prompt_is_found_however_much_is_forged(
-    pack: Path, done: Path, key: str, value: object
+    pack: Path, done: Path, tmp_path: Path, key: str, value: object
 ) -> None:
     in_yaml(pack / "story.yaml", lambda story: story["scenes"][0].update({key: value}))
-    code, facts = verified(pack, done)
+    code, facts = verified(pack, done, "--no-retrain", out=tmp_path / "verified")
     assert code == 76
-    assert f"scenes.1.{key} is {value}, in story.lock.yaml it is" in different(facts)
-    assert "story.yaml: its sha256 differs from manifest.sha256" in different(facts)
+    assert f"scenes.1.{key} is {value}, in story.lock.yaml it is" in found(facts)
+    assert "story.yaml: its sha256 differs from manifest.sha256" in found(facts)
     in_yaml(pack / "story.lock.yaml", lambda lock: lock["story"]["scenes"][0].update({key: value}))
     forge(pack)
-    code, facts = verified(pack, done)
+    code, facts = verified(pack, done, "--no-retrain", out=tmp_path / "verified")
     assert code == 76
-    assert f"images/01.png states {key}" in different(facts)
+    assert f"images/01.png states iTXt kolora.{key}" in found(facts)
     assert not facts["scenes"][0]["same_file"]
 
 
-def test_another_weight_is_found_by_its_digest_and_by_the_picture(pack: Path, done: Path) -> None:
+def test_a_lock_that_puts_other_prompts_in_the_storys_place_is_told(
+    pack: Path, run_folder: Path, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for submission, verdict in ((pack, "different"), (run_folder, "equivalent")):
+        lock = yaml.safe_load((submission / "story.lock.yaml").read_text(encoding="utf-8"))
+        prompt = lock["story"]["scenes"][0]["prompt"]
+        in_yaml(submission / "story.yaml", lambda story: story["scenes"][0].update(prompt="一位穿红裙的公主"))
+        in_yaml(submission / "story.lock.yaml", lambda lock: lock.update(overrides=[f"scenes.1.prompt={prompt}"]))  # noqa: B023
+        write_manifest(submission)
+        code, facts = verified(submission, done)
+        # A run folder's report shows the story file; this one was not forged, so what it shows is not that.
+        assert (code, facts["verdict"]) == (76, "different")
+        assert facts["overrides"] == [{"key": "scenes.1.prompt", "run": prompt, "story": "一位穿红裙的公主"}]
+        assert f"scenes.1.prompt was {prompt} when the story was run" in found(
+            facts, "different" if verdict == "different" else "unchecked"
+        )
+        assert "scenes.1.prompt is not the story's: run with --set" in capsys.readouterr().err
+
+
+def test_an_honest_run_with_set_is_equivalent_and_its_export_identical(
+    done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "verified"
+    assert (
+        left("run", done / "story.yaml", "-o", run, "--set", "scenes.1.seed=5", "--set", "lora.learning_rate=0.002")
+        == 0
+    )
+    code, facts = verified(run, done, out=out)
+    assert (code, facts["verdict"]) == (0, "equivalent")
+    assert [each["key"] for each in facts["overrides"]] == ["lora.learning_rate", "scenes.1.seed"]
+    assert "scenes.1.seed is not the story's: run with --set" in capsys.readouterr().out
+    write_pack(read_finished(run), tmp_path / "pack", name=Path(KOHYA).stem)
+    code, facts = verified(tmp_path / "pack", done, out=out)
+    assert (code, facts["verdict"], facts["findings"]) == (0, "identical", [])
+
+
+def test_another_weight_is_found_by_its_digest_and_by_training_again(pack: Path, done: Path, tmp_path: Path) -> None:
     change_weight(pack, by=1e-6)
-    code, facts = verified(pack, done)
+    code, facts = verified(pack, done, out=tmp_path / "verified")
     assert code == 76
-    assert f"{LORA}: its sha256 differs from story.lock.yaml" in different(facts)
-    change_weight(pack, by=50.0)
+    assert f"{LORA}: its sha256 differs from story.lock.yaml" in found(facts)
+    for name in ("lora/diffsynth.safetensors", KOHYA):
+        change_weight(pack, by=1e-6, file=name)
     forge(pack)
-    code, facts = verified(pack, done)
+    code, facts = verified(pack, done, out=tmp_path / "verified")
     assert facts["verdict"] != "identical"
-    assert facts["scenes"][0]["changed"] > 0
+    assert not facts["retrained"]["same_lora"]
+    again = verified(pack, done, out=tmp_path / "verified")[1]
+    assert again["verdict"] == facts["verdict"], "also from what is kept"
+    assert "the LoRA is another one" in found(facts, "unchecked")
 
 
 def test_a_forged_report_is_not_believed(pack: Path, done: Path) -> None:
@@ -128,34 +190,76 @@ def test_a_forged_report_is_not_believed(pack: Path, done: Path) -> None:
     forge(pack)
     code, facts = verified(pack, done)
     assert code == 76
-    assert "report.json: scene 1: aesthetics is 9.900, measured here" in different(facts)
-    assert "report.json: mean aesthetics is 9.900" in different(facts)
+    assert "report.json: scenes.1.aesthetics is 9.9, made here it is" in found(facts)
+    assert "report.json: verdict.aesthetics_mean is 9.9" in found(facts)
+
+
+def test_scores_of_a_story_that_has_none_are_not_believed(done: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    off = ("--set", "scores.aesthetics=off", "--set", "team=渡口")
+    assert left("run", done / "story.yaml", "-o", run, *off) == 0
+    write_pack(read_finished(run), tmp_path / "pack", name=Path(KOHYA).stem)
+    assert verified(tmp_path / "pack", done, out=tmp_path / "verified")[1]["verdict"] == "identical"
+    report = json.loads((tmp_path / "pack" / "report.json").read_text(encoding="utf-8"))
+    report["scenes"][0]["aesthetics"], report["verdict"]["aesthetics_mean"] = 9.8, 9.8
+    (tmp_path / "pack" / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    write_manifest(tmp_path / "pack")
+    code, facts = verified(tmp_path / "pack", done, out=tmp_path / "verified")
+    assert code == 76
+    assert "report.json: verdict.aesthetics_mean is 9.8, made here it is null" in found(facts)
+
+
+def test_a_story_with_a_lora_of_its_own_is_equivalent(done: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    story = write_story(tmp_path, tiny_checkpoint, team="渡口", render__steps=2, render__lora="given.safetensors")
+    shutil.copy(done / "run" / "lora" / "kohya.safetensors", tmp_path / "given.safetensors")
+    assert left("run", story, "-o", tmp_path / "run") == 0
+    code, facts = verified(tmp_path / "run", done, out=tmp_path / "verified")
+    assert (code, facts["verdict"]) == (0, "equivalent")
+    assert facts["unchecked"] == ["the story brings its LoRA; where that file came from is not checked"]
+    assert verified(tmp_path / "run", done, "--retrain", out=tmp_path / "verified")[0] == 65
 
 
 def test_a_story_that_points_elsewhere_is_refused(pack: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert left("verify", pack, "-o", pack.parent / "verified") == 65
     assert "model.checkpoint is 'checkpoint', a place on somebody else's machine" in capsys.readouterr().err
-    other = pack.parent / "other"
-    subprocess.run(["cp", "-r", done / "checkpoint", other], check=True)
+    other = shutil.copytree(done / "checkpoint", pack.parent / "other")
     config = other / "scheduler" / "scheduler_config.json"
-    config.write_text(config.read_text() + "\n")
+    text = config.read_text()
+    config.unlink()
+    config.write_text(text + "\n")
     assert left("verify", pack, "-o", pack.parent / "verified", "--checkpoint", other) == 66
     assert "story.lock.yaml pins" in capsys.readouterr().err
+
+
+def test_a_data_set_that_is_not_here_is_named(done: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    pictures = shutil.copytree(done / "run" / "data" / "train", tmp_path / "story" / "pictures")
+    dataset = {"source": "folder", "path": "pictures", "min_images": 2}
+    story = write_story(
+        tmp_path / "story", tiny_checkpoint, dataset=dataset, filters=[], render__steps=2, lora__steps=1
+    )
+    assert left("run", story, "-o", tmp_path / "run") == 0
+    code, facts = verified(tmp_path / "run", done, out=tmp_path / "verified")
+    assert (code, facts["verdict"]) == (0, "equivalent")
+    assert any("dataset.path is 'pictures'" in each for each in facts["unchecked"])
+    code, facts = verified(tmp_path / "run", done, "--dataset", pictures, out=tmp_path / "verified")
+    assert (code, facts["verdict"]) == (0, "identical")
+    (pictures / "metadata.csv").write_text("file_name,text\n01.jpg,other\n", encoding="utf-8")
+    assert verified(tmp_path / "run", done, "--dataset", pictures, out=tmp_path / "verified")[0] == 66
 
 
 def test_a_picture_of_another_size_is_never_decoded(pack: Path, done: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(pack / "images" / "01.png")
     code, facts = verified(pack, done)
     assert code == 76
-    assert facts["scenes"] == []
-    assert "images/01.png is " in different(facts)
+    assert [scene["number"] for scene in facts["scenes"]] == [2]
+    assert "images/01.png has 20000 x 20000 pixels" in found(facts)
 
 
 def test_pickles_are_told_and_not_opened(pack: Path, done: Path) -> None:
     (pack / "lora" / "model.ckpt").write_bytes(b"cos\nsystem\n(S'echo'\ntR.")
     code, facts = verified(pack, done)
-    assert code == 0
-    assert any("model.ckpt may be a pickle" in each["what"] for each in facts["findings"])
+    assert code == 76
+    assert "lora/model.ckpt is no file of a run's or an export's, and may be a pickle" in found(facts)
 
 
 def zipped(*entries: tuple[str, bytes], mode: int = 0, compressed: bool = False) -> bytes:
@@ -193,19 +297,19 @@ def test_a_hostile_zip_is_refused_and_writes_nothing(
 
 
 def test_a_folder_with_a_link_or_a_pipe_is_refused(pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (pack / "images" / "02.png").symlink_to("/etc/passwd")
+    (pack / "images" / "03.png").symlink_to("/etc/passwd")
     assert left("verify", pack, "-o", pack.parent / "verified") == 65
-    assert "images/02.png is a link" in capsys.readouterr().err
-    (pack / "images" / "02.png").unlink()
-    os.mkfifo(pack / "images" / "02.png")
+    assert "images/03.png is a link" in capsys.readouterr().err
+    (pack / "images" / "03.png").unlink()
+    os.mkfifo(pack / "images" / "03.png")
     assert left("verify", pack, "-o", pack.parent / "verified") == 65
     assert "not a regular file" in capsys.readouterr().err
 
 
 def test_tolerances_follow_the_coarser_format_and_worse_scores_count() -> None:
-    assert tolerance_of("float32", "float32")[0] == "float32"
-    assert tolerance_of("float32", "bfloat16")[0] == "bfloat16"
-    assert tolerance_of("float32", None)[0] == "float16"
+    assert tolerance_of("float32")[0] == "float32"
+    assert tolerance_of("bfloat16")[0] == "bfloat16"
+    assert tolerance_of(None)[0] == "float16"
     same = {"submitted": 5.0, "again": 5.0}
     near = {"identical": False, "psnr": 79.7, "worst_block": 0.1, "aesthetics": same, "clip": same}
     assert judge_picture(near, TOLERANCES["float32"])[0] == "equivalent"

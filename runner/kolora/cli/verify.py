@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -23,9 +24,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.command("verify")
 @click.argument("submission", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder [verify-NAME, beside out].")
-@click.option("--retrain", is_flag=True, help="Also train again, and compare LoRA and scores.")
+@click.option(
+    "--retrain/--no-retrain",
+    default=None,
+    help="Train again in any case, or in none [where the data set can be had here].",
+)
 @click.option("--checkpoint", type=FOLDER, help="Your folder for a story that names one; must be what the lock pins.")
-@click.option("--dataset", type=FOLDER, help="Your folder of the pictures, for --retrain.")
+@click.option("--dataset", type=FOLDER, help="Your folder of the pictures; must be what the lock pins.")
 @click.option("--aesthetics", type=FOLDER, help="Your folder of the aesthetic predictor.")
 @click.option("--clip", type=FOLDER, help="Your folder of CLIP.")
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), help="Where to compute [a GPU where there is one].")
@@ -34,7 +39,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 def verify_command(
     submission: Path,
     out: Path | None,
-    retrain: bool,
+    retrain: bool | None,
     checkpoint: Path | None,
     dataset: Path | None,
     aesthetics: Path | None,
@@ -43,7 +48,7 @@ def verify_command(
     signer: Path | None,
     as_json: bool,
 ) -> None:
-    """Draw the scenes of SUBMISSION again: identical, equivalent or different (76).
+    """Do the run of SUBMISSION again: identical, equivalent or different (76).
 
     SUBMISSION is a run folder, or a submission's folder or zip; it is read, never trusted.
     """
@@ -67,11 +72,28 @@ def verify_command(
         click.echo(json.dumps(verified.facts, ensure_ascii=False, indent=1))
     for line in contest_lines(verified.facts):
         console.say(line)
-    again = verified.facts["retrained"]
-    trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
-    console.say(f"{verified.verdict}{trained}; side by side: {verified.page}", verdict=verified.verdict)
+    console.say(_summary(verified), verdict=verified.verdict)
     if verified.verdict == "different":
         raise _different(submission, verified)
+
+
+def _summary(verified: Verification) -> str:
+    """Say the verdict in a line, and below it what was written over the story and what lowers the verdict."""
+    facts = verified.facts
+    again = facts["retrained"]
+    trained = f"; trained again: {'the same' if again['same_lora'] else 'another'} LoRA" if again else ""
+    lines = [f"{verified.verdict}{trained}; side by side: {verified.page}"]
+    lines += _first([f"{each['key']} is not the story's: run with --set" for each in facts["overrides"]])
+    if verified.verdict == "equivalent":
+        lines.append("nothing speaks against it, but not everything could be checked here:")
+        lines += _first(facts["unchecked"])
+    return "\n  ".join(lines)
+
+
+def _first(reasons: Sequence[str]) -> list[str]:
+    """Return the first few reasons, and how many more there are."""
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    return [*reasons[:SHOWN], *more]
 
 
 def _different(submission: Path, verified: Verification) -> VerifyDifferent:
@@ -81,7 +103,13 @@ def _different(submission: Path, verified: Verification) -> VerifyDifferent:
     for scene in facts["scenes"]:
         reasons += [f"scene {scene['number']}: {reason['what']}" for reason in scene["reasons"]]
     reasons += [f"grid: {reason['what']}" for reason in (facts["grid"] or {}).get("reasons", ())]
-    lines = [f"{submission} is different:", *reasons[:SHOWN]]
-    if len(reasons) > SHOWN:
-        lines.append(f"and {len(reasons) - SHOWN} more")
+    reasons += (
+        [f"trained again, the scores are apart: {facts['retrained']['scores_apart']}"] if _is_apart(facts) else []
+    )
+    lines = [f"{submission} is different:", *_first(reasons)]
+    lines += _first([f"note: {each['key']} is not the story's: run with --set" for each in facts["overrides"]])
     return VerifyDifferent("\n  ".join(lines), hint=f"open {verified.page}")
+
+
+def _is_apart(facts: Mapping[str, Any]) -> bool:
+    return facts["retrained"] is not None and facts["retrained"]["verdict"] == "different"

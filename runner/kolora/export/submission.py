@@ -22,7 +22,7 @@ from kolora.report.sections.again import story_text
 from kolora.report.write import write_report_files
 from kolora.rules import Entry, Violation, violations_of
 from kolora.runfolder.layout import GRID, LEDGER, LOCK, LORAS, MANIFEST, REPORT, SIGNATURE, STORY
-from kolora.runfolder.lock import read_lock
+from kolora.runfolder.lock import lock_text, read_lock
 from kolora.runfolder.manifest import write_manifest
 from kolora.signatures import sign
 from kolora.spec import load_story
@@ -97,6 +97,7 @@ def pack_submission(
 def write_pack(run: FinishedRun, folder: Path, *, name: str) -> None:
     """Write what a submission of this name holds into an empty folder, whatever the contest's rules say of it."""
     _copy_files(run, folder, name=name)
+    _drop_overrides(folder / LOCK)
     story = _story_as_run(run)
     write_bytes(folder / STORY, story)
     report = _report(run, story)
@@ -113,6 +114,13 @@ def _copy_files(run: FinishedRun, folder: Path, *, name: str) -> None:
             target = folder / (f"lora/{name}.safetensors" if path == LORAS["kohya"] else path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.root / path, target)
+
+
+def _drop_overrides(path: Path) -> None:
+    """Leave what ``--set`` changed out of a pack's lock: its story says it itself."""
+    lock = read_lock(path.read_bytes(), name=path.name)
+    if lock.overrides:
+        write_text(path, lock_text(lock.model_copy(update={"overrides": ()})))
 
 
 def _entry(run: FinishedRun, team: str | None) -> Entry:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn
 
 from kolora.errors import InputAbsent
@@ -131,6 +131,15 @@ def read_lora(path: Path) -> LoraWeights:
         raise InputAbsent(f"{path.name} is an empty LoRA", hint=_HINT)
     scale = _scale_told(path, metadata)
     return LoraWeights({module: _pair(path, module, parts, scale) for module, parts in sorted(found.items())})
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a LoRA file's tensors under its own names, as they are; raises InputAbsent for a file that is torn."""
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError) as problem:
+        raise _unreadable(path, problem) from problem
+    return tensors
 
 
 def _pair(

@@ -16,7 +16,11 @@ def read_report_data(out: Path) -> ReportData:
     Works on a run that is done, failed, stopped or half done; whatever is absent, torn or not what was recorded becomes
     a gap. Raises InputAbsent where `out` is no run folder at all.
     """
-    reader = read_run(out)
+    return gather_report(read_run(out))
+
+
+def gather_report(reader: RunReader) -> ReportData:
+    """Return what the report says of a run folder that is being read."""
     fields: dict[str, Any] = dict(_head(reader))
     # What is missing is known when all else has been read.
     for section in sorted(SECTIONS, key=lambda section: section is gaps):

@@ -214,7 +214,7 @@ def read_lock(source: bytes, *, name: str) -> Lock:
     """
     hint = "run the story again with --no-lock: that writes a new lock"
     try:
-        values = _plain(source)
+        values = plain_values(source)
     except (yaml.YAMLError, ValueError) as problem:
         raise InputAbsent(f"{name} is no lock: {str(problem).splitlines()[0]}", hint=hint) from problem
     version = values.get("lock") if isinstance(values, dict) else None
@@ -301,7 +301,8 @@ def refuse_drift(drifts: Sequence[Drift], *, lock: str, accept_environment: bool
     raise LockDrifted(f"what the story uses differs from {lock}:{lines}", hint=hint)
 
 
-def _plain(source: bytes) -> Any:
+def plain_values(source: bytes) -> Any:
+    """Read YAML that may come from a stranger as plain values; raises ValueError for what a lock never holds."""
     if len(source) > LARGEST_LOCK:
         raise ValueError(f"more than {LARGEST_LOCK:,} bytes")
     depth = 0

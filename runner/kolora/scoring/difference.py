@@ -41,5 +41,6 @@ def picture_difference(one: Path, other: Path) -> dict[str, Any]:
 
 
 def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
-    with Image.open(path, formats=("PNG",)) as picture:
+    # Not whatever of Pillow's many decoders a stranger's bytes would choose.
+    with Image.open(path, formats=("PNG", "JPEG")) as picture:
         return np.asarray(picture.convert("RGB"), dtype=np.float32)

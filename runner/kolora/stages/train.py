@@ -153,7 +153,7 @@ def run(config: Config, job: Job) -> Facts:
             device=checkpoint.device,
         )
     checkpoint.release()
-    (job.folder / "lora.safetensors").write_bytes(lora_bytes(result.weights, metadata=_metadata(config)))
+    (job.folder / "lora.safetensors").write_bytes(lora_bytes(result.weights, metadata=metadata_of(config)))
     _write_history(config, result.losses, job.folder)
     # Of the first and last tenth, as the loss of single steps jumps with their timesteps.
     tenth = max(1, config.steps // 10)
@@ -173,7 +173,7 @@ def run(config: Config, job: Job) -> Facts:
     )
 
 
-def _metadata(config: Config) -> dict[str, str]:
+def metadata_of(config: Config) -> dict[str, str]:
     """Say in the LoRA's header what it was trained on and how."""
     return {
         "kolora.checkpoint": config.checkpoint,

@@ -9,7 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,6 +17,8 @@ from typing import IO
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.limits import MAX_LORA, MAX_MEMBERS, MAX_SUBMISSION
 from kolora.names import checked_names, fault_of_name, leads_out
+from kolora.runfolder import layout
+from kolora.verification.words import printable
 
 MAX_FILES = 20_000
 MAX_DIRECTORY = 8 * 2**20
@@ -27,8 +29,14 @@ WHOLE_RATIO = 20
 """The same of all its files together, above ``ALLOWANCE``: what grows more is text, of which there is little."""
 ALLOWANCE = 64 * 2**20
 BLOCK = 1 << 20
-LEFT_OUT = ("work", "logs", "export")
+END_BYTES = 22
+"""Of the record at a zip's end, without its comment."""
+USUAL_FIELDS = {0x0001, 0x000A, 0x5455, 0x7875}
+"""What zips tell of an entry besides: 64-bit sizes, times, owners."""
+RUNNING = (layout.WORK, layout.LOGS, layout.EXPORT)
 """Folders of a run folder that are no part of what it shows."""
+OWN_MARKS = (layout.RUN_LOCK, layout.STATUS, layout.MARK)
+"""What a run folder holds for kolora itself, beside its results."""
 HINT = "ask for another copy, and do not run what is in this one"
 
 
@@ -38,16 +46,28 @@ class SubmissionUnsafe(StoryInvalid):
 
 @dataclass(frozen=True)
 class Pack:
-    """The regular files of a submission by name; ``prefix`` is the folder in the zip that they all lie in."""
+    """The regular files of a submission by name; ``prefix`` is the folder in the zip that they all lie in.
+
+    folders: every folder by name, also those that hold nothing. passed_over: what of a run folder is not looked at.
+    faults: what a zip holds beside its files, as keys of what is said about it.
+    """
 
     root: Path
-    sizes: dict[str, int]
+    sizes: Mapping[str, int]
     prefix: str = ""
+    folders: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def is_zip(self) -> bool:
         """Whether the submission is one file."""
         return self.root.is_file()
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is what a run wrote, with its records, and not what was exported of one."""
+        return layout.RUN_RECORD in self.sizes
 
     def read(self, name: str, *, most: int) -> bytes:
         """Read a file of at most ``most`` bytes; raises InputAbsent where there is none, SubmissionUnsafe."""
@@ -104,35 +124,48 @@ class Pack:
 def open_pack(path: Path) -> Pack:
     """List what a submission holds; raises InputAbsent where there is none and SubmissionUnsafe."""
     if path.is_dir():
-        sizes = dict(_listed(path))
-    elif path.is_file():
+        return _folder(path)
+    if path.is_file():
         return _zip(path)
-    else:
-        raise InputAbsent(f"no submission at {path}", hint="name a run folder, a submission's folder or its zip")
+    raise InputAbsent(f"no submission at {path}", hint="name a run folder, a submission's folder or its zip")
+
+
+def _folder(root: Path) -> Pack:
+    # A submission has no such folders: there, what lies in them is looked at and told.
+    running = RUNNING if (root / layout.RUN_RECORD).is_file() else ()
+    sizes: dict[str, int] = {}
+    folders: list[str] = []
+    for name, size in _listed(root, running):
+        if size is None:
+            folders.append(name)
+        else:
+            sizes[name] = size
+        if len(sizes) + len(folders) > MAX_FILES:
+            raise SubmissionUnsafe(f"more than {MAX_FILES:,} files", hint=HINT)
     _check_sizes(sizes)
-    return Pack(path, sizes)
+    passed_over = [name for name in running if (root / name).is_dir()]
+    for name in OWN_MARKS if running else ():
+        if sizes.pop(name, None) is not None:
+            passed_over.append(name)
+    return Pack(root, sizes, folders=tuple(sorted(folders)), passed_over=tuple(passed_over))
 
 
-def _listed(root: Path) -> Iterator[tuple[str, int]]:
-    count = 0
+def _listed(root: Path, running: Sequence[str]) -> Iterator[tuple[str, int | None]]:
+    """Yield every file with its bytes, and every folder with None, in no order; hidden ones too."""
     for folder, folders, files in os.walk(root):
         here = Path(folder)
-        # At the top alone: a folder of such a name further down is looked at like any other.
-        if here == root:
-            folders[:] = [name for name in folders if name not in LEFT_OUT]
         for name in [*folders, *files]:
             path = here / name
             status, inside = path.lstat(), path.relative_to(root).as_posix()
             if stat.S_ISLNK(status.st_mode):
-                raise SubmissionUnsafe(f"{inside} is a link; a submission holds plain files", hint=HINT)
-            # Hidden files are nobody's result: a run's own .lock, what desktops leave behind.
-            if name in files and not name.startswith("."):
-                if not stat.S_ISREG(status.st_mode):
-                    raise SubmissionUnsafe(f"{inside} is not a regular file", hint=HINT)
-                count += 1
-                if count > MAX_FILES:
-                    raise SubmissionUnsafe(f"more than {MAX_FILES:,} files", hint=HINT)
-                yield inside, status.st_size
+                raise SubmissionUnsafe(f"{printable(inside)} is a link; a submission holds plain files", hint=HINT)
+            if name in files and not stat.S_ISREG(status.st_mode):
+                raise SubmissionUnsafe(f"{printable(inside)} is not a regular file", hint=HINT)
+            if inside not in running:
+                yield inside, status.st_size if name in files else None
+        # At the top alone: a folder of such a name further down is looked at like any other.
+        if here == root:
+            folders[:] = [name for name in folders if name not in running]
 
 
 def _zip(path: Path) -> Pack:
@@ -140,23 +173,87 @@ def _zip(path: Path) -> Pack:
     sizes: dict[str, int] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
+            entries, faults = archive.infolist(), tuple(_beside_files(archive))
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as problem:
-        raise SubmissionUnsafe(f"{path.name} is not a readable zip: {problem}", hint=HINT) from problem
+        raise SubmissionUnsafe(f"{path.name} is not a readable zip: {printable(str(problem))}", hint=HINT) from problem
     for entry in entries:
         name = entry.filename
         fault = _fault(entry)
         # Of two entries with one name, each tool unpacks the one it likes.
         if fault or name in sizes:
-            raise SubmissionUnsafe(f"{path.name}: {name!r} {fault or 'is listed twice'}", hint=HINT)
+            given = printable(name)
+            raise SubmissionUnsafe(f"{path.name}: '{given}' {fault or 'is listed twice'}", hint=HINT)
         sizes[name] = entry.file_size
     _check_sizes(sizes)
     packed = path.stat().st_size
     if sum(sizes.values()) > ALLOWANCE + WHOLE_RATIO * packed:
         raise SubmissionUnsafe(f"{path.name} unpacks to more than {WHOLE_RATIO} times its {packed:,} bytes", hint=HINT)
-    tops = {name.partition("/")[0] for name in sizes}
-    prefix = f"{tops.pop()}/" if "story.yaml" not in sizes and len(tops) == 1 else ""
-    return Pack(path, {name.removeprefix(prefix): size for name, size in sizes.items()}, prefix)
+    files = {name: size for name, size in sizes.items() if not name.endswith("/")}
+    tops = {name.partition("/")[0] for name in files}
+    prefix = f"{tops.pop()}/" if layout.STORY not in files and len(tops) == 1 else ""
+    folders = {name.removesuffix("/") for name in sizes.keys() - files.keys() if name != prefix}
+    for name in files:
+        folders |= {str(parent) for parent in PurePosixPath(name).parents} - {".", prefix.removesuffix("/")}
+    return Pack(
+        path,
+        {name.removeprefix(prefix): size for name, size in files.items()},
+        prefix,
+        folders=tuple(sorted(name.removeprefix(prefix) for name in folders)),
+        faults=faults,
+    )
+
+
+def _beside_files(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Name what a zip holds besides its files: words that unpackers show, bytes that none of them reads."""
+    if archive.comment or any(entry.comment for entry in archive.infolist()):
+        yield "zip_comment"
+    if not _fills_its_file(archive):
+        yield "zip_bytes"
+
+
+def _fills_its_file(archive: zipfile.ZipFile) -> bool:
+    """Tell whether files, their list and its end follow each other without a gap, with no field that hides more."""
+    file, place = archive.fp, 0
+    assert file is not None
+    for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
+        file.seek(entry.header_offset)
+        header = file.read(30)
+        if entry.header_offset != place or len(header) < 30:
+            return False
+        name_length, extra_length = struct.unpack("<HH", header[26:30])
+        file.seek(name_length, os.SEEK_CUR)
+        if not _fields_of(entry.extra) | _fields_of(file.read(extra_length)) <= USUAL_FIELDS:
+            return False
+        place += 30 + name_length + extra_length + entry.compress_size
+        # With bit 3, checksum and sizes follow the data, after a mark that is optional and in 4 or 8 bytes each.
+        if entry.flag_bits & 8:
+            file.seek(place)
+            place += _descriptor_length(file.read(24), entry)
+    end = file.seek(0, os.SEEK_END) - END_BYTES - len(archive.comment)
+    file.seek(max(0, end))
+    last = file.read(END_BYTES)
+    size, offset = struct.unpack("<LL", last[12:20]) if len(last) == END_BYTES else (0, 0)
+    return last.startswith(b"PK\x05\x06") and place == archive.start_dir == offset and offset + size == end
+
+
+def _fields_of(extra: bytes) -> set[int]:
+    """List the kinds of an entry's extra fields; what is no such field is kind -1."""
+    kinds, place = set(), 0
+    while place < len(extra):
+        if place + 4 > len(extra):
+            return {-1}
+        kind, length = struct.unpack("<HH", extra[place : place + 4])
+        kinds.add(kind)
+        place += 4 + length
+    return kinds if place == len(extra) else {-1}
+
+
+def _descriptor_length(found: bytes, entry: zipfile.ZipInfo) -> int:
+    for mark in (b"PK\x07\x08", b""):
+        for form in ("<LLL", "<LQQ"):
+            if found.startswith(mark + struct.pack(form, entry.CRC, entry.compress_size, entry.file_size)):
+                return len(mark) + struct.calcsize(form)
+    return 0
 
 
 def _fault(entry: zipfile.ZipInfo) -> str | None:
@@ -198,7 +295,7 @@ def _check_directory(path: Path) -> None:
         raise SubmissionUnsafe(f"{path.name} lists more than {MAX_FILES:,} files", hint=HINT)
 
 
-def _check_sizes(sizes: dict[str, int]) -> None:
+def _check_sizes(sizes: Mapping[str, int]) -> None:
     if len(sizes) > MAX_MEMBERS.value:
         raise SubmissionUnsafe(f"the submission holds more than {MAX_MEMBERS}", hint=MAX_MEMBERS.hint)
     for name, size in sizes.items():

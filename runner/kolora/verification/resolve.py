@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import StoryInvalid
-from kolora.inputs import ResolvedInputs, resolve_inputs
+from kolora.hubs.catalogue import POCKET, loaded_files
+from kolora.hubs.identity import identify_folder
+from kolora.inputs import LoraFile, ResolvedInputs, resolve_inputs
 from kolora.runfolder.lock import Lock, LockDrifted
 from kolora.spec import Story
+from kolora.spec.sections.dataset import FolderDataset
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,51 @@ class Folders:
 NO_FOLDERS = Folders()
 
 
-def own_story(story: Story, folders: Folders, *, lora: Path) -> Story:
-    """Make the story one of this machine: its LoRA given, its paths those that the user named."""
+def resolve_drawing(
+    story: Story, lock: Lock, *, lora: Path, out: Path, cache: Path, folders: Folders
+) -> ResolvedInputs:
+    """Find what drawing again with a LoRA takes; the data set, which is not asked for, is what the lock calls it.
+
+    Raises StoryInvalid for a story that points elsewhere, InputAbsent for what is not here or not what the lock pins.
+    """
+    own = _own_story(story, folders)
+    own = own.model_copy(update={"render": own.render.model_copy(update={"lora": str(lora.resolve())})})
+    resolved = _resolve_pinned(own, lock, out=out, cache=cache, folders=folders)
+    if story.render.lora is None:
+        inputs = dataclasses.replace(
+            resolved.inputs, lora=None, dataset=(lock.dataset.identity if lock.dataset else None) or ""
+        )
+    else:
+        # By the digest of the file that the story had: pictures and digests are named after it.
+        own_digest = resolved.inputs.lora.digest if resolved.inputs.lora else ""
+        inputs = dataclasses.replace(resolved.inputs, lora=LoraFile(digest=lock.lora or own_digest, path=lora))
+    return _as_told(dataclasses.replace(resolved, inputs=inputs), story, own)
+
+
+def resolve_training(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
+    """Find what the whole story takes, its data set among it; it must be the one that the lock pins."""
+    own = _own_story(story, folders)
+    if isinstance(story.dataset, FolderDataset):
+        path = own_folder("dataset.path", story.dataset.path, folders.dataset, "--dataset")
+        own = own.model_copy(update={"dataset": story.dataset.model_copy(update={"path": str(path)})})
+    resolved = _resolve_pinned(own, lock, out=out, cache=cache, folders=folders)
+    if resolved.inputs.dataset != (lock.dataset.identity if lock.dataset is not None else None):
+        raise LockDrifted("the data set here is not the one that story.lock.yaml pins", hint="--dataset FOLDER")
+    return _as_told(resolved, story, own)
+
+
+def own_folder(key: str, given: str, chosen: Path | None, option: str) -> Path:
+    """Return the user's own folder for a path of the story; raises StoryInvalid where none was named."""
+    if chosen is None:
+        raise StoryInvalid(
+            f"{key} is {given!r}, a place on somebody else's machine; a submission's paths are not followed",
+            hint=f"{option} FOLDER names your own; it must be what the lock pins",
+        )
+    return chosen.resolve()
+
+
+def _own_story(story: Story, folders: Folders) -> Story:
+    """Make the story one of this machine: its paths those that the user named."""
     checkpoint = story.model.checkpoint
     if checkpoint not in ("kolors", "pocket"):
         checkpoint = str(own_folder("model.checkpoint", checkpoint, folders.checkpoint, "--checkpoint"))
@@ -41,24 +87,24 @@ def own_story(story: Story, folders: Folders, *, lora: Path) -> Story:
         update={
             "model": story.model.model_copy(update={"checkpoint": checkpoint}),
             "scores": story.scores.model_copy(update=scores),
-            "render": story.render.model_copy(update={"lora": str(lora.resolve())}),
-            # The baseline is not compared, and would cost as many pictures again.
-            "report": story.report.model_copy(update={"compare": False}),
         }
     )
 
 
-def own_folder(key: str, given: str, chosen: Path | None, option: str) -> Path:
-    if chosen is None:
-        raise StoryInvalid(
-            f"{key} is {given!r}, a place on somebody else's machine; a submission's paths are not followed",
-            hint=f"{option} FOLDER names your own; it must be what the lock pins",
-        )
-    return chosen.resolve()
+def _as_told(resolved: ResolvedInputs, story: Story, own: Story) -> ResolvedInputs:
+    """Give resolved inputs the story as it was written, and the name that it gives its checkpoint.
+
+    A checkpoint with pocket's bytes is pocket, whatever its folder is called.
+    """
+    checkpoint = resolved.checkpoint
+    if checkpoint != POCKET and identify_folder(POCKET, choose=loaded_files)[0] == resolved.inputs.checkpoint:
+        checkpoint = POCKET
+    as_run = story.model_copy(update={"dataset": own.dataset})
+    return dataclasses.replace(resolved, original_story=story, story=as_run, checkpoint=checkpoint)
 
 
-def resolve_pinned(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
-    """Find what drawing again takes, and refuse what is not what the lock pins."""
+def _resolve_pinned(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
+    """Find what a story takes, and refuse what is not what the lock pins."""
     roots = [each.resolve() for each in dataclasses.astuple(folders) if each is not None]
     resolved = resolve_inputs(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
     pinned = {"checkpoint": lock.checkpoint.sha256}

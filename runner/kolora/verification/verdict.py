@@ -61,14 +61,13 @@ TOLERANCES = {
     "float16": Tolerance(psnr=50.0, worst_block=4.0, aesthetics=0.2, clip=0.25),
     "bfloat16": Tolerance(psnr=40.0, worst_block=16.0, aesthetics=0.25, clip=1.0),
 }
-"""By the coarser of the two number formats: rounding is what may differ, and nothing else."""
+"""By the number format here, never by what a submission says of its own: rounding is what may differ, nothing else."""
 
 
-def tolerance_of(*dtypes: str | None) -> tuple[str, Tolerance]:
-    """Choose by the coarser format; one that is not known counts as float16, a GPU's own."""
-    known = (each if each in TOLERANCES and each is not None else "float16" for each in dtypes)
-    coarsest = max(known, key=list(TOLERANCES).index)
-    return coarsest, TOLERANCES[coarsest]
+def tolerance_of(dtype: str | None) -> tuple[str, Tolerance]:
+    """Choose by the number format of this machine; one that is not known counts as float16, a GPU's own."""
+    known = dtype if dtype in TOLERANCES and dtype is not None else "float16"
+    return known, TOLERANCES[known]
 
 
 def judge_picture(facts: Mapping[str, Any], tolerance: Tolerance) -> tuple[str, list[Finding]]:

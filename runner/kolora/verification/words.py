@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kolora.report.values import Language
 
 EXCERPT_LETTERS = 60
+NAMES_SHOWN = 4
+ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of what acts on a terminal or in a line instead of being seen."""
 DIFFERENCE_GAIN = 8
 """Differences are shown this many times as strong: those of rounding would not be seen."""
 
 
+Verdict = Literal["different", "unchecked", "note"]
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: ``different`` where a claim does not hold, ``note`` where that matters less.
+    """One thing found: ``different`` where a statement does not hold, ``unchecked`` where nobody here can tell whether
+    it does, ``note`` for what a reader should know and that speaks neither way.
 
     key: of FINDINGS. values: what fills its gaps.
     """
 
     key: str
     values: tuple[str, ...] = ()
-    verdict: str = "different"
+    verdict: Verdict = "different"
 
     @property
     def what(self) -> str:
@@ -32,8 +40,8 @@ class Finding:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Give it as JSON values, as verify.json has it."""
-        values = {"verdict": self.verdict, "key": self.key, "values": list(self.values)}
+        """Give it as JSON values, as verify.json has it; what a stranger wrote is made safe to print."""
+        values = {"verdict": self.verdict, "key": self.key, "values": [printable(value) for value in self.values]}
         return values | {"what": words_of_finding(values, "en")}
 
 
@@ -42,34 +50,78 @@ def words_of_finding(finding: Mapping[str, Any], language: Language) -> str:
     return FINDINGS[language][finding["key"]].format(*finding["values"])
 
 
+def printable(text: str) -> str:
+    """Spell out control characters, and those that turn the direction of what follows."""
+    return "".join(f"\\u{ord(each):04x}" if unicodedata.category(each) in ACTING else each for each in text)
+
+
 def excerpt(value: Any) -> str:
-    """Say a value of the story within a line."""
+    """Say a value within a line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= EXCERPT_LETTERS else f"{text[:EXCERPT_LETTERS]}…"
 
 
+def brief(names: Sequence[str]) -> str:
+    """Name the first few of many."""
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} (+{len(names) - NAMES_SHOWN})"
+
+
 FINDINGS: Mapping[Language, Mapping[str, str]] = {
     "en": {
+        "missing": "{} is missing",
+        "absent": "{} is missing, and manifest.sha256 promises it",
+        "foreign": "{} is no file that a run or an export writes; it was not opened",
+        "foreign_folder": "{}/ is no folder that a run or an export makes",
+        "pickle": "{} is no file of a run's or an export's, and may be a pickle, which can run code; it was not opened",
+        "passed_over": "not looked at, as they are no part of what a run shows: {}",
+        "zip_comment": "the zip holds words that belong to no file",
+        "zip_bytes": "the zip holds bytes that belong to no file",
         "no_manifest": "manifest.sha256 is missing: the submission does not say that it is complete",
-        "absent": "{} is missing",
         "not_as_listed": "{}: its sha256 differs from manifest.sha256",
+        "unlisted": "{} is not in manifest.sha256",
+        "manifest_form": "manifest.sha256 holds lines that kolora does not write",
         "not_as_locked": "{}: its sha256 differs from story.lock.yaml",
-        "pickle": "{} may be a pickle, which can run code; it was not opened",
-        "lora_not_in_lock": "{} is not one of the LoRA files in story.lock.yaml",
-        "lora_unreadable": "{} cannot be loaded: {}",
-        "lora_other": "the weights in {} differ from those in {}",
+        "unreadable_text": "{} cannot be read: {}",
+        "other_bytes": "{} is not the file that is made here, byte for byte; no difference in what it says was found",
+        "statement": "{}: {} is {}, made here it is {}",
         "story": "story.yaml: {} is {}, in story.lock.yaml it is {}",
-        "size": "{} has {} x {} pixels, the story asks for {} x {}",
+        "story_text": "story.yaml is not the file that an export of this run writes",
+        "override": "{} was {} when the story was run, by --set; story.yaml says {}",
+        "overrides": "the story was run with --set {}",
+        "environment": "{} names another machine or other versions than are here, which nobody can check: {}",
+        "other_version": "{} was written by another kolora; not checked: {}",
+        "says_less": "{} lacks what is made here: {}",
+        "rounding": "{}: these numbers differ from those measured here by no more than rounding: {}",
+        "not_rebuilt": "{} tells of data and training that were not done again here: {}",
+        "unopened": "not compared, as data and training were not done again here: {}",
+        "told": "{} tells what only its run can know: {}",
+        "told_by_run": "times, peak memory, commands and which steps were kept are told by the run's own records",
+        "origin": "{}: the same files lie here from another place than it names: {}",
+        "training_skipped": "the LoRA was not trained again: --no-retrain",
+        "training_impossible": "the LoRA was not trained again here: {}",
+        "training_differs": "trained again here, the LoRA is another one; what is told of its training is not checked",
+        "lora_given": "the story brings its LoRA; where that file came from is not checked",
+        "team": "the team in {} stands in no story, or is another than the story's",
+        "lora_rank": "the LoRA has rank {}, the story trains with {}",
+        "lora_unreadable": "{} cannot be loaded: {}",
+        "lora_other": "{} holds other weights than the file that is made here: {}",
+        "lora_header": "{}: its header says {} {}, made here it says {}",
+        "lora_header_less": "{}: its header lacks {}",
+        "size": "{} has {} x {} pixels, made here it has {} x {}",
         "unreadable": "{} is not a readable PNG: {}",
-        "not_stated": "{} does not state its {}",
-        "stated_otherwise": "{} states {} {}, the story has {}",
-        "no_report": "report.json is missing",
+        "picture_form": "{} is of another kind of PNG than kolora writes: {}",
+        "chunk": "{} holds {}, which kolora does not write",
+        "trailing": "{} holds bytes behind its picture",
+        "not_stated": "{} does not state {}",
+        "stated_otherwise": "{} states {} {}, made here it states {}",
+        "recompressed": "{} has the pixels and texts that are made here in another compression",
+        "picture_other": "{} is another picture than the one made here: PSNR {} dB",
+        "picture_near": "{} differs from the picture made here by no more than rounding",
         "report_unreadable": "report.json cannot be read: {}",
-        "report_scene": "report.json: scene {}: {} is {}, in the story it is {}",
-        "score": "report.json: scene {}: {} is {}, measured here {}",
-        "mean": "report.json: mean {} is {}, measured here {}",
-        "page": "{} does not match report.json",
-        "page_of_other_version": "{} does not match what this kolora makes of report.json; kolora {} wrote it",
+        "page": "{} is not the page that its report makes",
+        "page_pictures": "{} has the words that its report makes; the pictures inside are not those made here",
+        "page_of_other_version": "{} was written by kolora {} and is not checked; the report made here takes its place",
         "psnr": "PSNR is {} dB, below {}",
         "worst_block": "the error of the worst block is {}, above {}",
         "scores_apart": "scores differ: {} by {}, more than {}",
@@ -83,26 +135,59 @@ FINDINGS: Mapping[Language, Mapping[str, str]] = {
         "signature_none": "it is not signed, and --signer demands that it is",
     },
     "zh": {
+        "missing": "缺少 {}",
+        "absent": "缺少 {}，而 manifest.sha256 中列有它",
+        "foreign": "{} 不是运行或导出会写的文件，未予打开",
+        "foreign_folder": "{}/ 不是运行或导出会建的文件夹",
+        "pickle": "{} 不是运行或导出会写的文件，且可能是 pickle，其中可以藏有代码，未予打开",
+        "passed_over": "未查看（不属于运行所展示的结果）：{}",
+        "zip_comment": "zip 中有不属于任何文件的文字",
+        "zip_bytes": "zip 中有不属于任何文件的字节",
         "no_manifest": "没有 manifest.sha256：提交没有说明自己是完整的",
-        "absent": "缺少 {}",
         "not_as_listed": "{} 的 sha256 与 manifest.sha256 所写不同",
+        "unlisted": "{} 没有列在 manifest.sha256 中",
+        "manifest_form": "manifest.sha256 中有 kolora 不会写的行",
         "not_as_locked": "{} 的 sha256 与 story.lock.yaml 所写不同",
-        "pickle": "{} 可能是 pickle，其中可以藏有代码，未予打开",
-        "lora_not_in_lock": "{} 不是 story.lock.yaml 所列的 LoRA 文件",
-        "lora_unreadable": "{} 无法载入：{}",
-        "lora_other": "{} 的权重与 {} 不同",
+        "unreadable_text": "{} 无法读取：{}",
+        "other_bytes": "{} 与在此生成的文件并非逐字节相同，但所说内容未见不同",
+        "statement": "{}：{} 是 {}，在此得到的是 {}",
         "story": "story.yaml 中 {} 是 {}，story.lock.yaml 中是 {}",
-        "size": "{} 的尺寸是 {} × {}，故事要求 {} × {}",
+        "story_text": "story.yaml 不是导出此次运行时会写的文件",
+        "override": "运行时用 --set 把 {} 设为 {}，story.yaml 中是 {}",
+        "overrides": "运行时用了 --set {}",
+        "environment": "{} 所写的机器或版本与这里不同，无法核对：{}",
+        "other_version": "{} 由另一版本的 kolora 写成，未核对：{}",
+        "says_less": "{} 缺少在此得到的内容：{}",
+        "rounding": "{}：这些数值与在此测得的只有舍入误差：{}",
+        "not_rebuilt": "{} 说到的数据与训练未在此重做：{}",
+        "unopened": "未比较，因为数据与训练未在此重做：{}",
+        "told": "{} 说到只有那次运行才知道的事：{}",
+        "told_by_run": "时间、内存峰值、命令，以及哪些步骤沿用，均由运行自己的记录说明",
+        "origin": "{}：同样的文件在此来自别处：{}",
+        "training_skipped": "没有重新训练 LoRA：--no-retrain",
+        "training_impossible": "没有在此重新训练 LoRA：{}",
+        "training_differs": "在此重新训练得到另一个 LoRA，因此关于训练的说法未核对",
+        "lora_given": "故事自带 LoRA，其来源未核对",
+        "team": "{} 中的队伍名称不在故事里，或与故事所写不同",
+        "lora_rank": "LoRA 的秩是 {}，故事用 {} 训练",
+        "lora_unreadable": "{} 无法载入：{}",
+        "lora_other": "{} 的权重与在此生成的文件不同：{}",
+        "lora_header": "{} 的文件头写明 {} 是 {}，在此生成的是 {}",
+        "lora_header_less": "{} 的文件头缺少 {}",
+        "size": "{} 的尺寸是 {} × {}，在此绘制的是 {} × {}",
         "unreadable": "{} 不是完好的 PNG：{}",
+        "picture_form": "{} 不是 kolora 所写的那种 PNG：{}",
+        "chunk": "{} 含有 kolora 不会写的 {}",
+        "trailing": "{} 的图像之后还有字节",
         "not_stated": "{} 没有写明 {}",
-        "stated_otherwise": "{} 写明 {} 是 {}，故事中是 {}",
-        "no_report": "没有 report.json",
+        "stated_otherwise": "{} 写明 {} 是 {}，在此绘制的写明 {}",
+        "recompressed": "{} 的像素与文字同在此绘制的一样，只是压缩不同",
+        "picture_other": "{} 与在此绘制的不是同一幅图：PSNR {} dB",
+        "picture_near": "{} 与在此绘制的只有舍入误差",
         "report_unreadable": "report.json 无法读取：{}",
-        "report_scene": "report.json 称第 {} 幅的 {} 是 {}，故事中是 {}",
-        "score": "report.json 称第 {} 幅的 {} 是 {}，在此测得 {}",
-        "mean": "report.json 称 {} 的平均值是 {}，在此测得 {}",
-        "page": "{} 与 report.json 所说不同",
-        "page_of_other_version": "{} 与本版 kolora 由 report.json 生成的不同；它由 kolora {} 写成",
+        "page": "{} 不是由其报告生成的页面",
+        "page_pictures": "{} 的文字与其报告相符，其中的图片与在此绘制的不同",
+        "page_of_other_version": "{} 由 kolora {} 写成，未核对；请看在此生成的报告",
         "psnr": "PSNR 为 {} dB，低于 {}",
         "worst_block": "最差块的误差为 {}，高于 {}",
         "scores_apart": "{} 相差 {}，超过 {}",
@@ -126,9 +211,12 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "equivalent": "Equivalent",
         "different": "Different",
         "note": "Note",
-        "identical_note": "Every picture was drawn again here to the same pixels, and nothing speaks against the rest.",
-        "equivalent_note": "Drawn again here, the pictures differ by no more than rounding; the bounds are below.",
+        "unchecked": "Not checked",
+        "identical_note": "Every file is accounted for, and all that they say was made again here and found equal.",
+        "equivalent_note": "Nothing speaks against it, but not everything could be checked here, or is the same to the "
+        "last digit: what that is stands below.",
         "different_note": "Something is not as the submission says, or its pictures are not those that it makes here.",
+        "our_report": "The report as it was made again here",
         "submitted": "Submitted",
         "again": "Drawn again here",
         "difference": f"Difference × {DIFFERENCE_GAIN}",
@@ -142,7 +230,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "tolerance_note": "For each picture, at this number format",
         "dtype": "Number format",
         "retrained": "Trained again",
-        "same_lora": "the same LoRA, byte for byte",
+        "same_lora": "the same LoRA",
         "other_lora": "another LoRA; the mean scores differ by",
         "changed": "Pixels changed",
         "none": "none",
@@ -171,8 +259,10 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "equivalent": "等效",
         "different": "不一致",
         "note": "提示",
-        "identical_note": "每幅画都在此重新绘制，像素完全相同；其余各项也无不符。",
-        "equivalent_note": "在此重新绘制的画只有舍入误差，界限见下。",
+        "unchecked": "未核对",
+        "identical_note": "每个文件都有着落，其中所说的一切都已在此重做，结果相同。",
+        "equivalent_note": "没有发现不符之处，但并非一切都能在此核对，或仅有舍入误差：详见下文。",
+        "our_report": "在此重新生成的报告",
         "different_note": "有内容与提交所称不符，或其图片与在此绘制的不同。",
         "submitted": "提交的图",
         "again": "在此重新绘制",
@@ -187,7 +277,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "tolerance_note": "适用于每幅图，依数值格式而定",
         "dtype": "数值格式",
         "retrained": "重新训练",
-        "same_lora": "LoRA 逐字节相同",
+        "same_lora": "LoRA 相同",
         "other_lora": "LoRA 不同；平均分相差",
         "changed": "改变的像素",
         "none": "无",

@@ -17,7 +17,7 @@ from kolora.runfolder import layout
 from kolora.runfolder.layout import LORAS
 from kolora.runfolder.lock import LARGEST_LOCK, Lock, plain_values, read_lock
 from kolora.runfolder.migrate import PICTURES_OF_0_1
-from kolora.runfolder.reader import published_path
+from kolora.runfolder.published import published_path
 from kolora.spec import Story, load_story
 from kolora.spec.canonical import canonical
 from kolora.spec.document import LARGEST_STORY

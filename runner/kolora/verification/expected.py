@@ -19,12 +19,12 @@ from kolora.report.write import write_report_files
 from kolora.rules import LONGEST_NAME, NAME, PRACTICE_NAME
 from kolora.runfolder.layout import MANIFEST
 from kolora.runfolder.reader import RunReader, read_run
+from kolora.spec.words import printable
 from kolora.verification.accounting import is_of_skipped
 from kolora.verification.pack import Pack
 from kolora.verification.rebuild import Rebuilt
 from kolora.verification.rules import is_drawn_by_pocket
 from kolora.verification.told import Records, records_as_told
-from kolora.verification.words import printable
 
 
 @dataclass(frozen=True)
@@ -128,4 +128,9 @@ class Expectations:
 
 def fits_file_name(name: str) -> bool:
     """Tell whether a stranger's name may be a file's on this machine, and says what it seems to."""
-    return "/" not in name and name[:1] != "." and printable(name) == name and len(name.encode()) <= LONGEST_NAME
+    return (
+        "/" not in name
+        and name[:1] != "."
+        and printable(name, most=len(name)) == name
+        and len(name.encode()) <= LONGEST_NAME
+    )

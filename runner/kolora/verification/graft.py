@@ -30,7 +30,7 @@ def graft(folder: RunFolder, resolved: ResolvedInputs, *, lora: Path, stages: fr
     steps = plan_steps(resolved.story, resolved.inputs)
     digests = {step.key: step.digest for step in steps}
     rank = 0
-    with folder.hold():
+    with folder.hold(resolved.original_story.name):
         for step in steps:
             if step.stage not in stages:
                 continue

@@ -11,14 +11,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.limits import MAX_LORA, MAX_MEMBERS, MAX_SUBMISSION
 from kolora.names import checked_names, fault_of_name, leads_out
+from kolora.ownership import MARK
 from kolora.runfolder import layout
-from kolora.verification.words import printable
+from kolora.spec.words import printable
+from kolora.runfolder import layout
+from kolora.spec.words import printable
 
 MAX_FILES = 20_000
 MAX_DIRECTORY = 8 * 2**20
@@ -35,7 +38,7 @@ USUAL_FIELDS = {0x0001, 0x000A, 0x5455, 0x7875}
 """What zips tell of an entry besides: 64-bit sizes, times, owners."""
 RUNNING = (layout.WORK, layout.LOGS, layout.EXPORT)
 """Folders of a run folder that are no part of what it shows."""
-OWN_MARKS = (layout.RUN_LOCK, layout.STATUS, layout.MARK)
+OWN_MARKS = (layout.RUN_LOCK, layout.STATUS, MARK)
 """What a run folder holds for kolora itself, beside its results."""
 HINT = "ask for another copy, and do not run what is in this one"
 
@@ -267,7 +270,7 @@ def _fault(entry: zipfile.ZipInfo) -> str | None:
     fault = fault_of_name(name)
     if fault is not None:
         return fault
-    if kind not in (0, stat.S_IFREG):
+    if kind not in (0, stat.S_IFDIR if entry.is_dir() else stat.S_IFREG):
         return "is a link or a device; a submission holds plain files"
     if entry.flag_bits & 1:
         return "is encrypted"

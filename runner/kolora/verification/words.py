@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kolora.report.values import Language
+from kolora.spec.words import printable
 
 EXCERPT_LETTERS = 60
 NAMES_SHOWN = 4
-ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode's categories of what acts on a terminal or in a line instead of being seen."""
+LONGEST_VALUE = 400
+"""Letters of what a finding tells: a few names, or a message."""
 DIFFERENCE_GAIN = 8
 """Differences are shown this many times as strong: those of rounding would not be seen."""
 
@@ -41,18 +41,17 @@ class Finding:
     @property
     def facts(self) -> dict[str, Any]:
         """Give it as JSON values, as verify.json has it; what a stranger wrote is made safe to print."""
-        values = {"verdict": self.verdict, "key": self.key, "values": [printable(value) for value in self.values]}
+        values = {
+            "verdict": self.verdict,
+            "key": self.key,
+            "values": [printable(value, most=LONGEST_VALUE) for value in self.values],
+        }
         return values | {"what": words_of_finding(values, "en")}
 
 
 def words_of_finding(finding: Mapping[str, Any], language: Language) -> str:
     """Say a finding in a language."""
     return FINDINGS[language][finding["key"]].format(*finding["values"])
-
-
-def printable(text: str) -> str:
-    """Spell out control characters, and those that turn the direction of what follows."""
-    return "".join(f"\\u{ord(each):04x}" if unicodedata.category(each) in ACTING else each for each in text)
 
 
 def excerpt(value: Any) -> str:

@@ -23,7 +23,7 @@ from kolora.verification.pack import open_pack
 
 REFUSED = "refused"
 HEAD = "# What this run was made of. Written by kolora; not to be edited.\n"
-NOT_LISTED = {"work", "logs", "export", ".lock", "status.json", "manifest.sha256"}
+NOT_LISTED = {"work", "logs", "export", ".lock", "status.json", "manifest.sha256", ".kolora.json"}
 
 
 @dataclass

@@ -238,7 +238,7 @@ def test_what_is_not_looked_at_in_a_run_folder_is_said(run_folder: Forger) -> No
     verdict, comparison = run_folder.compared({"work/x.txt": b"", ".lock": b"", "status.json": b"{}"})
     assert verdict == "identical"
     assert comparison is not None
-    assert "not looked at, as they are no part of what a run shows: work, .lock, status.json" in [
+    assert "not looked at, as they are no part of what a run shows: work, .lock, status.json, .kolora.json" in [
         each.what for each in comparison.findings
     ]
 

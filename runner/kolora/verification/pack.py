@@ -20,8 +20,6 @@ from kolora.names import checked_names, fault_of_name, leads_out
 from kolora.ownership import MARK
 from kolora.runfolder import layout
 from kolora.spec.words import printable
-from kolora.runfolder import layout
-from kolora.spec.words import printable
 
 MAX_FILES = 20_000
 MAX_DIRECTORY = 8 * 2**20

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import StoryInvalid
-from kolora.hubs.catalogue import POCKET, loaded_files
-from kolora.hubs.identity import identify_folder
+from kolora.hubs.catalogue import POCKET, is_pocket
 from kolora.inputs import LoraFile, ResolvedInputs, resolve_inputs
 from kolora.runfolder.lock import Lock, LockDrifted
 from kolora.spec import Story
@@ -97,7 +96,7 @@ def _as_told(resolved: ResolvedInputs, story: Story, own: Story) -> ResolvedInpu
     A checkpoint with pocket's bytes is pocket, whatever its folder is called.
     """
     checkpoint = resolved.checkpoint
-    if checkpoint != POCKET and identify_folder(POCKET, choose=loaded_files)[0] == resolved.inputs.checkpoint:
+    if is_pocket("", resolved.inputs.checkpoint):
         checkpoint = POCKET
     as_run = story.model_copy(update={"dataset": own.dataset})
     return dataclasses.replace(resolved, original_story=story, story=as_run, checkpoint=checkpoint)

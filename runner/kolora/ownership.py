@@ -130,6 +130,11 @@ class OwnedFolder:
             self._files |= new
             self._write_mark()
 
+    def adopt(self, names: Iterable[str]) -> None:
+        """List files as kolora's that were looked at and are."""
+        self._files.update(names)
+        self._write_mark()
+
     def not_ours(self, names: Iterable[str]) -> list[str]:
         """List which of these names stand for something that kolora did not write."""
         return sorted(name for name in names if name not in self._files and self.folder.kind(name) is not None)

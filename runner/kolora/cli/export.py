@@ -11,6 +11,7 @@ from kolora.export.finished import read_finished
 from kolora.export.submission import pack_submission
 from kolora.export.tools import TOOLS, export_for
 from kolora.files import writing
+from kolora.runfolder.layout import EXPORT
 from kolora.signatures import read_signing_key
 
 TEAM = click.option("--team", help="Team that submits it [the story's].")
@@ -38,7 +39,7 @@ def export(out: Path, goal: str, output: Path | None, team: str | None, practice
     # Read first: a key of the wrong kind is told before anything is written.
     key = read_signing_key(sign) if sign else None
     run = read_finished(out)
-    into = output or out / "export" / ("" if goal == "submission" else goal)
+    into = output or out / EXPORT / ("" if goal == "submission" else goal)
     with writing(into):
         if goal == "submission":
             packed = pack_submission(run, into=into, team=team, practice=practice, key=key)

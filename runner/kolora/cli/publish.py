@@ -14,6 +14,7 @@ from kolora.export.submission import pack_submission
 from kolora.files import writing
 from kolora.hubs.hub import HUBS
 from kolora.places import cache_folder, is_offline
+from kolora.runfolder.layout import EXPORT
 from kolora.signatures import read_signing_key
 from kolora.spec.types import HUB_ID
 
@@ -39,7 +40,7 @@ def publish(out: Path, hub: str, repo: str, public: bool, team: str | None, prac
         raise UsageError("KOLORA_OFFLINE is set, and kolora publish uploads", hint="KOLORA_OFFLINE=0 kolora publish")
     key = read_signing_key(sign) if sign else None
     with writing(out):
-        packed = pack_submission(read_finished(out), into=out / "export", team=team, practice=practice, key=key)
+        packed = pack_submission(read_finished(out), into=out / EXPORT, team=team, practice=practice, key=key)
     state = cache_folder() / "upload"
     with writing(state):
         state.mkdir(parents=True, exist_ok=True)

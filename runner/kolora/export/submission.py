@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from kolora.errors import KoloraError, OutputUnwritable, StoryInvalid
+from kolora.errors import KoloraError, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
-from kolora.files import replacing, sync, write_bytes, write_text
+from kolora.export.place import begin_pack, claim_export, replace_pack
+from kolora.files import write_bytes, write_text
 from kolora.hubs.catalogue import is_pocket
+from kolora.ownership import OwnedFolder
 from kolora.redaction import find_secret
 from kolora.report import ReportData, parse_report, without_provenance
 from kolora.report.sections.again import story_text
@@ -77,21 +79,15 @@ def pack_submission(
     if violations:
         raise SubmissionInvalid(run.root, violations)
     name = entry.name
-    folder, partial = into / name, into / f".{name}.partial"
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise OutputUnwritable(f"{folder} is there already and is no submission", hint="choose another folder with -o")
+    owned = claim_export(into, run=run.root)
     # Made beside it and renamed: a kill never leaves half a pack under the contest's name.
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = begin_pack(owned)
     write_pack(run, partial, name=name)
     if key is not None:
         # The manifest promises every other file, so that what signs it signs them all.
         write_text(partial / SIGNATURE, sign((partial / MANIFEST).read_bytes(), key))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
-    # The rename is an entry of the folder above, and lost with it unless that is on the disk too.
-    sync(into)
-    return Submission(name, folder, _zipped(folder))
+    replace_pack(owned, partial, name)
+    return Submission(name, into / name, _zipped(owned, into / name))
 
 
 def write_pack(run: FinishedRun, folder: Path, *, name: str) -> None:
@@ -194,10 +190,10 @@ def _story_as_run(run: FinishedRun) -> bytes:
     return f"# The story as it was run; keys were changed on the command line.\n{text}".encode()
 
 
-def _zipped(folder: Path) -> Path:
+def _zipped(owned: OwnedFolder, folder: Path) -> Path:
     """Zip a folder's files, sorted, undated, uncompressed: pictures and weights would not get smaller."""
     archive = folder.with_name(f"{folder.name}.zip")
-    with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as file:
+    with owned.replacing(archive.name) as written, zipfile.ZipFile(written, "w") as file:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
             # Mode and system are fixed, as they differ by machine; large files need their size beforehand, for ZIP64.

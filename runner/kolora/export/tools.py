@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.export.finished import FinishedRun
-from kolora.files import replacing, write_text
+from kolora.export.place import claim_export
 from kolora.folders import Folder, NotPlain
+from kolora.ownership import OwnedFolder
 from kolora.rendering.comfyui import graph_of
 from kolora.runfolder.layout import LORAS, STORY
 
@@ -22,9 +24,10 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
     diffusers: the file that ``load_lora_weights(folder)`` finds. kohya, diffsynth: one file named after the story.
     comfyui: the LoRA where ComfyUI looks for it, and a graph for each scene and for the whole story, in the API form.
     """
+    owned = claim_export(into, run=run.root)
     if tool != "comfyui":
         name = Path(LORAS["diffusers"]).name if tool == "diffusers" else f"{run.story.name}.safetensors"
-        return (_copy(run, LORAS[tool], into / name),)
+        return (_copy(run, LORAS[tool], owned, name),)
     if run.lora is None:
         raise StoryInvalid(
             f"the pictures in {run.root} were drawn without a LoRA, or their record cannot be read",
@@ -35,21 +38,18 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
     graphs = {f"{number:02d}.json": {number: scene} for number, scene in scenes.items()} | {"story.json": scenes}
     for path, drawn in graphs.items():
         text = json.dumps(graph_of(drawn, lora=name), ensure_ascii=False, indent=1) + "\n"
-        write_text(into / path, text)
-    lora = _copy(run, LORAS["kohya"], into / "models" / "loras" / name)
+        owned.write_text(path, text)
+    lora = _copy(run, LORAS["kohya"], owned, f"models/loras/{name}")
     return (lora, *(into / path for path in graphs))
 
 
-def _copy(run: FinishedRun, name: str, target: Path) -> Path:
+def _copy(run: FinishedRun, name: str, owned: OwnedFolder, target: str) -> Path:
     """Copy a file of the run's, no link followed: else another file of this machine would be handed on as its LoRA."""
-    try:
-        with (
-            Folder.open(run.root).opened(name) as source,
-            replacing(target) as temporary,
-            temporary.open("wb") as file,
-        ):
-            shutil.copyfileobj(source, file)
-    except (FileNotFoundError, NotPlain) as problem:
-        again = f"kolora run {run.root / STORY} -o {run.root}"
-        raise InputAbsent(f"{name} of {run.root} cannot be read: {problem.strerror}", hint=again) from problem
-    return target
+    with contextlib.ExitStack() as opened:
+        try:
+            source = opened.enter_context(Folder.open(run.root).opened(name))
+        except (FileNotFoundError, NotPlain) as problem:
+            again = f"kolora run {run.root / STORY} -o {run.root}"
+            raise InputAbsent(f"{name} of {run.root} cannot be read: {problem.strerror}", hint=again) from problem
+        shutil.copyfileobj(source, opened.enter_context(owned.replacing(target)))
+    return owned.folder.path / target

@@ -44,7 +44,7 @@ def fault_of_name(name: str, *, portable: bool = False) -> str | None:
     """
     if not name:
         return "is empty"
-    fault = _fault_of_letters(name) or _fault_of_way(name) or _fault_of_shape(name)
+    fault = fault_of_letters(name) or _fault_of_way(name) or _fault_of_shape(name)
     return fault or (_fault_on_windows(name) if portable else None)
 
 
@@ -53,7 +53,8 @@ def fault_of_part(name: str) -> str | None:
     return "has a slash" if "/" in name.strip("/") else fault_of_name(name, portable=True)
 
 
-def _fault_of_letters(name: str) -> str | None:
+def fault_of_letters(name: str) -> str | None:
+    """Say which character of a text acts unseen, as words that go on from it; None where none does."""
     control, direction = _CONTROL.search(name), _DIRECTION.search(name)
     if control:
         return f"holds the control character U+{ord(control[0]):04X}"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from kolora.characters import find_acting
 from kolora.errors import KoloraError
-from kolora.names import fault_of_name
+from kolora.names import fault_of_letters
 from kolora.redaction import find_secret
 
 FEWEST_PICTURES = 8
@@ -142,7 +142,7 @@ def _name_violations(entry: Entry) -> Iterator[Violation]:
             "write team in the story, or --team NAME",
         )
     for key, name in (("team", entry.team.strip()), ("title", entry.title.strip())):
-        fault = re.search(_FORBIDDEN, name) or name.startswith(".") or (name and fault_of_name(name))
+        fault = re.search(_FORBIDDEN, name) or name.startswith(".") or fault_of_letters(name)
         if fault or find_acting(name) or find_secret(name):
             yield Violation(f"the {key} {name!r} cannot be part of a file name", f"write another {key} in the story")
         if any(fixed in name.casefold() for fixed in _FIXED):

@@ -172,9 +172,9 @@ def lack_the_config(folder: Path) -> None:
     [
         (lambda folder: None, r"no weights in part/"),
         (lack_a_shard, r"pytorch_model\.bin\.index\.json names pytorch_model-00002-of-00003\.bin, which is not there"),
-        (lead_outside, r"index\.json names outside\.safetensors"),
-        (lead_far_outside, r"index\.json names x"),
-        (lead_to_the_root, r"index\.json names outside\.safetensors"),
+        (lead_outside, r"index\.json names [^ ]*outside\.safetensors"),
+        (lead_far_outside, r"index\.json names [^ ]*x, "),
+        (lead_to_the_root, r"index\.json names [^ ]*outside\.safetensors"),
         (truncate, r"part/model\.safetensors is damaged"),
         (lambda folder: (folder / "model.safetensors").touch(), r"part/model\.safetensors is damaged"),
         (bring_foreign_weights, r"part: the files lack first\.weight and 2 more"),

@@ -17,7 +17,7 @@ from kolora.files import open_regular
 from kolora.limits import TooLarge, as_absent, read_json
 from kolora.models.headers import check_header
 from kolora.models.pickled import read_pickled
-from kolora.names import printable
+from kolora.names import LONGEST_PART, printable
 
 HALF = (torch.float16, torch.bfloat16)
 _SHOWN = 5
@@ -48,7 +48,7 @@ def weight_files(folder: Path, *, half: bool) -> tuple[Path, ...]:
         there = {path.name for path in folder.glob(f"[!.]*.{ending}")}
         absent = [name for name in names if not isinstance(name, str) or name not in there]
         if absent:
-            listed = ", ".join(printable(str(name)) for name in absent[:_SHOWN])
+            listed = ", ".join(printable(str(name), most=LONGEST_PART) for name in absent[:_SHOWN])
             raise InputAbsent(
                 f"{folder.name}/{index.name} names {listed}{' and others' if len(absent) > _SHOWN else ''}, which is "
                 "not there",

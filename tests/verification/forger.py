@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from kolora.errors import KoloraError
 from kolora.export.card import model_card
+from kolora.folders import Folder
 from kolora.report import ReportData
 from kolora.report.pages import render_html, render_markdown
 from kolora.report.pictures import make_previews
@@ -40,7 +41,7 @@ class Forger:
         paths = [path for path in self.folder.rglob("*") if path.is_file()]
         self.files = {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in paths}
         self.report = ReportData.model_validate_json(self.files["report.json"])
-        self.previews = make_previews(self.folder, self.report, text_bytes=100_000)
+        self.previews = make_previews(Folder.open(self.folder), self.report, text_bytes=100_000)
         self.digests = {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
 
     def text(self, name: str) -> str:

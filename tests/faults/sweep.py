@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +183,7 @@ def sweep_damages(bench: Bench, damage: str, *, first: int = 1, stride: int = 1)
     """Try a damage on every ``stride``-th file of a finished and of an interrupted run."""
     outcomes: Counter[str] = Counter()
     for source in (bench.undisturbed, bench.interrupted()):
-        names = list(_files_of(source))
-        for name in names[first - 1 :: stride]:
+        for name in files_of(source)[first - 1 :: stride]:
             _count(bench.try_damage(source, name, damage), outcomes)
             _count(bench.try_reading(source, name, damage), outcomes)
     return outcomes
@@ -198,10 +196,9 @@ def _count(outcome: str, outcomes: Counter[str]) -> None:
     outcomes[outcome] += 1
 
 
-def _files_of(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield path.relative_to(folder).as_posix()
+def files_of(folder: Path) -> list[str]:
+    """List the files of a run folder."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 if __name__ == "__main__":

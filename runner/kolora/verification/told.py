@@ -52,7 +52,7 @@ def _step_as_told(pack: Pack, ours: StepRecord) -> StepRecord:
     if theirs is None or not theirs.peak_memory_bytes.keys() <= DEVICES:
         return ours
     facts = {key: theirs.facts[key] for key in TOLD_FACTS if key in ours.facts and key in theirs.facts}
-    return ours.model_copy(
+    told = ours.model_copy(
         update={
             "started": theirs.started,
             "seconds": theirs.seconds,
@@ -60,6 +60,8 @@ def _step_as_told(pack: Pack, ours: StepRecord) -> StepRecord:
             "facts": ours.facts | facts,
         }
     )
+    # Its own digest is of what it tells too.
+    return told.with_digest()
 
 
 def _run_as_told(pack: Pack, ours: RunRecord, steps: Mapping[str, StepRecord]) -> RunRecord:

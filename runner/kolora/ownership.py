@@ -39,13 +39,15 @@ _TITLES: Mapping[str, str] = {
 class Mark:
     """What a folder's mark says: what kind of folder it is, whose, and which files kolora has written there.
 
-    source: the name of the file that it was last made from, empty where that is not known.
+    source: the name of the file that it was last made from, empty where that is not known. exports: the files that were
+    written elsewhere of what is in it, those inside it by their names.
     """
 
     kind: str
     name: str
     files: frozenset[str] = frozenset()
     source: str = ""
+    exports: frozenset[str] = frozenset()
 
     @property
     def title(self) -> str:
@@ -74,6 +76,7 @@ class OwnedFolder:
         self.folder = folder
         self.mark = mark
         self._files = set(mark.files)
+        self._exports = set(mark.exports)
         self._staging = staging
 
     @classmethod
@@ -116,6 +119,18 @@ class OwnedFolder:
     def files(self) -> frozenset[str]:
         """The files that kolora has written here, or is about to."""
         return frozenset(self._files)
+
+    @property
+    def exports(self) -> frozenset[str]:
+        """The files that were written elsewhere of what is here."""
+        return frozenset(self._exports)
+
+    def list_exports(self, names: Iterable[str]) -> None:
+        """List files that were written elsewhere."""
+        new = set(names) - self._exports
+        if new:
+            self._exports |= new
+            self._write_mark()
 
     def expect(self, names: Iterable[str]) -> None:
         """List files before they are written, so that a kill leaves none that nobody owns up to.
@@ -202,6 +217,7 @@ class OwnedFolder:
             "name": self.mark.name,
             "source": self.mark.source,
             "files": sorted(self._files),
+            "exports": sorted(self._exports),
         }
         return (json.dumps(mark, ensure_ascii=False, indent=0) + "\n").encode()
 
@@ -222,8 +238,9 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
         return other_mark(folder)
     try:
         values = json.loads(content)
-        kind, name, files, source = values["folder"], values["name"], values["files"], values.get("source", "")
-        if not all(isinstance(each, str) for each in (kind, name, source, *files)):
+        kind, name, files = values["folder"], values["name"], values["files"]
+        source, exports = values.get("source", ""), values.get("exports", [])
+        if not all(isinstance(each, str) for each in (kind, name, source, *files, *exports)):
             raise ValueError("a mark of another form")
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise OutputUnwritable(
@@ -231,7 +248,9 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
             hint="remove it if the folder is otherwise empty, or choose another folder with -o",
         ) from problem
     # A name that leads elsewhere was never written by kolora.
-    return Mark(kind, name, frozenset(each for each in files if fault_of_name(each) is None), source)
+    return Mark(
+        kind, name, frozenset(each for each in files if fault_of_name(each) is None), source, frozenset(exports)
+    )
 
 
 def refuse_others(

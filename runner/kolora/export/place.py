@@ -1,49 +1,72 @@
-"""The folder that an export goes to: a mark in it lists what kolora has written there, and the rest is the user's."""
+"""The folder that an export goes to: the run's mark lists what kolora has written there, and the rest is the user's."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from kolora.errors import OutputUnwritable
 from kolora.files import writing
 from kolora.folders import Folder, new_name
-from kolora.ownership import OwnedFolder, open_folder
+from kolora.ownership import Mark, OwnedFolder
 from kolora.runfolder.layout import MANIFEST
 from kolora.runfolder.manifest import parse_manifest
+from kolora.runfolder.store import RunFolder
 
 _UNFINISHED = re.compile(r"\.new-[0-9a-f]{16}")
 
 
-def claim_export(into: Path, *, run: Path) -> OwnedFolder:
-    """Take a folder to export into, which may hold anything else; raises OutputUnwritable for one of another kind.
+class ExportFolder(OwnedFolder):
+    """A folder that may hold anything; what was exported there before is known from the mark of the run folder.
 
-    run: the run folder that is exported. A folder inside it is reached without following a link.
+    prefix: what the folder's files are called there, relative where it lies in the run folder.
     """
+
+    def __init__(self, folder: Folder, run: OwnedFolder | None, prefix: str) -> None:
+        known = run.exports if run is not None else ()
+        files = frozenset(name.removeprefix(prefix) for name in known if name.startswith(prefix))
+        super().__init__(folder, Mark("export", "", files))
+        self._run, self._prefix = run, prefix
+
+    def _write_mark(self) -> None:
+        if self._run is not None:
+            self._run.list_exports(self._prefix + name for name in self.files)
+
+
+def claim_export(into: Path, *, run: Path) -> ExportFolder:
+    """Take a folder to export a run into; one inside the run folder is reached without following a link.
+
+    Raises OutputUnwritable where it cannot be written.
+    """
+    try:
+        owner = RunFolder(run).claim()
+    except OutputUnwritable:
+        # Somebody else's run, or one on a disk that is not written to: nothing is known of earlier exports.
+        owner = None
     inside = into.relative_to(run).as_posix() if into.is_relative_to(run) and ".." not in into.parts else ""
-    if inside:
-        with writing(run):
+    with writing(into):
+        if inside:
             Folder.open(run).make(inside)
-    owned = OwnedFolder.claim(
-        open_folder(into), kind="export", name="export", shared=True, way_out="choose another folder with -o"
-    )
-    for name in owned.folder.names():
-        # What a kill left of a pack that was being made.
-        if _UNFINISHED.fullmatch(name):
-            owned.folder.remove_tree(name)
-    return owned
+        folder = Folder.open(into, create=True)
+        for name in folder.names():
+            # What a kill left of a pack that was being made.
+            if _UNFINISHED.fullmatch(name):
+                folder.remove_tree(name)
+    return ExportFolder(folder, owner, f"{inside or into.resolve().as_posix()}/")
 
 
-def begin_pack(owned: OwnedFolder) -> Path:
+def begin_pack(owned: ExportFolder) -> Path:
     """Make an empty folder to write a pack into, under a name that nobody can foresee."""
     name = f".{new_name()}"
     owned.folder.make(name)
     return owned.folder.path / name
 
 
-def replace_pack(owned: OwnedFolder, partial: Path, name: str) -> None:
+def replace_pack(owned: ExportFolder, partial: Path, name: str) -> None:
     """Give a finished pack its name, in place of an earlier one; raises OutputUnwritable where something else is there.
 
-    A pack of an earlier kolora, which marked no folder, is known by its manifest: it promises each of its files.
+    A pack of which no mark tells is known by its manifest: it promises each of its files.
     """
     folder = owned.folder
     there = list(folder.files(name)) if folder.kind(name) == "folder" else [name]
@@ -51,21 +74,23 @@ def replace_pack(owned: OwnedFolder, partial: Path, name: str) -> None:
         owned.adopt([f"{name}.zip"])
     else:
         owned.refuse(there)
-    owned.adopt(f"{name}/{path}" for path in sorted(path.relative_to(partial).as_posix() for path in _files(partial)))
+    owned.adopt(f"{name}/{path}" for path in _files(partial))
     folder.remove_tree(name)
     folder.rename(partial.name, name)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _files(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
 
 
 def _is_promised(folder: Folder, name: str, there: list[str]) -> bool:
     try:
         promised = parse_manifest(folder.read(f"{name}/{MANIFEST}").decode("utf-8", errors="replace"))
         own = {f"{name}/{file}": digest for file, digest in promised.items()}
-        return set(there) <= own.keys() | {f"{name}/{MANIFEST}"} and all(
-            folder.sha256(file) == digest for file, digest in own.items()
-        )
+        if not set(there) <= own.keys() | {f"{name}/{MANIFEST}"}:
+            return False
+        return all(folder.sha256(file) == digest for file, digest in own.items())
     except (OSError, ValueError):
         return False

@@ -14,10 +14,9 @@ import yaml
 from kolora.errors import KoloraError, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
-from kolora.export.place import begin_pack, claim_export, replace_pack
+from kolora.export.place import ExportFolder, begin_pack, claim_export, replace_pack
 from kolora.files import write_bytes, write_text
 from kolora.hubs.catalogue import is_pocket
-from kolora.ownership import OwnedFolder
 from kolora.redaction import find_secret
 from kolora.report import ReportData, parse_report, without_provenance
 from kolora.report.sections.again import story_text
@@ -190,7 +189,7 @@ def _story_as_run(run: FinishedRun) -> bytes:
     return f"# The story as it was run; keys were changed on the command line.\n{text}".encode()
 
 
-def _zipped(owned: OwnedFolder, folder: Path) -> Path:
+def _zipped(owned: ExportFolder, folder: Path) -> Path:
     """Zip a folder's files, sorted, undated, uncompressed: pictures and weights would not get smaller."""
     archive = folder.with_name(f"{folder.name}.zip")
     with owned.replacing(archive.name) as written, zipfile.ZipFile(written, "w") as file:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from kolora.errors import InputAbsent, StoryInvalid
 from kolora.export.finished import FinishedRun
-from kolora.export.place import claim_export
+from kolora.export.place import ExportFolder, claim_export
 from kolora.folders import Folder, NotPlain
-from kolora.ownership import OwnedFolder
 from kolora.rendering.comfyui import graph_of
 from kolora.runfolder.layout import LORAS, STORY
 
@@ -43,7 +42,7 @@ def export_for(tool: str, run: FinishedRun, *, into: Path) -> tuple[Path, ...]:
     return (lora, *(into / path for path in graphs))
 
 
-def _copy(run: FinishedRun, name: str, owned: OwnedFolder, target: str) -> Path:
+def _copy(run: FinishedRun, name: str, owned: ExportFolder, target: str) -> Path:
     """Copy a file of the run's, no link followed: else another file of this machine would be handed on as its LoRA."""
     with contextlib.ExitStack() as opened:
         try:

@@ -33,7 +33,10 @@ def mark_of_former_run(folder: Folder) -> Mark | None:
         except MALFORMED:
             continue
         names |= {name, *published_files(record)}
-    return Mark("run", run.name, frozenset(name for name in names if folder.is_file(name)))
+    files = frozenset(name for name in names if folder.is_file(name))
+    # What lies there came of an export: nothing else is written there, and nothing of a run's is.
+    exports = folder.files(layout.EXPORT) if folder.kind(layout.EXPORT) == "folder" else ()
+    return Mark("run", run.name, files, exports=frozenset(exports))
 
 
 def _listed(folder: Folder) -> dict[str, str]:

@@ -44,15 +44,16 @@ class Nursery:
         self._scratch = scratch
         environment = os.environ | {"KOLORA_CACHE": str(cache), "KOLORA_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parents[2] / "runner"), str(Path.cwd())))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.nursery", str(story), str(scratch / "warm")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(scratch / "stderr").open("w"),
-            text=True,
-            env=environment,
-            cwd=Path(__file__).parents[2],
-        )
+        with (scratch / "stderr").open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.nursery", str(story), str(scratch / "warm")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+                cwd=Path(__file__).parents[2],
+            )
         self._answer()
 
     def run(self, *arguments: str, roots: Sequence[Path] = (), fault: Fault | None = None) -> Outcome:
@@ -73,6 +74,8 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 from kolora.errors import KoloraError, StoryInvalid
 from kolora.files import writing
+from kolora.reads import is_as_written
 from kolora.report import ReportData, without_provenance
 from kolora.report.migrate import migrate_report
 from kolora.runfolder import layout
@@ -241,10 +242,14 @@ class _Comparing:
         assert records is not None
         try:
             theirs = read_json(self._text(name))
+            if not isinstance(theirs, dict):
+                raise ValueError("it is no JSON object")
         except ValueError as problem:
             yield Finding("unreadable_text", (name, str(problem)))
             return
         step = name.removeprefix(f"{layout.RECORDS}/").removesuffix(".json")
+        if not is_as_written(theirs):
+            yield Finding("torn", (name,))
         ours = records.run if name == layout.RUN_RECORD else records.steps[step]
         files = (
             {}

@@ -84,4 +84,4 @@ def _record(step: Step, needed: Mapping[str, str], facts: StageFacts | None, fol
         inputs=dict(needed),
         facts={} if facts is None else facts.model_dump(mode="json", by_alias=True),
         files=files_in(folder),
-    )
+    ).with_digest()

@@ -185,7 +185,8 @@ class _Comparing:
                     name, path, self.expected.files[name], former_checkpoint=self.lock.checkpoint.lock_1_sha256
                 )
                 yield from found
-                if comparable[name] and not found:
+                pixels = compare_pictures(path, self.expected.files[name]) if comparable[name] else None
+                if pixels is not None and pixels["identical"] and not found:
                     yield Finding("recompressed", (name,), "unchecked")
         self.scenes = judged_scenes(self.rebuilt, self.expected, self.place, differing, comparable)
         if comparable.get(layout.GRID):

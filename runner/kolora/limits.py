@@ -125,23 +125,23 @@ def parse_json(content: str | bytes) -> Any:
         value = json.loads(content)
     except RecursionError as problem:
         raise TooLarge("its lists and objects are nested too deeply", None) from problem
-    if _depth(value) > _DEEPEST:
-        raise TooLarge(f"its lists and objects are nested more than {_DEEPEST} deep", None)
+    check_depth(value)
     return value
 
 
-def _depth(value: Any) -> int:
-    """Count the lists and objects inside each other, level by level: what is deep must not be walked by recursion."""
-    depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, dict | list)]:
-        depth += 1
-        if depth > _DEEPEST:
-            return depth
+def check_depth(value: Any) -> None:
+    """Raise TooLarge for lists and objects inside each other deeper than any JSON of ours or of a checkpoint."""
+    level = [value]
+    # Level by level: what is deep must not be walked by recursion.
+    for _ in range(_DEEPEST + 1):
+        level = [each for each in level if isinstance(each, dict | list)]
+        if not level:
+            return
         below: list[Any] = []
         for each in level:
             below += each.values() if isinstance(each, dict) else each
         level = below
-    return depth
+    raise TooLarge(f"its lists and objects are nested more than {_DEEPEST} deep", None)
 
 
 def read_json(path: Path, limit: Limit = MAX_JSON) -> Any:

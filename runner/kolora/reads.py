@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from kolora.folders import Folder
+from kolora.limits import check_depth
 
 LARGEST_JSON = 64 * 2**20
-DEEPEST_JSON = 64
 """Far more than anything that kolora writes down."""
 OWN_DIGEST = "sha256"
 """The key under which a JSON object holds the digest of all its others."""
@@ -53,7 +53,7 @@ def parse_json(content: bytes, *, finite: bool = True) -> Any:
     # RecursionError: json reads recursively.
     except RecursionError as problem:
         raise ValueError("its values are nested too deeply") from problem
-    _check_depth(value)
+    check_depth(value)
     return value
 
 
@@ -94,17 +94,3 @@ def _finite_float(digits: str) -> float:
     if number is None:
         raise ValueError(f"{digits[:20]} is beyond every number")
     return number
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST_JSON):
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner += each.values()
-            elif isinstance(each, list):
-                inner += each
-        level = inner
-    if level:
-        raise ValueError(f"its values are nested deeper than {DEEPEST_JSON}")

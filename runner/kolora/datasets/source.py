@@ -23,9 +23,6 @@ from kolora.limits import MAX_PICTURE
 from kolora.pocket import world
 from kolora.spec.sections.dataset import Dataset, FolderDataset, HubDataset, PocketDataset
 
-LARGEST_FILE = 2**30
-"""Bytes of a picture's file that are read into memory."""
-_TOO_LARGE = Rejection("file too large", f"more than {LARGEST_FILE:,} bytes")
 _NO_CAPTION = Rejection("no caption", "neither metadata nor a .txt file beside it nor dataset.caption has one")
 
 
@@ -121,7 +118,13 @@ def _read_files(
         # Read once: what is decoded is what is digested, whatever becomes of the file meanwhile.
         content = _read_regular(file)
         if content is None:
-            yield RawPicture(name, each.text, file.stat().st_size, sha256.get(each.path, ""), _TOO_LARGE)
+            yield RawPicture(
+                name,
+                each.text,
+                file.stat().st_size,
+                sha256.get(each.path, ""),
+                Rejection("file too large", f"more than {MAX_PICTURE}"),
+            )
             continue
         digest = hashlib.sha256(content).hexdigest()
         if sha256.get(each.path, digest) != digest:
@@ -140,7 +143,7 @@ def _read_regular(path: Path) -> bytes | None:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise _changed(path.parent)
-            return None if status.st_size > LARGEST_FILE else file.read(LARGEST_FILE)
+            return None if status.st_size > MAX_PICTURE.value else file.read(MAX_PICTURE.value)
     except OSError as problem:
         if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             raise _changed(path.parent) from problem

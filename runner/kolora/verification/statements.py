@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kolora.reads import parse_json
 from kolora.verification.words import Finding, brief, excerpt
 
 NAMES_OF_ITEMS = ("key", "number", "name", "source")
 """Keys by which the items of a list are told apart, where each item has another value there."""
-DEEPEST = 40
 Judge = Callable[[str, Any, Any], str | None]
 """Called with a statement's name, what it says and what is said here; returns ``different``, the key of a finding on
 why it is not checked, or None where it holds."""
@@ -79,28 +78,7 @@ def are_near(one: Any, other: Any, allowed: float) -> bool:
 
 def read_json(text: str | bytes) -> Any:
     """Read JSON that may be a stranger's; raises ValueError for what is none or says a thing twice."""
-    try:
-        value = json.loads(text, object_pairs_hook=_without_doubles)
-    except RecursionError as fault:
-        raise ValueError("its values are nested too deeply") from fault
-    _check_depth(value, DEEPEST)
-    return value
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if left == 0:
-        raise ValueError("its values are nested too deeply")
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in items:
-        _check_depth(item, left - 1)
-
-
-def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    # Each reader takes another of the two.
-    if len(values) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return values
+    return parse_json(text.encode() if isinstance(text, str) else text)
 
 
 def _are_equal(one: Any, other: Any) -> bool:

@@ -26,13 +26,8 @@ LITTER = frozenset({"lost+found", "thumbs.db", "desktop.ini"})
 """What systems leave in folders that hold nothing, in lower case, besides names that begin with a dot."""
 SHOWN = 3
 
-FolderKind = Literal["run", "verification", "export", "batch"]
-_TITLES: Mapping[str, str] = {
-    "run": "the run folder of",
-    "verification": "the verification of",
-    "export": "an export of",
-    "batch": "the summary of a batch,",
-}
+FolderKind = Literal["run", "verification", "export"]
+_TITLES: Mapping[str, str] = {"run": "the run folder of {!r}", "verification": "the folder of a verification"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Mark:
     @property
     def title(self) -> str:
         """Say whose folder it is."""
-        return f"{_TITLES.get(self.kind, self.kind)} {self.name!r}"
+        return _TITLES.get(self.kind, "a folder of another kind").format(self.name)
 
 
 def is_of_kolora(path: Path) -> bool:

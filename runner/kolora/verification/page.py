@@ -11,24 +11,24 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from kolora.files import write_text
 from kolora.report.pages import html_page
 from kolora.report.pictures import Preview
 from kolora.spec import Story
 from kolora.verification.contest import contest_scope
 from kolora.verification.words import DIFFERENCE_GAIN, DRIFT, WORDS, words_of_finding
 
+PAGE = "verify.html"
 PREVIEW_WIDTH = 640
 """Pixels: three stand side by side, and 64 scenes still make a page that opens."""
 PLACES = ("submission", "again", "difference")
 
 
-def write_page(out: Path, facts: Mapping[str, Any], story: Story) -> None:
-    """Write verify.html beside the pictures it shows."""
+def render_page(out: Path, facts: Mapping[str, Any], story: Story) -> str:
+    """Return verify.html, which lies beside the pictures it shows."""
     scenes = {scene["number"]: _paths(out, f"images/{scene['number']:02d}.png") for scene in facts["scenes"]}
     grid = _paths(out, "grid.png") if facts["grid"] else ()
     language = facts["language"]
-    page = html_page(
+    return html_page(
         "verify.html.j2",
         language,
         d=facts,
@@ -41,7 +41,6 @@ def write_page(out: Path, facts: Mapping[str, Any], story: Story) -> None:
         drift=lambda drift: DRIFT[language].format(*drift),
         **contest_scope(facts, language),
     )
-    write_text(out / "verify.html", page)
 
 
 def _paths(out: Path, name: str) -> tuple[str, ...]:

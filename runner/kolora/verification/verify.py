@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any, Literal
 
 from kolora.device import find_device
 from kolora.environment import set_environment
-from kolora.errors import InputAbsent
+from kolora.errors import InputAbsent, OutputUnwritable
 from kolora.events import OnEvent, ignore
 from kolora.execution.provenance import image_digest, packages
 from kolora.execution.signals import Halt
-from kolora.files import write_json, writing
+from kolora.files import writing
 from kolora.places import out_root
 from kolora.redaction import scrubbing
 from kolora.runfolder import layout
@@ -27,15 +26,16 @@ from kolora.verification.compare import Comparison, compare, overridden
 from kolora.verification.contest import add_contest
 from kolora.verification.expected import Expectations
 from kolora.verification.pack import Pack, open_pack
-from kolora.verification.page import write_page
+from kolora.verification.page import PAGE, render_page
+from kolora.verification.place import EXPECTED, FACTS, SUBMITTED, claim_place
 from kolora.verification.rebuild import Rebuilt, Task, rebuild
 from kolora.verification.resolve import NO_FOLDERS, Folders
 from kolora.verification.verdict import worst
 
 USUAL_LORAS = (layout.LORAS["diffusers"], layout.LORAS["diffsynth"])
 """The LoRA to draw with, by what a submission usually calls it."""
-SUBMITTED, EXPECTED, LORA = "submission", "expected", "lora.safetensors"
-"""Folders of OUT for what was copied of the submission, its LoRA among it, and for what is made here beside the run."""
+LORA = "lora.safetensors"
+"""What the submission's LoRA is called here."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Verification:
     @property
     def page(self) -> Path:
         """What was found, and the pictures side by side."""
-        return self.folder / "verify.html"
+        return self.folder / PAGE
 
 
 @scrubbing()
@@ -75,11 +75,15 @@ def verify(
     set_environment()
     submission, signers = Path(submission), read_signers(Path(signer)) if signer is not None else None
     root = Path(out) if out is not None else out_root() / f"verify-{submission.resolve().stem}"
+    # A stranger's repository may bring an ``out`` of its own; where a link in it leads is not theirs to choose.
+    if out is None and root.is_symlink():
+        raise OutputUnwritable(f"{root} is a link to {root.resolve()}", hint=f"if that is meant: -o {root.resolve()}")
     pack = open_pack(submission)
     lock = read_lock(pack.read(layout.LOCK, most=LARGEST_LOCK), name=layout.LOCK)
     source = pack.read(layout.STORY, most=LARGEST_STORY)
     # By the defaults of its time: by today's, an old story might mean other pictures.
     story = load_story(source, name=layout.STORY, overrides=lock.overrides, version=lock.kolora)
+    owned = claim_place(root, submission=submission)
     rebuilt = rebuild(
         Task(
             story=story,
@@ -99,18 +103,15 @@ def verify(
     facts = _facts(story, lock, rebuilt, comparison) | {"overrides": _overrides(source, story, lock)}
     facts = add_contest(facts, pack=pack, story=story, resolved=rebuilt.resolved, signers=signers)
     with writing(root):
-        write_json(root / "verify.json", facts)
-        write_page(root, facts, story)
+        owned.write_json(FACTS, facts)
+        owned.write_text(PAGE, render_page(root, facts, story))
     return Verification(facts["verdict"], root, facts)
 
 
 def _copy_lora(pack: Pack, lock: Lock, root: Path) -> Path:
-    """Make room in OUT for a submission's files, and copy the LoRA that is to draw."""
+    """Copy the LoRA that is to draw."""
     target = root / SUBMITTED / LORA
     with writing(root):
-        # What an earlier verification left, and nothing else that OUT may hold.
-        for name in (SUBMITTED, EXPECTED, "difference"):
-            shutil.rmtree(root / name, ignore_errors=True)
         pack.copy(_lora_name(pack, lock), target)
     return target
 

@@ -9,7 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -20,6 +20,7 @@ from kolora.names import checked_names, fault_of_name, leads_out
 from kolora.ownership import MARK
 from kolora.runfolder import layout
 from kolora.spec.words import printable
+from kolora.verification.zips import METHODS, besides_files, open_zip
 
 MAX_FILES = 20_000
 MAX_DIRECTORY = 8 * 2**20
@@ -30,10 +31,6 @@ WHOLE_RATIO = 20
 """The same of all its files together, above ``ALLOWANCE``: what grows more is text, of which there is little."""
 ALLOWANCE = 64 * 2**20
 BLOCK = 1 << 20
-END_BYTES = 22
-"""Of the record at a zip's end, without its comment."""
-USUAL_FIELDS = {0x0001, 0x000A, 0x5455, 0x7875}
-"""What zips tell of an entry besides: 64-bit sizes, times, owners."""
 RUNNING = (layout.WORK, layout.LOGS, layout.EXPORT)
 """Folders of a run folder that are no part of what it shows."""
 OWN_MARKS = (layout.RUN_LOCK, layout.STATUS, MARK)
@@ -112,7 +109,7 @@ class Pack:
             )
         try:
             if self.is_zip:
-                with zipfile.ZipFile(self.root) as archive, archive.open(self.prefix + name) as file:
+                with open_zip(self.root) as archive, archive.open(self.prefix + name) as file:
                     yield file
             else:
                 # A file that became a link since it was listed is not followed.
@@ -132,7 +129,7 @@ def open_pack(path: Path) -> Pack:
 
 
 def _folder(root: Path) -> Pack:
-    # A submission has no such folders: there, what lies in them is looked at and told.
+    # Not even listed: there may be a lot of it.
     running = RUNNING if (root / layout.RUN_RECORD).is_file() else ()
     sizes: dict[str, int] = {}
     folders: list[str] = []
@@ -144,11 +141,7 @@ def _folder(root: Path) -> Pack:
         if len(sizes) + len(folders) > MAX_FILES:
             raise SubmissionUnsafe(f"more than {MAX_FILES:,} files", hint=HINT)
     _check_sizes(sizes)
-    passed_over = [name for name in running if (root / name).is_dir()]
-    for name in OWN_MARKS if running else ():
-        if sizes.pop(name, None) is not None:
-            passed_over.append(name)
-    return Pack(root, sizes, folders=tuple(sorted(folders)), passed_over=tuple(passed_over))
+    return _shown(root, sizes, folders)
 
 
 def _listed(root: Path, running: Sequence[str]) -> Iterator[tuple[str, int | None]]:
@@ -162,8 +155,7 @@ def _listed(root: Path, running: Sequence[str]) -> Iterator[tuple[str, int | Non
                 raise SubmissionUnsafe(f"{printable(inside)} is a link; a submission holds plain files", hint=HINT)
             if name in files and not stat.S_ISREG(status.st_mode):
                 raise SubmissionUnsafe(f"{printable(inside)} is not a regular file", hint=HINT)
-            if inside not in running:
-                yield inside, status.st_size if name in files else None
+            yield inside, status.st_size if name in files else None
         # At the top alone: a folder of such a name further down is looked at like any other.
         if here == root:
             folders[:] = [name for name in folders if name not in running]
@@ -173,19 +165,19 @@ def _zip(path: Path) -> Pack:
     _check_directory(path)
     sizes: dict[str, int] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries, faults = archive.infolist(), tuple(_beside_files(archive))
-    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as problem:
+        with open_zip(path) as archive:
+            for entry in archive.infolist():
+                name = entry.filename
+                fault = _fault(entry)
+                # Of two entries with one name, each tool unpacks the one it likes.
+                if fault or name in sizes:
+                    given = printable(name)
+                    raise SubmissionUnsafe(f"{path.name}: '{given}' {fault or 'is listed twice'}", hint=HINT)
+                sizes[name] = entry.file_size
+            _check_sizes(sizes)
+            faults = tuple(besides_files(archive))
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, struct.error, NotImplementedError) as problem:
         raise SubmissionUnsafe(f"{path.name} is not a readable zip: {printable(str(problem))}", hint=HINT) from problem
-    for entry in entries:
-        name = entry.filename
-        fault = _fault(entry)
-        # Of two entries with one name, each tool unpacks the one it likes.
-        if fault or name in sizes:
-            given = printable(name)
-            raise SubmissionUnsafe(f"{path.name}: '{given}' {fault or 'is listed twice'}", hint=HINT)
-        sizes[name] = entry.file_size
-    _check_sizes(sizes)
     packed = path.stat().st_size
     if sum(sizes.values()) > ALLOWANCE + WHOLE_RATIO * packed:
         raise SubmissionUnsafe(f"{path.name} unpacks to more than {WHOLE_RATIO} times its {packed:,} bytes", hint=HINT)
@@ -195,66 +187,25 @@ def _zip(path: Path) -> Pack:
     folders = {name.removesuffix("/") for name in sizes.keys() - files.keys() if name != prefix}
     for name in files:
         folders |= {str(parent) for parent in PurePosixPath(name).parents} - {".", prefix.removesuffix("/")}
+    inside = {name.removeprefix(prefix): size for name, size in files.items()}
+    return _shown(path, inside, {name.removeprefix(prefix) for name in folders}, prefix=prefix, faults=faults)
+
+
+def _shown(
+    root: Path, sizes: Mapping[str, int], folders: Collection[str], *, prefix: str = "", faults: tuple[str, ...] = ()
+) -> Pack:
+    """Leave out what a run folder holds for kolora itself; in a submission, which has no such files, it is told."""
+    running = RUNNING if layout.RUN_RECORD in sizes else ()
+    marks = OWN_MARKS if running else ()
+    inside = tuple(f"{name}/" for name in running)
     return Pack(
-        path,
-        {name.removeprefix(prefix): size for name, size in files.items()},
+        root,
+        {name: size for name, size in sizes.items() if name not in marks and not name.startswith(inside)},
         prefix,
-        folders=tuple(sorted(name.removeprefix(prefix) for name in folders)),
+        folders=tuple(sorted(name for name in folders if name not in running and not name.startswith(inside))),
+        passed_over=(*(name for name in running if name in folders), *(name for name in marks if name in sizes)),
         faults=faults,
     )
-
-
-def _beside_files(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Name what a zip holds besides its files: words that unpackers show, bytes that none of them reads."""
-    if archive.comment or any(entry.comment for entry in archive.infolist()):
-        yield "zip_comment"
-    if not _fills_its_file(archive):
-        yield "zip_bytes"
-
-
-def _fills_its_file(archive: zipfile.ZipFile) -> bool:
-    """Tell whether files, their list and its end follow each other without a gap, with no field that hides more."""
-    file, place = archive.fp, 0
-    assert file is not None
-    for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
-        file.seek(entry.header_offset)
-        header = file.read(30)
-        if entry.header_offset != place or len(header) < 30:
-            return False
-        name_length, extra_length = struct.unpack("<HH", header[26:30])
-        file.seek(name_length, os.SEEK_CUR)
-        if not _fields_of(entry.extra) | _fields_of(file.read(extra_length)) <= USUAL_FIELDS:
-            return False
-        place += 30 + name_length + extra_length + entry.compress_size
-        # With bit 3, checksum and sizes follow the data, after a mark that is optional and in 4 or 8 bytes each.
-        if entry.flag_bits & 8:
-            file.seek(place)
-            place += _descriptor_length(file.read(24), entry)
-    end = file.seek(0, os.SEEK_END) - END_BYTES - len(archive.comment)
-    file.seek(max(0, end))
-    last = file.read(END_BYTES)
-    size, offset = struct.unpack("<LL", last[12:20]) if len(last) == END_BYTES else (0, 0)
-    return last.startswith(b"PK\x05\x06") and place == archive.start_dir == offset and offset + size == end
-
-
-def _fields_of(extra: bytes) -> set[int]:
-    """List the kinds of an entry's extra fields; what is no such field is kind -1."""
-    kinds, place = set(), 0
-    while place < len(extra):
-        if place + 4 > len(extra):
-            return {-1}
-        kind, length = struct.unpack("<HH", extra[place : place + 4])
-        kinds.add(kind)
-        place += 4 + length
-    return kinds if place == len(extra) else {-1}
-
-
-def _descriptor_length(found: bytes, entry: zipfile.ZipInfo) -> int:
-    for mark in (b"PK\x07\x08", b""):
-        for form in ("<LLL", "<LQQ"):
-            if found.startswith(mark + struct.pack(form, entry.CRC, entry.compress_size, entry.file_size)):
-                return len(mark) + struct.calcsize(form)
-    return 0
 
 
 def _fault(entry: zipfile.ZipInfo) -> str | None:
@@ -272,6 +223,8 @@ def _fault(entry: zipfile.ZipInfo) -> str | None:
         return "is a link or a device; a submission holds plain files"
     if entry.flag_bits & 1:
         return "is encrypted"
+    if entry.compress_type not in METHODS:
+        return "is compressed otherwise than zips usually are; stored or deflated was expected"
     if entry.file_size > BLOCK and entry.file_size > MAX_RATIO * max(1, entry.compress_size):
         return f"unpacks to more than {MAX_RATIO} times its size"
     return None

@@ -11,17 +11,20 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from kolora.errors import KoloraError
 from kolora.runfolder.lock import read_lock
+from kolora.runfolder.reader import read_run
 from kolora.runfolder.records import RunRecord, StepRecord
 from kolora.spec import load_story
 from kolora.verification.compare import compare, story_against_lock
-from kolora.verification.pack import open_pack
+from kolora.verification.pack import Pack, open_pack
+from kolora.verification.told import records_as_told
 from PIL import Image
 
 from tests.tampering import changes_at, chunks_of, header_of, places_in, png_of, safetensors_of
@@ -231,18 +234,98 @@ def test_no_file_can_be_added(submission: Forger, name: str) -> None:
     assert comparison is None or all(each.what.isprintable() for each in comparison.findings)
 
 
-@pytest.mark.parametrize("name", [each for each in ADDED if not each.startswith(("export/", "work/"))])
+OWN = ("work", "work/train-000000000000", "work/TRAIN", "logs", "logs/tensorboard", "export", "export/submission")
+FOREIGN = ("run.sh", "x.py", "model.ckpt", "model.pt", "x.pkl", ".hidden", "x.svg")
+
+
+@pytest.mark.parametrize("name", [each for each in ADDED if not each.startswith("export/")])
 def test_no_file_can_be_added_to_a_run_folder(run_folder: Forger, name: str) -> None:
     assert run_folder.verdict({name: b"echo hello\n"}) in ("different", REFUSED)
 
 
-def test_what_is_not_looked_at_in_a_run_folder_is_said(run_folder: Forger) -> None:
-    verdict, comparison = run_folder.compared({"work/x.txt": b"", ".lock": b"", "status.json": b"{}"})
+@pytest.mark.parametrize("folder", OWN)
+def test_no_file_can_be_added_to_what_a_run_folder_holds_for_kolora(run_folder: Forger, folder: str) -> None:
+    for name in FOREIGN:
+        assert run_folder.verdict({f"{folder}/{name}": b"echo hello\n"}) not in ("identical", REFUSED)
+
+
+def test_work_is_held_against_the_records(run_folder: Forger) -> None:
+    tried = 0
+    for name in sorted(each for each in run_folder.files if each.startswith("records/") and each != "records/run.json"):
+        record = run_folder.json(name)
+        folder = f"work/{record['step']}-{record['digest'][:12]}"
+        whole = {f"{folder}/record.json": run_folder.files[name]}
+        assert run_folder.verdict(whole) == "identical"
+        assert run_folder.verdict({f"{folder}/run.sh": b"echo hello\n"}) == "different"
+        for file in [*record["files"], "record.json"]:
+            tried += 1
+            assert run_folder.verdict({f"{folder}/{file}": b"another"}) == "different"
+    assert tried > 20
+
+
+STATUS = {"time": "2026-11-28T15:27:39Z", "stage": "complete", "pid": 7021}
+
+
+@pytest.mark.parametrize("key", STATUS)
+def test_the_last_heartbeat_says_no_more_than_one(run_folder: Forger, key: str) -> None:
+    def verdict(values: Any) -> str:
+        return run_folder.verdict({"status.json": json.dumps(values).encode()})
+
+    assert verdict(STATUS) == "identical"
+    for other in ("the jury says 9.9", "2999-01-01T00:00:00Z", None, 0.5, {"score": 9.9}):
+        assert verdict(STATUS | {key: other}) == "different"
+    assert verdict({each: value for each, value in STATUS.items() if each != key}) == "different"
+    assert verdict(STATUS | {"score": 9.9}) == "different"
+
+
+def test_the_mark_is_that_of_the_run(run_folder: Forger) -> None:
+    mark = run_folder.json(".kolora.json")
+    for change in ({"folder": "export"}, {"name": "other"}, {"score": 9.9}, {"name": None}):
+        assert run_folder.verdict({".kolora.json": json.dumps(mark | change).encode()}) == "different"
+
+
+@pytest.mark.parametrize("told", ["the jury says 9.9", "2999-01-01T00:00:00Z", "\u202e", -1, 1e300, None])
+@pytest.mark.parametrize("place", ["started", "seconds", "command", "service"])
+def test_what_a_run_tells_of_itself_is_of_its_kind(run_folder: Forger, place: str, told: Any) -> None:
+    """Where run and report agree on it: a time is a time, an amount one, a command words that can be shown."""
+    run = run_folder.json("records/run.json")
+    if place == "service":
+        run["environment"]["service"] = {"name": told}
+    else:
+        run[place] = ["kolora", told] if place == "command" else told
+    try:
+        record = RunRecord.model_validate(run)
+    except ValueError:
+        return
+    is_right = told is None or (isinstance(told, str) and told.isprintable() and place in ("command", "service"))
+    pack = cast(Pack, _Told(record))
+    expected = records_as_told(pack, read_run(run_folder.expectations.rebuilt.root)).run
+    of_run, of_expected = (each.environment if place == "service" else each for each in (record, expected))
+    assert (getattr(of_run, place) == getattr(of_expected, place)) == is_right
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A pack that holds nothing but the record of a run."""
+
+    run: RunRecord
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"records/run.json": 1}
+
+    def read(self, _: str, *, most: int) -> bytes:
+        return self.run.model_dump_json().encode()[:most]
+
+
+def test_what_is_not_judged_in_a_run_folder_is_said(run_folder: Forger) -> None:
+    own = {".lock": b"", "logs/train.log": b"", "export/comfyui/workflow.json": b"{}"}
+    verdict, comparison = run_folder.compared(own)
     assert verdict == "identical"
     assert comparison is not None
-    assert "not looked at, as they are no part of what a run shows: work, .lock, status.json, .kolora.json" in [
-        each.what for each in comparison.findings
-    ]
+    said = "what stands in these is not judged, as they are no part of what a run shows: logs, export, .lock, .kolora"
+    assert any(each.what.startswith(said) for each in comparison.findings)
+    assert run_folder.verdict({".lock": b"#!/bin/sh"}) == "different"
 
 
 def test_no_folder_can_be_added(forger: Forger) -> None:

@@ -126,7 +126,7 @@ def test_a_zip_of_a_run_folder_is_read_as_the_folder(tmp_path: Path) -> None:
         (tmp_path / "pack.zip").write_bytes(zip_of([Entry((prefix + name).encode(), b"x") for name in names]))
         pack = open_pack(tmp_path / "pack.zip")
         assert pack.sizes.keys() == {"records/run.json", "story.yaml", "images/work/x"}
-        assert pack.passed_over == ("work", "logs", ".lock")
+        assert pack.own.keys() == {"work/a/record.json", "logs/a.log", ".lock"}
         assert not {"work", "work/a", "logs"} & set(pack.folders)
 
 
@@ -137,4 +137,4 @@ def test_a_file_that_is_called_as_a_folder_is_looked_at(tmp_path: Path, name: st
         (tmp_path / "run" / each).write_bytes(b"#!/bin/sh\n")
     pack = open_pack(tmp_path / "run")
     assert name in pack.sizes
-    assert pack.passed_over == ()
+    assert pack.own == {}

@@ -128,7 +128,7 @@ class RunFolder:
 
     def folder(self, step: str, digest: str) -> Path:
         """Name the folder of a finished step."""
-        return self.work / _folder_name(step, digest)
+        return self.work / folder_name(step, digest)
 
     def log(self, step: str) -> Path:
         """Make the file that a step's log goes to, and name it."""
@@ -140,7 +140,7 @@ class RunFolder:
 
     def finished_record(self, step: str, digest: str) -> StepRecord | None:
         """Read the record of a step if it is finished under this digest and its files are what it lists."""
-        inside = f"{layout.WORK}/{_folder_name(step, digest)}"
+        inside = f"{layout.WORK}/{folder_name(step, digest)}"
         record = self._record(f"{inside}/{layout.STEP_RECORD}")
         # The folder's name has only the digest's first digits; two digests may share them.
         if record is None or record.digest != digest or record.step != step or self._reader is None:
@@ -169,7 +169,7 @@ class RunFolder:
 
     def begin(self, step: str, digest: str) -> tuple[Path, Path]:
         """Make the empty folder a step works in, and find the one it saves its state in."""
-        name = f"{layout.WORK}/{_folder_name(step, digest)}"
+        name = f"{layout.WORK}/{folder_name(step, digest)}"
         partial, state = f"{name}.partial", f"{name}.state"
         # What a kill left there may be half written; only the state is meant to be gone on from.
         self._owned.folder.remove_tree(partial)
@@ -180,7 +180,7 @@ class RunFolder:
     def saved_state(self, step: str, digest: str) -> bool:
         """Tell whether an interrupted step left something to go on from."""
         try:
-            names = self._reader.names(f"{layout.WORK}/{_folder_name(step, digest)}.state") if self._reader else ()
+            names = self._reader.names(f"{layout.WORK}/{folder_name(step, digest)}.state") if self._reader else ()
         except OSError:
             return False
         # What a kill left half written does not count.
@@ -188,7 +188,7 @@ class RunFolder:
 
     def finish(self, record: StepRecord) -> None:
         """Turn a step's partial folder into the finished one: files to disk, record last, then one rename."""
-        folder, final = self._owned.folder, f"{layout.WORK}/{_folder_name(record.step, record.digest)}"
+        folder, final = self._owned.folder, f"{layout.WORK}/{folder_name(record.step, record.digest)}"
         partial = f"{final}.partial"
         # The order is the promise: files, then the record that lists them, then the rename that makes them count. A
         # crash of the machine in between leaves a partial folder, and the step runs again.
@@ -209,7 +209,7 @@ class RunFolder:
         Returns which files that were published before had been changed since, and are put right. Raises
         OutputUnwritable where a file of the user's is in the way, or where the step's own are not what it wrote.
         """
-        inside = f"{layout.WORK}/{_folder_name(record.step, record.digest)}"
+        inside = f"{layout.WORK}/{folder_name(record.step, record.digest)}"
         former = self.last_record(record.step)
         self._owned.write_text(layout.record_path(record.step), _as_text(record))
         files = published_files(record)
@@ -230,7 +230,7 @@ class RunFolder:
 
     def publish_partial(self, step: str, stage: str, digest: str) -> None:
         """Show what a failed step found: a filter's ledger says why too few pictures are left, so it outlives that."""
-        partial = f"{layout.WORK}/{_folder_name(step, digest)}.partial"
+        partial = f"{layout.WORK}/{folder_name(step, digest)}.partial"
         shown = set()
         for inside, outside in layout.PUBLISHED.get(stage, {}).items():
             kind = self._owned.folder.kind(f"{partial}/{inside}")
@@ -244,7 +244,7 @@ class RunFolder:
 
     def remove_leftovers(self, steps: Sequence[PlannedStep]) -> None:
         """Remove what belongs to no step of this story: older results, and scenes that are gone."""
-        self.remove_work(keep={_folder_name(step.name, step.digest) for step in steps})
+        self.remove_work(keep={folder_name(step.name, step.digest) for step in steps})
         wanted = set(layout.ALWAYS)
         for step in steps:
             wanted.add(layout.record_path(step.name))
@@ -329,7 +329,8 @@ class RunFolder:
         self._owned.remove(former)
 
 
-def _folder_name(step: str, digest: str) -> str:
+def folder_name(step: str, digest: str) -> str:
+    """Name the folder of a step in ``work/``."""
     return f"{step}-{digest[:DIGEST_SHOWN]}"
 
 

@@ -30,8 +30,6 @@ def unexpected(
     """
     for fault in pack.faults:
         yield Finding(fault)
-    if pack.passed_over:
-        yield Finding("passed_over", (", ".join(pack.passed_over),), "note")
     unopened = []
     # Who signed is judged by itself.
     known = {layout.MANIFEST} | (set() if pack.is_run else {layout.SIGNATURE})

@@ -28,6 +28,7 @@ from kolora.verification.accounting import manifest_findings, unexpected
 from kolora.verification.expected import Expectations, Expected
 from kolora.verification.judges import Context
 from kolora.verification.lora import lora_findings
+from kolora.verification.own import own_findings
 from kolora.verification.pack import Pack
 from kolora.verification.pages import PAGES, page_finding
 from kolora.verification.pictures import picture_findings
@@ -94,6 +95,7 @@ class _Comparing:
         pack, expected = self.pack, self.expected
         given = {self._given(name): None for name in expected.files}
         yield from unexpected(pack, given, skipped=self.rebuilt.skipped, is_old=self.is_old)
+        yield from own_findings(pack, expected.records.run if expected.records else None, version=self.lock.kolora)
         digests = {self._given(name): digest for name, digest in self.digests.items()}
         yield from manifest_findings(pack, digests, given)
         yield from self._promise_findings()

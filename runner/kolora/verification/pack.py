@@ -9,8 +9,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -23,6 +23,8 @@ from kolora.spec.words import printable
 from kolora.verification.zips import METHODS, besides_files, open_zip
 
 MAX_FILES = 20_000
+MOST_LISTED = 10 * MAX_FILES
+"""With what a run folder holds for kolora itself, in which there is each picture of a data set more than once."""
 MAX_DIRECTORY = 8 * 2**20
 """Bytes of a zip's table of contents, which is read into memory."""
 MAX_RATIO = 200
@@ -46,7 +48,7 @@ class SubmissionUnsafe(StoryInvalid):
 class Pack:
     """The regular files of a submission by name; ``prefix`` is the folder in the zip that they all lie in.
 
-    folders: every folder by name, also those that hold nothing. passed_over: what of a run folder is not looked at.
+    folders: every folder by name, also those that hold nothing. own: what a run folder holds for kolora itself.
     faults: what a zip holds beside its files, as keys of what is said about it.
     """
 
@@ -54,7 +56,7 @@ class Pack:
     sizes: Mapping[str, int]
     prefix: str = ""
     folders: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    own: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
     @property
@@ -92,7 +94,7 @@ class Pack:
 
     def _blocks(self, name: str) -> Iterator[bytes]:
         # Counted while reading: a zip states what sizes it likes, and a file may have grown since it was listed.
-        left = self.sizes[name]
+        left = self.sizes[name] if name in self.sizes else self.own[name]
         with self._open(name) as file:
             while block := file.read(BLOCK):
                 left -= len(block)
@@ -102,7 +104,7 @@ class Pack:
 
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        if name not in self.sizes:
+        if name not in self.sizes and name not in self.own:
             raise InputAbsent(
                 f"the submission has no {name}",
                 hint="let its run end; kolora export OUT --to submission makes a whole one",
@@ -129,22 +131,23 @@ def open_pack(path: Path) -> Pack:
 
 
 def _folder(root: Path) -> Pack:
-    # Not even listed: there may be a lot of it.
-    running = RUNNING if (root / layout.RUN_RECORD).is_file() else ()
     sizes: dict[str, int] = {}
     folders: list[str] = []
-    for name, size in _listed(root, running):
+    for name, size in _listed(root):
         if size is None:
             folders.append(name)
         else:
             sizes[name] = size
-        if len(sizes) + len(folders) > MAX_FILES:
-            raise SubmissionUnsafe(f"more than {MAX_FILES:,} files", hint=HINT)
-    _check_sizes(sizes)
-    return _shown(root, sizes, folders)
+        if len(sizes) + len(folders) > MOST_LISTED:
+            raise SubmissionUnsafe(f"more than {MOST_LISTED:,} files", hint=HINT)
+    pack = _parted(root, sizes, folders)
+    if len(pack.sizes) + len(pack.folders) > MAX_FILES:
+        raise SubmissionUnsafe(f"more than {MAX_FILES:,} files", hint=HINT)
+    _check_sizes(pack.sizes)
+    return pack
 
 
-def _listed(root: Path, running: Sequence[str]) -> Iterator[tuple[str, int | None]]:
+def _listed(root: Path) -> Iterator[tuple[str, int | None]]:
     """Yield every file with its bytes, and every folder with None, in no order; hidden ones too."""
     for folder, folders, files in os.walk(root):
         here = Path(folder)
@@ -156,9 +159,6 @@ def _listed(root: Path, running: Sequence[str]) -> Iterator[tuple[str, int | Non
             if name in files and not stat.S_ISREG(status.st_mode):
                 raise SubmissionUnsafe(f"{printable(inside)} is not a regular file", hint=HINT)
             yield inside, status.st_size if name in files else None
-        # At the top alone: a folder of such a name further down is looked at like any other.
-        if here == root:
-            folders[:] = [name for name in folders if name not in running]
 
 
 def _zip(path: Path) -> Pack:
@@ -188,22 +188,26 @@ def _zip(path: Path) -> Pack:
     for name in files:
         folders |= {str(parent) for parent in PurePosixPath(name).parents} - {".", prefix.removesuffix("/")}
     inside = {name.removeprefix(prefix): size for name, size in files.items()}
-    return _shown(path, inside, {name.removeprefix(prefix) for name in folders}, prefix=prefix, faults=faults)
+    return _parted(path, inside, {name.removeprefix(prefix) for name in folders}, prefix=prefix, faults=faults)
 
 
-def _shown(
+def _parted(
     root: Path, sizes: Mapping[str, int], folders: Collection[str], *, prefix: str = "", faults: tuple[str, ...] = ()
 ) -> Pack:
-    """Leave out what a run folder holds for kolora itself; in a submission, which has no such files, it is told."""
-    running = RUNNING if layout.RUN_RECORD in sizes else ()
-    marks = OWN_MARKS if running else ()
-    inside = tuple(f"{name}/" for name in running)
+    """Part what a run folder shows from what it holds for kolora itself; a submission has nothing of that kind."""
+    is_run = layout.RUN_RECORD in sizes
+
+    def is_own(name: str) -> bool:
+        # At the top alone: a folder of such a name further down is looked at like any other.
+        top, _, inside = name.partition("/")
+        return is_run and (name in OWN_MARKS or (top in RUNNING and bool(inside or name in folders)))
+
     return Pack(
         root,
-        {name: size for name, size in sizes.items() if name not in marks and not name.startswith(inside)},
+        {name: size for name, size in sizes.items() if not is_own(name)},
         prefix,
-        folders=tuple(sorted(name for name in folders if name not in running and not name.startswith(inside))),
-        passed_over=(*(name for name in running if name in folders), *(name for name in marks if name in sizes)),
+        folders=tuple(sorted(name for name in folders if not is_own(name))),
+        own={name: size for name, size in sizes.items() if is_own(name)},
         faults=faults,
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +15,7 @@ from kolora.planning import words_of_reasons
 from kolora.runfolder.layout import RUN_RECORD, record_path
 from kolora.runfolder.reader import RunReader
 from kolora.runfolder.records import RunRecord, StepLine, StepRecord
+from kolora.spec.words import printable
 from kolora.verification.pack import Pack
 
 Record = TypeVar("Record", StepRecord, RunRecord)
@@ -20,6 +24,11 @@ LARGEST_RECORD = 32 * 2**20
 TOLD_FACTS = ("samples_per_second", "resumed_at")
 """Facts of a stage that only its run can know."""
 DEVICES = {"cpu", "gpu"}
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+A_DAY = datetime.timedelta(days=1)
+"""By so much another machine's clock may be ahead."""
+LONGEST_TIME = 10 * 365 * 86_400
+LONGEST_WORD = 4096
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def records_as_told(pack: Pack, reader: RunReader) -> Records:
 
 def _step_as_told(pack: Pack, ours: StepRecord) -> StepRecord:
     theirs = _read(pack, record_path(ours.step), StepRecord)
-    if theirs is None or not theirs.peak_memory_bytes.keys() <= DEVICES:
+    if theirs is None or not _can_be_told(theirs):
         return ours
     facts = {key: theirs.facts[key] for key in TOLD_FACTS if key in ours.facts and key in theirs.facts}
     told = ours.model_copy(
@@ -66,7 +75,7 @@ def _step_as_told(pack: Pack, ours: StepRecord) -> StepRecord:
 
 def _run_as_told(pack: Pack, ours: RunRecord, steps: Mapping[str, StepRecord]) -> RunRecord:
     theirs = _read(pack, RUN_RECORD, RunRecord)
-    if theirs is None:
+    if theirs is None or not _can_be_told_of_run(theirs):
         return ours
     told = {line.step: line for line in theirs.steps}
     return ours.model_copy(
@@ -78,6 +87,40 @@ def _run_as_told(pack: Pack, ours: RunRecord, steps: Mapping[str, StepRecord]) -
             "environment": ours.environment.model_copy(update={"service": theirs.environment.service}),
         }
     )
+
+
+def _can_be_told(record: StepRecord) -> bool:
+    """Tell whether what only a run can know is of its kind: a time, an amount, and no words."""
+    amounts = [record.seconds, *record.peak_memory_bytes.values(), *(record.facts.get(key) for key in TOLD_FACTS)]
+    return (
+        record.peak_memory_bytes.keys() <= DEVICES
+        and (record.started is None or is_moment(record.started))
+        and all(amount is None or _is_amount(amount) for amount in amounts)
+    )
+
+
+def _can_be_told_of_run(run: RunRecord) -> bool:
+    service = run.environment.service
+    words = [*run.command, *((service.name or "", service.run or "") if service is not None else ())]
+    return (
+        (run.started is None or is_moment(run.started))
+        and (run.seconds is None or (_is_amount(run.seconds) and run.seconds <= LONGEST_TIME))
+        and all(printable(word, most=LONGEST_WORD) == word for word in words)
+    )
+
+
+def is_moment(value: object) -> bool:
+    """Tell whether a value is a moment as records write it, and not one that is still to come."""
+    if not isinstance(value, str) or not MOMENT.fullmatch(value):
+        return False
+    try:
+        return datetime.datetime.fromisoformat(value) <= datetime.datetime.now(datetime.UTC) + A_DAY
+    except ValueError:
+        return False
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def _line_as_told(ours: StepLine, told: StepLine | None, record: StepRecord | None) -> StepLine:

@@ -6,18 +6,20 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kolora.errors import InputAbsent, StoryInvalid
+from kolora.errors import InputAbsent, KoloraError, StoryInvalid
 from kolora.events import OnEvent
 from kolora.execution.locks import ActiveLock
 from kolora.execution.signals import Halt
 from kolora.files import sha256_of, write_json
 from kolora.inputs import ResolvedInputs
+from kolora.limits import MAX_JSON, read_file
 from kolora.places import cache_folder
 from kolora.planning import plan_steps
 from kolora.runfolder import layout
@@ -39,6 +41,8 @@ AGAIN, RETRAINED = "again", "retrained"
 """Folders of OUT: the run done again with the submission's LoRA, and with another one that came of training."""
 STATE = "rebuilt.json"
 """Says in OUT of what submission these are."""
+OWN_KEY = "verify.key"
+"""In the cache: by it, the work that is kept in OUT is known as this machine's own."""
 RETRAINED_TOLERANCE = {"aesthetics_mean": 0.25, "clip_mean": 1.0}
 """How far mean scores may be apart where another LoRA was trained: points of 10, points of 100."""
 
@@ -254,7 +258,28 @@ def _state_of(task: Task, *, trains: bool) -> dict[str, Any]:
         "story": hashlib.sha256(story.encode() + task.source).hexdigest(),
         "trains": trains,
         "folders": folders,
+        "here": hashlib.sha256(f"{_own_key()} {task.out.resolve()}".encode()).hexdigest(),
     }
+
+
+def _own_key() -> str:
+    """Return what only this machine's cache knows: who ships kept work with a submission cannot say that it is ours."""
+    path, new = cache_folder() / OWN_KEY, secrets.token_hex(32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+            file.write(new)
+        return new
+    except FileExistsError:
+        pass
+    except OSError:
+        # A cache that cannot be written keeps nothing: what lies in OUT is then done again.
+        return new
+    try:
+        known = read_file(path, MAX_JSON).decode("ascii", errors="replace")
+    except (OSError, KoloraError):
+        return new
+    return known if len(known) == len(new) else new
 
 
 def _kept_state(out: Path) -> dict[str, Any]:

@@ -122,8 +122,10 @@ def test_no_leaf_of_the_records_can_be_changed(run_folder: Forger, every: int) -
             # What a run alone can know takes a report of its own: see the next test.
             for done in () if is_told and every > 1 else changes_at(values, place):
                 tried += 1
-                verdict = run_folder.verdict({name: _written(values, kind)})
-                if verdict == "identical" and not is_told:
+                # Its own digest, changed alone, would be put right.
+                plain = json.dumps(values, ensure_ascii=False, indent=1).encode() + b"\n"
+                written = plain if place == ("sha256",) else _written(values, kind)
+                if run_folder.verdict({name: written}) == "identical" and not is_told:
                     passed.append((name, place, done))
     assert passed == []
     assert tried > 1500 / every

@@ -49,13 +49,10 @@ def own_findings(pack: Pack, run: RunRecord | None, *, version: str) -> Iterator
     for name, expected in ((layout.STATUS, _status), (MARK, _mark)):
         if name in pack.own:
             yield from _json_findings(pack, name, partial(expected, run=run), version)
-    unseen = [name for name in (*RUNNING[1:], *OWN_MARKS) if any(_is_in(each, name) for each in pack.own)]
+    tops = {name.partition("/")[0] for name in pack.own}
+    unseen = [name for name in (*RUNNING, *OWN_MARKS) if name in tops and name != layout.WORK]
     if unseen:
         yield Finding("passed_over", (", ".join(unseen),), "note")
-
-
-def _is_in(name: str, top: str) -> bool:
-    return name == top or name.startswith(f"{top}/")
 
 
 def _work_findings(pack: Pack, names: Mapping[str, str]) -> Iterator[Finding]:

@@ -165,10 +165,15 @@ def as_unwritable(problem: OSError, root: Path) -> KoloraError | None:
     # or the disk below it fails.
     if problem.errno in _REFUSED or _is_below(problem.filename, root):
         return OutputUnwritable(
-            f"{problem.filename or root} cannot be written: {problem.strerror}",
+            f"{_place(problem.filename, root)} cannot be written: {problem.strerror}",
             hint="choose a folder that this user may write with -o; for a container, add --user $(id -u):0",
         )
     return None
+
+
+def _place(name: object, root: Path) -> object:
+    """Say what cannot be written; a bare name is relative to a folder's handle, and its folder says more."""
+    return name if _is_below(name, root) or (isinstance(name, str) and "/" in name) else root
 
 
 def _is_below(name: object, root: Path) -> bool:

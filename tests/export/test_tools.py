@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import pytest
+from kolora.folders import Folder
 
 from tests.commands import left
 
@@ -41,6 +45,23 @@ def test_comfyui_gets_graphs_and_the_lora_they_name(finished: Path, tmp_path: Pa
         assert len(loaders) == (8 if path.name == "story.json" else 1)
     second = json.loads((tmp_path / "for" / "02.json").read_text(encoding="utf-8"))
     assert "一只小猫，｛第2幕|?｝" in [node["inputs"].get("text") for node in second.values()]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("tool", ["diffusers", "kohya", "diffsynth", "comfyui"])
+def test_a_run_that_is_mounted_to_be_read_is_exported_elsewhere(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, code: int
+) -> None:
+    replacing = Folder.replacing
+
+    def refuse(self: Folder, name: str, **options: str | None) -> AbstractContextManager[IO[bytes]]:
+        if self.path == out:
+            raise OSError(code, "not to be written", name)
+        return replacing(self, name, **options)
+
+    monkeypatch.setattr(Folder, "replacing", refuse)
+    assert left("export", out, "--to", tool, "-o", tmp_path / "for") == 0
+    assert any(path.suffix == ".safetensors" for path in (tmp_path / "for").rglob("*"))
 
 
 def test_exports_lie_in_the_run_folder_and_break_no_promise(out: Path) -> None:

@@ -140,7 +140,9 @@ def test_a_file_of_the_user_s_where_a_new_scene_goes_is_refused_before_any_work(
 def test_the_run_folder_of_another_story_is_refused(again: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree_of(again / "out")
     assert left("run", again / "story.yaml", "-o", again / "out", "--set", "name=other") == 73
-    assert "is the run folder of 'tiny'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "is the run folder of 'tiny'" in told
+    assert f"-o {again / 'other'}\n" in told, "beside it, not in it"
     assert tree_of(again / "out") == before
 
 

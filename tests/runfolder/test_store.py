@@ -139,6 +139,14 @@ def test_a_full_disk_and_a_read_only_one_are_told_apart_from_other_errors(tmp_pa
     assert as_unwritable(OSError(errno.ENOENT, "No such file"), tmp_path) is None
 
 
+@pytest.mark.parametrize("name", ["new-0123456789abcdef", ".lock", "report.html", "export"])
+def test_what_cannot_be_written_is_named_with_its_folder(tmp_path, name):
+    relative_to_a_handle = OSError(errno.EROFS, "Read-only file system", name)
+    assert as_unwritable(relative_to_a_handle, tmp_path).error == f"{tmp_path} cannot be written: Read-only file system"
+    whole = OSError(errno.EROFS, "Read-only file system", str(tmp_path / name))
+    assert as_unwritable(whole, tmp_path).error == f"{tmp_path / name} cannot be written: Read-only file system"
+
+
 def test_writing_a_text_leaves_no_temporary_file(tmp_path):
     write_text(tmp_path / "a" / "b.txt", "中文")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]

@@ -39,7 +39,7 @@ BATCH_WORDS: Words = {
         "running": "Running",
     },
     "zh": {
-        "batch": "故事",
+        "batch": "个故事",
         "story": "故事",
         "waiting": "等待中",
         "running": "进行中",

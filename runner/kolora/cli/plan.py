@@ -84,9 +84,12 @@ def fetch(story: str, overrides: tuple[str, ...]) -> None:
 def duration_lines(decisions: Sequence[Decision], resolved: ResolvedInputs) -> Iterator[str]:
     """Say how long a run may take, and what it asks for where that is longer than the owner allows."""
     checkpoint = resolved.checkpoint if resolved.inputs.checkpoint != "absent" else None
-    seconds = estimate_seconds(decisions, checkpoint, device=find_device())
+    device = find_device()
+    seconds = estimate_seconds(decisions, checkpoint, device=device)
     if seconds:
-        yield f"time, estimated by operations and this machine's kind: {duration_text(seconds)}"
+        # --memory asks about another card, and the time is still this machine's.
+        machine = "this machine" if device == "cuda" else "this machine, without a GPU"
+        yield f"time on {machine}, estimated by operations: {duration_text(seconds)}"
     if seconds > MAX_HOURS.value * 3600:
         yield f"that is more than {MAX_HOURS}: a run of it asks for --yes-large"
 

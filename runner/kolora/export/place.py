@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,14 @@ class ExportFolder(OwnedFolder):
         self._run, self._prefix = run, prefix
 
     def _write_mark(self) -> None:
-        if self._run is not None:
+        if self._run is None:
+            return
+        try:
             self._run.list_exports(self._prefix + name for name in self.files)
+        except OSError as problem:
+            # A judge's run folder is mounted to be read; the export lies elsewhere, and only its mark is not kept.
+            if problem.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
 
 
 def claim_export(into: Path, *, run: Path) -> ExportFolder:

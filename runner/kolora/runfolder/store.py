@@ -12,7 +12,7 @@ from kolora.errors import OutputUnwritable, StoryInvalid
 from kolora.files import writing
 from kolora.folders import Folder, NotPlain
 from kolora.hubs.identity import identify_open
-from kolora.ownership import Mark, OwnedFolder, mark_of, refuse_others
+from kolora.ownership import MARK, Mark, OwnedFolder, mark_of, refuse_others
 from kolora.places import cache_folder
 from kolora.runfolder import layout
 from kolora.runfolder.former import mark_of_former_run
@@ -299,7 +299,12 @@ class RunFolder:
         return self._claimed or self.claim()
 
     def _way_out(self, name: str | None) -> str:
-        return f"choose another folder: -o {self.root / name}" if name else "name a folder that a run wrote: out/NAME"
+        if not name:
+            return "name a folder that a run wrote: out/NAME"
+        # Beside another story's run, not in it: that one could not be moved or removed by itself any more.
+        is_marked = self._reader is not None and self._reader.is_file(MARK)
+        beside = self.root.parent if is_marked and self.root.name not in ("", "..", name) else self.root
+        return f"choose another folder: -o {beside / name}"
 
     def _record(self, name: str) -> StepRecord | None:
         return parse_record(self._bytes(name))

@@ -83,6 +83,7 @@ def test_what_is_not_trained_again_is_named(
     assert [scene["same_file"] for scene in facts["scenes"]] == [True, True]
     assert any("--no-retrain" in each for each in facts["unchecked"])
     assert any("report.json tells of data and training" in each for each in facts["unchecked"])
+    assert not any("another machine" in each for each in facts["unchecked"]), "it is this one"
     assert not found(facts)
     assert "nothing speaks against it, but not everything could be checked here" in capsys.readouterr().out
     values = json.loads((pack / "report.json").read_text(encoding="utf-8"))
@@ -93,6 +94,27 @@ def test_what_is_not_trained_again_is_named(
     assert code == 76
     code, facts = verified(copied(done / "pack", tmp_path / "other"), done, out=tmp_path / "verified")
     assert facts["verdict"] == "identical", "what was put in the place of the training is gone"
+
+
+def test_what_is_not_trained_again_is_no_other_machine_in_records_either(done: Path, tmp_path: Path) -> None:
+    code, facts = verified(done / "run", done, "--no-retrain", out=tmp_path / "verified")
+    assert (code, facts["verdict"]) == (0, "equivalent")
+    assert not any("another machine" in each for each in facts["unchecked"])
+
+
+def test_a_zip_that_a_mac_packed_is_told_file_by_file(pack: Path, done: Path, tmp_path: Path) -> None:
+    added = ["__MACOSX/._小猫", "__MACOSX/小猫/._grid.png", "小猫/.DS_Store", "小猫/images/.DS_Store"]
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        for path in sorted(path for path in pack.rglob("*") if path.is_file()):
+            archive.write(path, Path("小猫") / path.relative_to(pack))
+        for name in added:
+            archive.writestr(name, b"\0\5\x16\7")
+    code, facts = verified(tmp_path / "pack.zip", done, out=done / "verified")
+    assert code == 76
+    assert {each["key"] for each in facts["findings"]} == {"foreign"}
+    assert sorted(each["values"][0] for each in facts["findings"]) == sorted(
+        name.removeprefix("小猫/") for name in added
+    )
 
 
 def test_one_changed_pixel_is_found(pack: Path, done: Path) -> None:

@@ -16,6 +16,8 @@ from kolora.version import __version__
 NEAR = 1e-3
 """How far a score may be from that of the same pixels: judges compute in float32, on whatever device."""
 OF_MACHINE = ("packages.", "image", "numerics", "environment.")
+OF_STEPS = re.compile(r"numerics\.\d+\.steps(\..*)?")
+"""Which steps were computed in one arithmetic: those that were not done here are missing."""
 OF_DATA = re.compile(
     r"data(\..*)?|dataset\.(files|kept|origin)(\..*)?|style(\..*)?|scenes\.\d+\.style|coherence\.training_mean"
     r"|verdict\.training_clip_mean|facts\.(training|style)(\..*)?|facts\.coherence\.training_mean"
@@ -76,7 +78,7 @@ class Context:
         # Of all the others, which are judged one by one; that it is their own is looked at before.
         if name == "sha256" and stated is not ABSENT:
             return None
-        if stage in self.skipped and name.partition(".")[0] in ("facts", "files"):
+        if stage in self.skipped and name.partition(".")[0] in ("facts", "files", "numerics"):
             return "not_rebuilt"
         if name.startswith("files.") and stated is not ABSENT and made is not ABSENT:
             file, _, key = name.removeprefix("files.").rpartition(".")
@@ -107,6 +109,8 @@ class Context:
     def _judge(self, name: str, stated: Any, made: Any) -> str:
         if name == "kolora" and isinstance(stated, str):
             return "other_version"
+        if self.skipped and OF_STEPS.fullmatch(name):
+            return "not_rebuilt"
         if name.startswith(OF_MACHINE):
             return "environment"
         if "fetch" in self.skipped and OF_DATA.fullmatch(name):

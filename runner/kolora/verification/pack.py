@@ -37,6 +37,8 @@ RUNNING = (layout.WORK, layout.LOGS, layout.EXPORT)
 """Folders of a run folder that are no part of what it shows."""
 OWN_MARKS = (layout.RUN_LOCK, layout.STATUS, MARK)
 """What a run folder holds for kolora itself, beside its results."""
+OF_A_MAC = "__MACOSX"
+"""The folder that macOS adds beside the one that it packs."""
 HINT = "ask for another copy, and do not run what is in this one"
 
 
@@ -182,7 +184,7 @@ def _zip(path: Path) -> Pack:
     if sum(sizes.values()) > ALLOWANCE + WHOLE_RATIO * packed:
         raise SubmissionUnsafe(f"{path.name} unpacks to more than {WHOLE_RATIO} times its {packed:,} bytes", hint=HINT)
     files = {name: size for name, size in sizes.items() if not name.endswith("/")}
-    tops = {name.partition("/")[0] for name in files}
+    tops = {name.partition("/")[0] for name in files} - {OF_A_MAC}
     prefix = f"{tops.pop()}/" if layout.STORY not in files and len(tops) == 1 else ""
     folders = {name.removesuffix("/") for name in sizes.keys() - files.keys() if name != prefix}
     for name in files:

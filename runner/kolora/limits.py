@@ -120,12 +120,20 @@ def read_file(path: Path, limit: Limit) -> bytes:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Parse JSON from outside; raises ValueError where it is none, is nested too deeply, or holds too long a number."""
+    """Parse JSON from outside; raises ValueError where it is none, or what no file can hold.
+
+    That is what is nested too deeply, too long a number, and half of a letter.
+    """
     try:
         value = json.loads(content)
     except RecursionError as problem:
         raise TooLarge("its lists and objects are nested too deeply", None) from problem
     check_depth(value)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as problem:
+        half = f"\\u{ord(problem.object[problem.start]):04x}"
+        raise ValueError(f"it holds {half}, half of a letter that was cut in two") from problem
     return value
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin
 
 from kolora.limits import MAX_PICTURE, MAX_PIXELS
 
@@ -36,6 +36,12 @@ _ENDINGS = {
     "BMP": {".bmp", ".dib"},
     "GIF": {".gif"},
 }
+
+LONGEST_SIDE = 65500
+"""Pixels of a side that libjpeg writes, and with it the training set."""
+
+_TEXT_BYTES = 64 * 2**20
+"""A PNG's texts and colour profile, decompressed; Pillow's own bound is less than tools' workflows take."""
 
 _NARROW = [value * 255 // 65535 for value in range(65536)]
 """16 bits to 8, scaled."""
@@ -91,6 +97,8 @@ def read_picture(path: Path, *, max_pixels: int, content: bytes | None = None) -
                     width, height = image.size
                     if width * height > allowed:
                         return Rejection("too many pixels", f"{width} x {height}, more than {allowed}")
+                    if max(width, height) > LONGEST_SIDE:
+                        return Rejection("too long", f"{width} x {height}, a side may have {LONGEST_SIDE} pixels")
                     picture = _plain(image)
             # Decoders fed with hostile bytes raise whatever they like; only the disk's own errors are not about
             # the picture.
@@ -120,15 +128,15 @@ def _format_of(head: bytes) -> str | None:
 
 @contextmanager
 def _complaints() -> Iterator[list[warnings.WarningMessage]]:
-    """Collect Pillow's warnings, and leave the limit on pixels to the data set: Pillow's own is a constant."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
+    """Collect Pillow's warnings, and leave its limits to the data set and to us: Pillow's own are constants."""
+    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, _TEXT_BYTES
     try:
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
             yield complaints
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 def _damage(error: Exception) -> Rejection:

@@ -18,6 +18,7 @@ from kolora.spec.words import describe, printable
 
 LARGEST_STORY = 2**20
 """Bytes read of a story at most."""
+_ZIP = b"PK\x03\x04"
 _MOST_NODES = 20_000
 """Values in a document once its aliases are written out; 64 full scenes are about 1,300."""
 _DEEPEST = 20
@@ -67,6 +68,8 @@ def spell(path: Path) -> str:
 
 def decode(raw: bytes) -> str:
     """Return the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; raise UnreadableError."""
+    if raw.startswith(_ZIP):
+        raise UnreadableError(Problem("", "a zip archive", "a story; kolora verify reads the zip of a submission"))
     if len(raw) > LARGEST_STORY:
         raise UnreadableError(Problem("", f"more than {LARGEST_STORY:,} bytes", "a story of at most 1 MiB"))
     try:

@@ -121,9 +121,9 @@ class Folder:
         with self._entered(above, create=True) as target, self._entered(through, create=True) as place:
             self._refuse_other(last, target, name)
             temporary = f"{prefix}{new_name()}"
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=place)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=place)
             try:
-                with os.fdopen(descriptor, "wb") as file:
+                with os.fdopen(descriptor, "w+b") as file:
                     yield file
                     file.flush()
                     # The bytes before the name: renamed first, a power cut could leave the name on an empty file.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import IO, Any, Literal
 
 from kolora.characters import show
 from kolora.errors import OutputUnwritable
-from kolora.files import writing
+from kolora.files import is_file, writing
 from kolora.folders import Folder, NotPlain
 from kolora.names import fault_of_name
 from kolora.version import __version__
@@ -25,6 +27,8 @@ LARGEST_MARK = 16 * 2**20
 LITTER = frozenset({"lost+found", "thumbs.db", "desktop.ini"})
 """What systems leave in folders that hold nothing, in lower case, besides names that begin with a dot."""
 SHOWN = 3
+LARGEST_HEAD = 2**20
+"""Bytes that are looked at of a file in the way."""
 
 FolderKind = Literal["run", "verification", "export"]
 _TITLES: Mapping[str, str] = {"run": "the run folder of {!r}", "verification": "the folder of a verification"}
@@ -35,14 +39,15 @@ class Mark:
     """What a folder's mark says: what kind of folder it is, whose, and which files kolora has written there.
 
     source: the name of the file that it was last made from, empty where that is not known. exports: the files that were
-    written elsewhere of what is in it, those inside it by their names.
+    written elsewhere of what is in it, those inside it by their names, each with its sha256: a mark may be a
+    stranger's, who knows what a file of the user's is called, and not what is in it.
     """
 
     kind: str
     name: str
     files: frozenset[str] = frozenset()
     source: str = ""
-    exports: frozenset[str] = frozenset()
+    exports: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -53,7 +58,7 @@ class Mark:
 def is_of_kolora(path: Path) -> bool:
     """Tell whether a folder is one that kolora wrote: a run's, of whatever version, or a submission."""
     signs = (MARK, "records/run.json", "story.lock.yaml")
-    return any((path / sign).is_file() for sign in signs)
+    return any(is_file(path / sign) for sign in signs)
 
 
 def no_other_mark(_: Folder) -> Mark | None:
@@ -71,7 +76,7 @@ class OwnedFolder:
         self.folder = folder
         self.mark = mark
         self._files = set(mark.files)
-        self._exports = set(mark.exports)
+        self._exports = dict(mark.exports)
         self._staging = staging
 
     @classmethod
@@ -116,15 +121,14 @@ class OwnedFolder:
         return frozenset(self._files)
 
     @property
-    def exports(self) -> frozenset[str]:
-        """The files that were written elsewhere of what is here."""
-        return frozenset(self._exports)
+    def exports(self) -> Mapping[str, str]:
+        """The sha256 of the files that were written elsewhere of what is here."""
+        return dict(self._exports)
 
-    def list_exports(self, names: Iterable[str]) -> None:
-        """List files that were written elsewhere."""
-        new = set(names) - self._exports
-        if new:
-            self._exports |= new
+    def list_exports(self, digests: Mapping[str, str]) -> None:
+        """List files that were written elsewhere, with their sha256."""
+        if any(self._exports.get(name) != sha256 for name, sha256 in digests.items()):
+            self._exports |= digests
             self._write_mark()
 
     def expect(self, names: Iterable[str]) -> None:
@@ -212,9 +216,9 @@ class OwnedFolder:
             "name": self.mark.name,
             "source": self.mark.source,
             "files": sorted(self._files),
-            "exports": sorted(self._exports),
+            "exports": dict(sorted(self._exports.items())),
         }
-        return (json.dumps(mark, ensure_ascii=False, indent=0) + "\n").encode()
+        return (show(json.dumps(mark, ensure_ascii=False, indent=0)) + "\n").encode()
 
     def _not_ours(self, names: list[str]) -> OutputUnwritable:
         shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
@@ -234,8 +238,11 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
     try:
         values = json.loads(content)
         kind, name, files = values["folder"], values["name"], values["files"]
-        source, exports = values.get("source", ""), values.get("exports", [])
-        if not all(isinstance(each, str) for each in (kind, name, source, *files, *exports)):
+        source, exports = values.get("source", ""), values.get("exports", {})
+        # Names without a sha256, as marks had them for a while, tell of nothing.
+        exports = exports if isinstance(exports, dict) else {}
+        texts = (kind, name, source, *files, *exports, *exports.values())
+        if not isinstance(files, list) or not all(isinstance(each, str) for each in texts):
             raise ValueError("a mark of another form")
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise OutputUnwritable(
@@ -243,9 +250,7 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
             hint="remove it if the folder is otherwise empty, or choose another folder with -o",
         ) from problem
     # A name that leads elsewhere was never written by kolora.
-    return Mark(
-        kind, name, frozenset(each for each in files if fault_of_name(each) is None), source, frozenset(exports)
-    )
+    return Mark(kind, name, frozenset(each for each in files if fault_of_name(each) is None), source, exports)
 
 
 def refuse_others(
@@ -266,6 +271,22 @@ def refuse_others(
         raise OutputUnwritable(
             f"{folder.path} is not empty and has no mark of kolora's: it holds {shown}", hint=way_out
         )
+
+
+def set_aside(path: Path, *, unless: Callable[[bytes], bool]) -> Path | None:
+    """Move a file of the user's out of the way of one that is to be written; returns where it is now, None if none was.
+
+    unless: tells, by its first bytes, whether it may be replaced. Raises OSError where something else than a file is.
+    """
+    if not os.path.lexists(path):
+        return None
+    with Folder.open(path.parent).opened(path.name) as file:
+        if unless(file.read(LARGEST_HEAD)):
+            return None
+    names = (path.with_name(f"{path.name}.old{number or ''}") for number in itertools.count())
+    free = next(name for name in names if not os.path.lexists(name))
+    path.rename(free)
+    return free
 
 
 def open_folder(path: Path) -> Folder:

@@ -15,7 +15,7 @@ from kolora.errors import KoloraError, StoryInvalid
 from kolora.export.card import model_card
 from kolora.export.finished import FinishedRun
 from kolora.export.place import ExportFolder, begin_pack, claim_export, replace_pack
-from kolora.files import write_bytes, write_text
+from kolora.files import is_file, write_bytes, write_text
 from kolora.hubs.catalogue import is_pocket
 from kolora.redaction import find_secret
 from kolora.report import ReportData, parse_report, without_provenance
@@ -160,7 +160,7 @@ def secrets_of(root: Path) -> Iterator[Violation]:
     """Yield the texts of a run that hold a secret: an earlier kolora recorded what it was given."""
     for name in (STORY, LOCK, REPORT, LEDGER):
         path = root / name
-        found = find_secret(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+        found = find_secret(path.read_text(encoding="utf-8", errors="replace")) if is_file(path) else None
         if found:
             yield Violation(f"{name} holds {found}", "take it out of the story, and run it again with --fresh")
 

@@ -35,8 +35,9 @@ def mark_of_former_run(folder: Folder) -> Mark | None:
         names |= {name, *published_files(record)}
     files = frozenset(name for name in names if folder.is_file(name))
     # What lies there came of an export: nothing else is written there, and nothing of a run's is.
-    exports = folder.files(layout.EXPORT) if folder.kind(layout.EXPORT) == "folder" else ()
-    return Mark("run", run.name, files, exports=frozenset(exports))
+    exports = list(folder.files(layout.EXPORT)) if folder.kind(layout.EXPORT) == "folder" else []
+    digests = {name: folder.sha256(name) for name in exports if folder.is_file(name)}
+    return Mark("run", run.name, files, exports=digests)
 
 
 def _listed(folder: Folder) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kolora.errors import InputAbsent
+from kolora.files import is_file
 from kolora.limits import MAX_WIDTH, TooLarge, as_absent, read_json
 
 LATENT_CHANNELS = 4
@@ -86,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read ``config.json`` (or ``scheduler_config.json``) of a part's folder."""
     for name in ("config.json", "scheduler_config.json"):
         path = folder / name
-        if path.is_file():
+        if is_file(path):
             try:
                 config = read_json(path)
             except TooLarge as problem:

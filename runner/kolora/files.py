@@ -17,7 +17,7 @@ from typing import Any
 from kolora.characters import show
 from kolora.errors import KoloraError, OutputUnwritable
 
-_REFUSED = (
+REFUSED = (
     errno.EACCES,
     errno.EROFS,
     errno.EPERM,
@@ -26,6 +26,7 @@ _REFUSED = (
     errno.EIO,
     errno.EFBIG,
     errno.ENAMETOOLONG,
+    errno.ELOOP,
     errno.ESTALE,
     errno.EISDIR,
     errno.ENOTEMPTY,
@@ -82,6 +83,11 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Tell whether a folder is there; False for a path that no system takes, where ``Path`` raises."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def real_path(path: Path) -> Path:
+    """Follow the links of a path as far as they lead; ``Path`` raises for one that leads to itself, or is too long."""
+    return Path(os.path.realpath(path))
 
 
 def sha256_of(path: Path) -> str:
@@ -163,7 +169,7 @@ def as_unwritable(problem: OSError, root: Path) -> KoloraError | None:
         )
     # ENOTDIR and EEXIST: a file of the user's stands where a folder is to be. Others where the folder itself is gone,
     # or the disk below it fails.
-    if problem.errno in _REFUSED or _is_below(problem.filename, root):
+    if problem.errno in REFUSED or _is_below(problem.filename, root):
         return OutputUnwritable(
             f"{_place(problem.filename, root)} cannot be written: {problem.strerror}",
             hint="choose a folder that this user may write with -o; for a container, add --user $(id -u):0",
@@ -178,4 +184,5 @@ def _place(name: object, root: Path) -> object:
 
 def _is_below(name: object, root: Path) -> bool:
     """Tell whether the file that a problem names lies in a folder, or is that."""
-    return isinstance(name, str) and Path(name).absolute().is_relative_to(root.absolute())
+    # A name without its folder is given by who works from a folder's handle.
+    return isinstance(name, str) and ("/" not in name or Path(name).absolute().is_relative_to(root.absolute()))

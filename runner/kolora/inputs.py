@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from kolora.errors import InputAbsent, StoryInvalid
-from kolora.files import exists
+from kolora.files import exists, real_path
 from kolora.hubs.catalogue import (
     PARTS,
     POCKET,
@@ -183,7 +183,7 @@ def resolve_inputs(
     Raises StoryInvalid for a path that leads elsewhere.
     """
     confined = _confine_paths(story, base, [base, cache, *roots])
-    resolver = _Resolver(confined, cache, pins, (cache.resolve(), *(root.resolve() for root in owner_roots())))
+    resolver = _Resolver(confined, cache, pins, (real_path(cache), *(real_path(root) for root in owner_roots())))
     absent: list[InputAbsent] = []
     try:
         resolver.resolve()
@@ -338,7 +338,7 @@ def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
     # Resolved before it is compared: a link or `..` inside the story's folder may lead anywhere. Path's own resolve()
     # fails on a link that leads to itself.
     path = Path(os.path.realpath(base / given))
-    if any(path.is_relative_to(root.resolve()) for root in roots):
+    if any(path.is_relative_to(real_path(root)) for root in roots):
         return str(path)
     # A story may be a stranger's: what it named would be read, and learned from, without the user's knowing.
     raise StoryInvalid(
@@ -349,5 +349,5 @@ def _confine(key: str, given: str, base: Path, roots: Sequence[Path]) -> str:
 
 def _writable_memo(memo: Path) -> Path | None:
     # A cache that was mounted read-only serves as well, only without remembered hashes.
-    parent = next(folder for folder in (memo, *memo.parents) if folder.exists())
+    parent = next(folder for folder in (memo, *memo.parents) if exists(folder))
     return memo if os.access(parent, os.W_OK) else None

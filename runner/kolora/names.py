@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
@@ -180,7 +181,8 @@ def path_below(root: Path, name: str, *, source: str, error: type[KoloraError] =
     Only the name itself may be a link, as who writes replaces it and who reads decides about links.
     """
     path = root / checked_name(name, source=source, error=error)
-    if not path.parent.resolve().is_relative_to(root.resolve()):
+    # Path's own resolve() fails on a link that leads to itself.
+    if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
         raise error(
             f"{source} names a file '{printable(name)}', and a link leads from there out of '{root}'",
             hint="take the link out",

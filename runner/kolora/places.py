@@ -9,6 +9,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from kolora.errors import OutputUnwritable
+
 CACHE_VOLUME = Path("/cache")
 
 
@@ -23,7 +25,24 @@ def out_folder(name: str, chosen: Path | None) -> Path:
 
 
 def cache_folder() -> Path:
-    """Choose the cache: KOLORA_CACHE, else the volume /cache where it is mounted, else the user's own."""
+    """Choose the cache: KOLORA_CACHE, else the volume /cache where it is mounted, else the user's own.
+
+    Raises OutputUnwritable for one that is there and that this user may not look into.
+    """
+    cache = _cache_place()
+    try:
+        os.scandir(cache).close()
+    except FileNotFoundError:
+        return cache
+    except OSError as problem:
+        raise OutputUnwritable(
+            f"the cache {cache} cannot be read: {problem.strerror}",
+            hint="name a folder of this user's in KOLORA_CACHE",
+        ) from problem
+    return cache
+
+
+def _cache_place() -> Path:
     named = os.environ.get("KOLORA_CACHE")
     if named:
         return Path(named)
@@ -41,7 +60,7 @@ def kernel_folder() -> Path:
     Their launchers load into one kind of Python alone, which Triton does not tell apart. No name under TMPDIR is one
     that others could guess, and put their code there first.
     """
-    folder = cache_folder().absolute() / "triton" / str(sysconfig.get_config_var("SOABI"))
+    folder = _cache_place().absolute() / "triton" / str(sysconfig.get_config_var("SOABI"))
     # lexists: a broken link is there too, and a folder behind it cannot be made.
     if os.access(next(each for each in (folder, *folder.parents) if os.path.lexists(each)), os.W_OK | os.X_OK):
         return folder

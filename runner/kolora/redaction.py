@@ -108,10 +108,12 @@ def redact(text: str) -> str:
 def redact_values(value: Any) -> Any:
     """Return what is to be recorded, a text or lists and mappings of texts, without its secrets; numbers stay.
 
+    Halves of letters are spelled: a path that is no UTF-8 brings them, and no record can hold them.
+
     In a list that is a command line the value after ``--token`` is one too.
     """
     if isinstance(value, str):
-        return redact(value)
+        return redact(value).encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):
         return {redact_values(key): redact_values(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from kolora.execution.downloads import download_for
 from kolora.execution.locks import ActiveLock, find_lock
 from kolora.execution.loop import check_before_download, decisions_of, execute, record_failure
 from kolora.execution.signals import Halt
-from kolora.files import writing
+from kolora.files import is_file, real_path, writing
 from kolora.inputs import ResolvedInputs, paths_of
 from kolora.places import cache_folder, is_offline, out_folder
 from kolora.planning import Decision, check_names, plan_steps
@@ -232,7 +233,7 @@ def run_resolved(
     check_names(plan_steps(resolved.story, resolved.inputs), forced=forced, until=until)
 
     def report_stop(_stopped: KoloraError) -> None:
-        if report and (root / layout.RUN_RECORD).is_file():
+        if report and is_file(root / layout.RUN_RECORD):
             write_report(root)
 
     try:
@@ -253,7 +254,7 @@ def run_resolved(
                 yes_large=yes_large,
             )
     except Exception as problem:
-        if report and (root / layout.RUN_RECORD).is_file():
+        if report and is_file(root / layout.RUN_RECORD):
             with _second_to(problem):
                 write_report(root)
         raise
@@ -301,10 +302,18 @@ def _as_loaded(story: LoadedStory | Story) -> LoadedStory:
 
 def _root(loaded: LoadedStory, out: Path | str | None) -> Path:
     root = out_folder(loaded.story.name, None if out is None else Path(out))
-    # A stranger's repository may bring an ``out`` of its own; where a link in it leads is not theirs to choose.
-    if out is None and root.is_symlink():
-        raise OutputUnwritable(f"{root} is a link to {root.resolve()}", hint=f"if that is meant: -o {root.resolve()}")
+    refuse_link(root, by_default=out is None)
     return root
+
+
+def refuse_link(root: Path, *, by_default: bool) -> None:
+    """Raise OutputUnwritable where the folder that nobody named is a link.
+
+    A stranger's repository may bring an ``out`` of its own; where a link in it leads is not theirs to choose.
+    """
+    if by_default and os.path.islink(root):  # noqa: PTH114 - Path raises for names that no system takes
+        real = real_path(root)
+        raise OutputUnwritable(f"{root} is a link to {real}", hint=f"if that is meant: -o {real}")
 
 
 def _refuse_others(loaded: LoadedStory, root: Path, *, by_default: bool) -> None:
@@ -321,9 +330,9 @@ def _refuse_others(loaded: LoadedStory, root: Path, *, by_default: bool) -> None
             hint=f"write a name into the story, or choose another folder: -o {root.with_name(own)}",
         )
     for key, path in paths_of(loaded.story).items():
-        place = (loaded.base / path).resolve()
-        if place.is_relative_to(root.resolve()):
-            inside = place.relative_to(root.resolve()).parts[:1]
+        place, real = real_path(loaded.base / path), real_path(root)
+        if place.is_relative_to(real):
+            inside = place.relative_to(real).parts[:1]
             if inside and inside[0] in layout.PUBLIC:
                 raise StoryInvalid(
                     f"{key} leads to {place}, and the run writes its own {inside[0]} there",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kolora.errors import UsageError
+from kolora.files import is_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -168,7 +169,7 @@ def _signer(line: str, place: str) -> dict[str, str]:
 
 def _read(path: Path, *, what: str) -> bytes:
     # A pipe or a device would be waited for without end.
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{what} {path} is not a file", hint="check the path, and that it is mounted")
     try:
         with path.open("rb") as file:

@@ -96,4 +96,4 @@ def _label(story: str) -> str:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "records").is_dir()
+    return is_folder(folder / "records")

@@ -31,7 +31,7 @@ from kolora.device import find_device
 from kolora.environment import keep_kernels, set_environment
 from kolora.errors import InputAbsent, KoloraError, UsageError
 from kolora.execution.signals import say_farewell
-from kolora.files import writing
+from kolora.files import REFUSED, is_file, writing
 from kolora.hubs.catalogue import POCKET
 from kolora.places import kernel_folder
 from kolora.report import report_json_schema
@@ -76,7 +76,7 @@ def kolora(debug: bool) -> None:
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 def report(out: Path) -> None:
     """Render the reports of the run folder OUT again, from its records."""
-    if not (out / layout.RUN_RECORD).is_file():
+    if not is_file(out / layout.RUN_RECORD):
         raise InputAbsent(
             f"{out} is not a run folder: it has no {layout.RUN_RECORD}", hint="kolora report out/quickstart"
         )
@@ -89,11 +89,16 @@ def report(out: Path) -> None:
 @click.option("--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True)
 def new(path: Path, language: Literal["zh", "en"]) -> None:
     """Write a commented story to start from."""
-    if path.exists():
-        raise UsageError(f"{path} already exists and is not overwritten", hint="kolora new another.yaml")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(new_story(language), encoding="utf-8")
+        try:
+            # Made here and now: a link that leads to nothing yet would be written through.
+            with path.open("x", encoding="utf-8") as file:
+                file.write(new_story(language))
+        except FileExistsError as problem:
+            raise UsageError(
+                f"{path} already exists and is not overwritten", hint="kolora new another.yaml"
+            ) from problem
     click.echo(f"{path} is written; next: kolora plan {path}")
 
 
@@ -203,12 +208,21 @@ def _exit_code(given: list[str]) -> int:
             raise
         return 0
     except Exception as problem:
-        _trace(given, always=True)
+        refused = _as_refused(problem)
+        _trace(given, always=refused is None)
         print_error(
-            KoloraError(f"this is a bug of kolora: {type(problem).__name__}: {problem}", hint="please report it")
+            refused
+            or KoloraError(f"this is a bug of kolora: {type(problem).__name__}: {problem}", hint="please report it")
         )
-        return KoloraError.code
+        return refused.code if refused else KoloraError.code
     return 0
+
+
+def _as_refused(problem: Exception) -> KoloraError | None:
+    """Return the error that says that the system refuses a file, where that is what happened: no bug of ours."""
+    if not isinstance(problem, OSError) or problem.errno not in REFUSED or problem.filename is None:
+        return None
+    return InputAbsent(f"{problem.filename} cannot be used: {problem.strerror}", hint="check its name and its rights")
 
 
 def _trace(given: list[str], *, always: bool = False) -> None:

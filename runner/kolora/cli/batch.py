@@ -22,6 +22,7 @@ from kolora.cli.console import RunConsole, console_for
 from kolora.errors import KoloraError, Stopped
 from kolora.execution.downloads import download_one, requests_of
 from kolora.execution.signals import GRACE_SECONDS, RECORD_SECONDS, Halt
+from kolora.files import real_path
 from kolora.hubs.store import RepoRequest
 from kolora.places import cache_folder, is_offline, out_root
 from kolora.report.sections.environment import Service
@@ -80,7 +81,7 @@ def batch(
     options = [f"--set={each}" for each in overrides] + ([f"--device={device}"] if device else [])
     # Before anybody listens for signals: Ray puts handlers of its own in place.
     ray = connect() if on_ray else None
-    progress = _Progress(root.resolve() if on_ray else root, tasks, tell)
+    progress = _Progress(real_path(root) if on_ray else root, tasks, tell)
     try:
         with halt.listening(), halt.recording(lambda _: progress.write_summary()):
             absent = {} if is_offline(offline) else _download([loaded[task] for task in mine], tell, halt)
@@ -171,7 +172,7 @@ def _run_on_ray(
 ) -> None:
     """Run the stories wherever the cluster has room, which knows neither this process's folder nor its variables."""
     environment = {
-        "KOLORA_CACHE": str(cache_folder().resolve()),
+        "KOLORA_CACHE": str(real_path(cache_folder())),
         "KOLORA_ROOTS": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("KOLORA_ROOTS")])]),
         **{name: value for name in (OWN.run, OWN.attempt) if (value := os.environ.get(name))},
     }
@@ -181,7 +182,7 @@ def _run_on_ray(
         assert story_file is not None
         assert story_file.path is not None
         # A shipped story by name: on the node it lies elsewhere.
-        story = story_file.path.name if story_file.base == SHIPPED else str(story_file.path.resolve())
+        story = story_file.path.name if story_file.base == SHIPPED else str(real_path(story_file.path))
         arguments = _arguments(each.task.label, story, progress.root, options)
         tasks.append(ClusterTask(each.task.label, tuple(arguments), environment, story_file.story.lora.devices))
     for label, result in run_on_cluster(

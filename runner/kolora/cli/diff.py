@@ -47,5 +47,7 @@ def diff(one: Path, other: Path, out: Path) -> None:
     click.echo(
         f"pictures: {states['identical']} identical, {states['different']} different, {states['one_sided']} not in both"
     )
-    write_difference(difference, one, other, out)
+    aside = write_difference(difference, one, other, out)
+    if aside is not None:
+        click.echo(f"note: {out} was no such page, and is now {aside}", err=True)
     click.echo(f"side by side: {out}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kolora.device import cpu_name, gpu_count
 from kolora.execution.provenance import PACKAGES
+from kolora.files import exists
 from kolora.hubs.catalogue import KOLORS, POCKET, find_in_cache
 from kolora.places import cache_folder
 
@@ -52,7 +53,7 @@ def diagnose() -> Iterator[tuple[bool, str, str]]:
         "a run downloads it (kolora fetch STORY does before), or set model.checkpoint to its folder",
     )
     # The cache may not be there yet: the nearest folder that is tells its disk.
-    parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    parent = next(folder for folder in (cache, *cache.parents) if exists(folder))
     free = shutil.disk_usage(parent).free
     yield free > KOLORS.bytes, f"{free / 1e9:.0f} GB free for the cache", f"Kolors takes {KOLORS.bytes / 1e9:.0f} GB"
     shm = Path("/dev/shm")  # noqa: S108 - its size is asked, nothing is put there

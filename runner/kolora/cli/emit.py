@@ -13,6 +13,8 @@ from kolora.batch.jobs.job import Job
 from kolora.batch.work import find_tasks
 from kolora.files import write_text, writing
 from kolora.inputs import paths_of
+from kolora.ownership import set_aside
+from kolora.spec.document import decode
 from kolora.stories import SHIPPED, LoadedStory, find_story
 
 TARGETS: dict[str, ModuleType] = {
@@ -68,7 +70,10 @@ def emit(
     files: dict[str, str] = service.emit(job)
     with writing(folder):
         for path, text in files.items():
+            aside = set_aside(folder / path, unless=text.encode().__eq__)
             write_text(folder / path, text)
+            if aside is not None:
+                click.echo(f"note: {folder / path} said something else, and is now {aside}", err=True)
     for path in files:
         click.echo(str(folder / path))
     for label, each in given.items():
@@ -85,7 +90,7 @@ def _files(given: dict[str, LoadedStory]) -> dict[str, str | None]:
             files[f"{label}.yaml"] = None
             continue
         slug = _slug(label, f"story-{number}")
-        files[f"{slug}.yaml" if f"{slug}.yaml" not in files else f"{slug}-{number}.yaml"] = each.source.decode("utf-8")
+        files[f"{slug}.yaml" if f"{slug}.yaml" not in files else f"{slug}-{number}.yaml"] = decode(each.source)
     return files
 
 

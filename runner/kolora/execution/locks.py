@@ -8,6 +8,7 @@ from pathlib import Path
 from kolora.environment import limit_threads
 from kolora.errors import InputAbsent, UsageError
 from kolora.execution.provenance import image_digest, packages
+from kolora.files import is_file, real_path
 from kolora.hubs.store import NO_PINS, Pins
 from kolora.inputs import ResolvedInputs
 from kolora.runfolder.layout import LOCK
@@ -57,7 +58,7 @@ def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ign
     path = chosen or _lock_beside(loaded)
     # A run in the folder of its own story finds what the last run wrote there: holding to that would pin an edited
     # story to what it was before the edit.
-    if ignored or path is None or (chosen is None and path.resolve() == (out / LOCK).resolve()):
+    if ignored or path is None or (chosen is None and real_path(path) == real_path(out / LOCK)):
         return ActiveLock()
     try:
         with path.open("rb") as file:
@@ -70,4 +71,4 @@ def find_lock(loaded: LoadedStory, *, out: Path, chosen: Path | None = None, ign
 
 def _lock_beside(loaded: LoadedStory) -> Path | None:
     path = loaded.path and loaded.path.with_suffix(".lock.yaml")
-    return path if path is not None and path.is_file() else None
+    return path if path is not None and is_file(path) else None

@@ -128,7 +128,7 @@ def find_in_cache(entry: CatalogueEntry, *, cache: Path, pins: Pins = NO_PINS) -
     """Find the folder of a catalogue entry: put there by hand, or downloaded from any hub; None where absent."""
     # Where machines have no network, the folder is copied here by hand.
     by_hand = cache / "models" / entry.name
-    if by_hand.is_dir():
+    if is_folder(by_hand):
         return by_hand
     preferred = preferred_hub()
     for hub in sorted(HUBS.values(), key=lambda hub: hub.name != preferred):
@@ -211,7 +211,7 @@ def find_scorer(name: str, *, kind: str, checkpoint: Path, cache: Path, pins: Pi
             )
         return folder
     own = checkpoint / kind
-    return own if own.is_dir() else _require_in_cache(_SCORERS[kind], cache, pins, key=f"scores.{kind}")
+    return own if is_folder(own) else _require_in_cache(_SCORERS[kind], cache, pins, key=f"scores.{kind}")
 
 
 def _require_in_cache(entry: CatalogueEntry, cache: Path, pins: Pins, *, key: str) -> Path:

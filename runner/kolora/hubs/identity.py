@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from kolora.errors import InputAbsent
-from kolora.files import is_folder, open_regular, write_json
+from kolora.files import is_folder, open_regular, real_path, write_json
 from kolora.names import printable
 from kolora.ownership import is_of_kolora
 from kolora.reads import OWN_DIGEST, own_digest, read_json
@@ -93,7 +93,7 @@ def link_roots(folder: Path) -> tuple[Path, ...]:
 
     There, ``models--OWNER--NAME/snapshots/REVISION`` holds links to ``models--OWNER--NAME/blobs``.
     """
-    real = folder.resolve()
+    real = real_path(folder)
     for snapshot in (real, *real.parents):
         repository = snapshot.parent.parent
         if snapshot.parent.name == "snapshots" and repository.name.startswith(("models--", "datasets--")):

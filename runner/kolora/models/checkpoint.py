@@ -16,6 +16,7 @@ from torch import nn
 from kolora.configs import read_config
 from kolora.environment import set_environment
 from kolora.errors import DeviceUnusable, InputAbsent
+from kolora.files import is_folder
 from kolora.memory.plan import AMPLE, CONTEXT, MemoryPlan
 from kolora.models.architecture import (
     build_text_encoder,
@@ -48,7 +49,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, *, device: str, dtype: str = "auto", memory: MemoryPlan = AMPLE) -> None:
-        absent = [name for name in FOLDERS if not (folder / name).is_dir()]
+        absent = [name for name in FOLDERS if not is_folder(folder / name)]
         if absent:
             raise InputAbsent(
                 f"{folder} lacks {', '.join(absent)}, which every Kolors checkpoint has",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from kolora.files import write_text, writing
+from kolora.files import real_path, write_text, writing
 from kolora.folders import Folder
+from kolora.ownership import set_aside
 from kolora.report.data import ReportData
 from kolora.report.gather import read_report_data
 from kolora.report.pages import html_page
@@ -155,8 +156,11 @@ def _numbers(report: ReportData) -> dict[str, float | None]:
     }
 
 
-def write_difference(difference: Difference, one: Path, other: Path, page: Path) -> None:
-    """Write the two runs side by side as one HTML file. Raises OutputUnwritable."""
+def write_difference(difference: Difference, one: Path, other: Path, page: Path) -> Path | None:
+    """Write the two runs side by side as one HTML file; returns where a file of the user's is that was in the way.
+
+    Raises OutputUnwritable.
+    """
     language = difference.one.language
     sides = ((one, difference.one), (other, difference.other))
     text = html_page(
@@ -166,10 +170,16 @@ def write_difference(difference: Difference, one: Path, other: Path, page: Path)
         x=difference,
         previews=[_previews(out, report) for out, report in sides],
         links=[quote(Path(os.path.relpath(out, page.parent)).as_posix()) for out, _ in sides],
-        names=[out.resolve().name for out, _ in sides],
+        names=[real_path(out).name for out, _ in sides],
     )
     with writing(page.parent):
+        aside = set_aside(page, unless=_is_ours)
         write_text(page, text)
+    return aside
+
+
+def _is_ours(head: bytes) -> bool:
+    return any(f"<title>{words['diff']}".encode() in head for words in DIFF_WORDS.values())
 
 
 def _previews(out: Path, report: ReportData) -> Mapping[str, Preview]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kolora.files import real_path
 from kolora.report.data import SECTIONS, Head, ReportData
 from kolora.report.sections import gaps
 from kolora.runfolder.reader import RunReader, read_run
@@ -29,7 +30,7 @@ def gather_report(reader: RunReader) -> ReportData:
 
 
 def _head(reader: RunReader) -> Head:
-    run, folder = reader.run, reader.root.resolve().name
+    run, folder = reader.run, real_path(reader.root).name
     if run is None:
         version = next((record.kolora for record in reader.records.values()), None)
         return Head(kolora=version, name=folder, title=folder, language="en")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.files import is_folder
 from kolora.folders import Folder
 from kolora.reads import parse_json
 from kolora.runfolder import layout
@@ -240,7 +241,7 @@ class _Values(RootModel[dict[str, Any]]):
 
 def read_run(root: Path) -> RunReader:
     """Read a run folder; raises InputAbsent where it is none."""
-    if not (root / layout.RECORDS).is_dir():
+    if not is_folder(root / layout.RECORDS):
         raise InputAbsent(
             f"{root} is not a run folder: it has no {layout.RECORDS}/", hint="give a folder that a run wrote: out/NAME"
         )

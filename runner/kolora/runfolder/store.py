@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kolora.errors import OutputUnwritable, StoryInvalid
-from kolora.files import writing
+from kolora.files import exists, is_folder, writing
 from kolora.folders import Folder, NotPlain
 from kolora.hubs.identity import identify_open
 from kolora.ownership import MARK, Mark, OwnedFolder, mark_of, refuse_others
@@ -55,7 +55,7 @@ class RunFolder:
 
     def refuse_others(self, name: str) -> None:
         """Raise OutputUnwritable where the folder is neither empty nor the run folder of the story of this name."""
-        if self.root.exists() and not self.root.is_dir():
+        if exists(self.root) and not is_folder(self.root):
             raise OutputUnwritable(f"{self.root} cannot be written: it is no folder", hint=self._way_out(name))
         if self._reader is not None:
             refuse_others(self._reader, self.mark, kind="run", name=name, way_out=self._way_out(name))

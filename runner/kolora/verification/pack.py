@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kolora.errors import InputAbsent, StoryInvalid
+from kolora.files import is_file, is_folder
 from kolora.limits import MAX_LORA, MAX_MEMBERS, MAX_SUBMISSION
 from kolora.names import checked_names, fault_of_name, leads_out
 from kolora.ownership import MARK
@@ -64,7 +65,7 @@ class Pack:
     @property
     def is_zip(self) -> bool:
         """Whether the submission is one file."""
-        return self.root.is_file()
+        return is_file(self.root)
 
     @property
     def is_run(self) -> bool:
@@ -125,9 +126,9 @@ class Pack:
 
 def open_pack(path: Path) -> Pack:
     """List what a submission holds; raises InputAbsent where there is none and SubmissionUnsafe."""
-    if path.is_dir():
+    if is_folder(path):
         return _folder(path)
-    if path.is_file():
+    if is_file(path):
         return _zip(path)
     raise InputAbsent(f"no submission at {path}", hint="name a run folder, a submission's folder or its zip")
 

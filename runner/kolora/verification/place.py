@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from kolora.errors import OutputUnwritable
-from kolora.files import writing
+from kolora.files import is_folder, real_path, writing
 from kolora.folders import Folder, NotPlain
 from kolora.ownership import Mark, OwnedFolder, mark_of, open_folder, refuse_others
 from kolora.verification.page import PAGE
@@ -24,10 +24,10 @@ def claim_place(root: Path, *, submission: Path) -> OwnedFolder:
     Raises OutputUnwritable for a folder that is neither empty nor one of earlier verifications, or inside the
     submission, and where something else stands in place of what is kolora's.
     """
-    if root.resolve().is_relative_to(submission.resolve()):
+    if real_path(root).is_relative_to(real_path(submission)):
         raise OutputUnwritable(f"{root} lies in the submission, which stays as it is", hint=_WAY_OUT)
     with writing(root):
-        if root.is_dir():
+        if is_folder(root):
             folder = Folder.open(root)
             refuse_others(folder, mark_of(folder, _former), kind="verification", name="", way_out=_WAY_OUT)
         owned = OwnedFolder.claim(open_folder(root), kind="verification", name="", other_mark=_former, way_out=_WAY_OUT)

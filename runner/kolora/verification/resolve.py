@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolora.errors import StoryInvalid
+from kolora.files import real_path
 from kolora.hubs.catalogue import POCKET, is_pocket
 from kolora.inputs import LoraFile, ResolvedInputs, resolve_inputs
 from kolora.runfolder.lock import Lock, LockDrifted
@@ -35,7 +36,7 @@ def resolve_drawing(
     Raises StoryInvalid for a story that points elsewhere, InputAbsent for what is not here or not what the lock pins.
     """
     own = _own_story(story, folders)
-    own = own.model_copy(update={"render": own.render.model_copy(update={"lora": str(lora.resolve())})})
+    own = own.model_copy(update={"render": own.render.model_copy(update={"lora": str(real_path(lora))})})
     resolved = _resolve_pinned(own, lock, out=out, cache=cache, folders=folders)
     if story.render.lora is None:
         inputs = dataclasses.replace(
@@ -67,7 +68,7 @@ def own_folder(key: str, given: str, chosen: Path | None, option: str) -> Path:
             f"{key} is {given!r}, a place on somebody else's machine; a submission's paths are not followed",
             hint=f"{option} FOLDER names your own; it must be what the lock pins",
         )
-    return chosen.resolve()
+    return real_path(chosen)
 
 
 def _own_story(story: Story, folders: Folders) -> Story:
@@ -76,7 +77,7 @@ def _own_story(story: Story, folders: Folders) -> Story:
     if checkpoint not in ("kolors", "pocket"):
         checkpoint = str(own_folder("model.checkpoint", checkpoint, folders.checkpoint, "--checkpoint"))
     elif folders.checkpoint is not None:
-        checkpoint = str(folders.checkpoint.resolve())
+        checkpoint = str(real_path(folders.checkpoint))
     scores = {}
     for kind in ("aesthetics", "clip"):
         given, chosen = getattr(story.scores, kind), getattr(folders, kind)
@@ -104,8 +105,8 @@ def _as_told(resolved: ResolvedInputs, story: Story, own: Story) -> ResolvedInpu
 
 def _resolve_pinned(story: Story, lock: Lock, *, out: Path, cache: Path, folders: Folders) -> ResolvedInputs:
     """Find what a story takes, and refuse what is not what the lock pins."""
-    roots = [each.resolve() for each in dataclasses.astuple(folders) if each is not None]
-    resolved = resolve_inputs(story, base=out.resolve(), cache=cache, roots=roots, pins=lock.pins)
+    roots = [real_path(each) for each in dataclasses.astuple(folders) if each is not None]
+    resolved = resolve_inputs(story, base=real_path(out), cache=cache, roots=roots, pins=lock.pins)
     pinned = {"checkpoint": lock.checkpoint.sha256}
     actual = {"checkpoint": resolved.inputs.checkpoint}
     for kind, scorer in (("aesthetics", resolved.inputs.aesthetics), ("clip", resolved.inputs.clip)):

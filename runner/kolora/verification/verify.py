@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 from kolora.device import find_device
 from kolora.environment import set_environment
-from kolora.errors import InputAbsent, OutputUnwritable
+from kolora.errors import InputAbsent
 from kolora.events import OnEvent, ignore
 from kolora.execution.provenance import image_digest, packages
 from kolora.execution.signals import Halt
-from kolora.files import writing
+from kolora.files import real_path, writing
 from kolora.places import out_root
 from kolora.redaction import scrubbing
 from kolora.runfolder import layout
 from kolora.runfolder.lock import LARGEST_LOCK, Lock, environment_drift, read_lock
+from kolora.session import refuse_link
 from kolora.signatures import read_signers
 from kolora.spec import Story, load_story
 from kolora.spec.document import LARGEST_STORY
@@ -74,10 +75,8 @@ def verify(
     """
     set_environment()
     submission, signers = Path(submission), read_signers(Path(signer)) if signer is not None else None
-    root = Path(out) if out is not None else out_root() / f"verify-{submission.resolve().stem}"
-    # A stranger's repository may bring an ``out`` of its own; where a link in it leads is not theirs to choose.
-    if out is None and root.is_symlink():
-        raise OutputUnwritable(f"{root} is a link to {root.resolve()}", hint=f"if that is meant: -o {root.resolve()}")
+    root = Path(out) if out is not None else out_root() / f"verify-{real_path(submission).stem}"
+    refuse_link(root, by_default=out is None)
     pack = open_pack(submission)
     lock = read_lock(pack.read(layout.LOCK, most=LARGEST_LOCK), name=layout.LOCK)
     source = pack.read(layout.STORY, most=LARGEST_STORY)

@@ -6,8 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
-from kolora.datasets.pictures import Picture, Rejection, read_picture
+from kolora.datasets.pictures import LONGEST_SIDE, Picture, Rejection, read_picture
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.pictures import BROKEN, CORNERS, SOUND, Recipe, corners_of, truth
 
@@ -104,3 +105,28 @@ def test_samples_without_an_agreed_range_are_not_guessed(mode: str, tmp_path: Pa
     found = read_picture(tmp_path / "one.tif", max_pixels=LIMIT)
     assert isinstance(found, Rejection)
     assert found.kind == "unknown range"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_side_that_no_training_set_holds_is_told(tmp_path: Path, over: int, *, turned: bool) -> None:
+    size = (LONGEST_SIDE + over, 8)
+    Image.new("RGB", size[::-1] if turned else size, "red").save(tmp_path / "one.png")
+    found = read_picture(tmp_path / "one.png", max_pixels=LIMIT)
+    assert isinstance(found, Rejection) == bool(over)
+    if isinstance(found, Picture):
+        found.image.save(tmp_path / "train.jpg", quality=95, subsampling=0)
+    else:
+        assert found.kind == "too long"
+
+
+@pytest.mark.parametrize("kind", ["text", "international text", "profile"])
+def test_what_a_tool_wrote_into_a_png_costs_no_picture(tmp_path: Path, kind: str) -> None:
+    info = PngInfo()
+    if kind == "text":
+        info.add_text("workflow", "x" * 3_000_000, zip=True)
+    elif kind == "international text":
+        info.add_itxt("workflow", "图" * 1_000_000, zip=True)
+    profile = {"icc_profile": bytes(3_000_000)} if kind == "profile" else {}
+    Image.new("RGB", (80, 80), "red").save(tmp_path / "one.png", pnginfo=info, **profile)
+    assert isinstance(read_picture(tmp_path / "one.png", max_pixels=LIMIT), Picture)

@@ -193,3 +193,12 @@ def test_days_of_work_are_told_and_have_to_be_asked_for(tmp_path):
         (options, variables) = way
         allowed = kolora("run", *options, "--device=cpu", "--until=fetch", story, **variables)
         assert allowed.returncode == 0, allowed.stderr
+
+
+@pytest.mark.parametrize(
+    "text", [r'"\ud83d"', r'"a\udc00b"', r'{"\ud83d": 1}', r'[["\udfff\ud800"]]', b'"\xed\xa0\xbd"']
+)
+def test_half_of_a_letter_is_named(text):
+    with pytest.raises(ValueError, match="half of a letter"):
+        parse_json(text)
+    assert parse_json(r'"\ud83d\ude00"') == "\U0001f600"

@@ -101,9 +101,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a new file beside ``path``, which takes its place in one move when the block ends well.
 
     A reader finds the old file or the new one, whole, also after a power cut. The folder is made if need be. Several
-    processes may write it at once: the new file's name is one that nobody can foresee.
+    processes may write it at once: the new file's name is one that nobody can foresee. Raises OSError where a device, a
+    pipe, a socket or a folder has the name: it would be gone, for everybody.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise OSError(errno.ELOOP, "it is no plain file", str(path))
     # In the same folder: a rename is one move only within one file system.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     # Made here and now: a link that somebody left under this name would be written through.
@@ -179,7 +184,7 @@ def as_unwritable(problem: OSError, root: Path) -> KoloraError | None:
 
 def _place(name: object, root: Path) -> object:
     """Say what cannot be written; a bare name is relative to a folder's handle, and its folder says more."""
-    return name if _is_below(name, root) or (isinstance(name, str) and "/" in name) else root
+    return name if isinstance(name, str) and "/" in name else root
 
 
 def _is_below(name: object, root: Path) -> bool:

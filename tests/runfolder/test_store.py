@@ -1,6 +1,8 @@
 """The run folder: atomic steps, records that may be torn, publishing, tidying, sealing."""
 
 import errno
+import os
+import socket
 import subprocess
 
 import pytest
@@ -145,6 +147,19 @@ def test_what_cannot_be_written_is_named_with_its_folder(tmp_path, name):
     assert as_unwritable(relative_to_a_handle, tmp_path).error == f"{tmp_path} cannot be written: Read-only file system"
     whole = OSError(errno.EROFS, "Read-only file system", str(tmp_path / name))
     assert as_unwritable(whole, tmp_path).error == f"{tmp_path / name} cannot be written: Read-only file system"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket"])
+def test_a_text_takes_the_place_of_no_pipe_folder_or_socket(tmp_path, kind):
+    """As root, a device's name would be gone for the whole machine: `/dev/null` among them."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        make = {"pipe": os.mkfifo, "folder": os.mkdir, "socket": lambda path: listening.bind(str(path))}
+        make[kind](tmp_path / "b")
+        before = (tmp_path / "b").lstat()
+        with pytest.raises(OSError, match="no plain file"):
+            write_text(tmp_path / "b", "中文")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert (tmp_path / "b").lstat().st_ino == before.st_ino
 
 
 def test_writing_a_text_leaves_no_temporary_file(tmp_path):

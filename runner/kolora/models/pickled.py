@@ -156,6 +156,9 @@ def _bounded_pickle(archive: zipfile.ZipFile, name: str) -> bytes:
     for opcode, argument, _ in _opcodes(content):
         if "PUT" in opcode.name and int(argument or 0) > len(content):
             raise ValueError(f"it numbers its results up to {argument}")
+        # Python's own unpickler reads what there is of a frame, and takes that for the whole.
+        if opcode.name == "FRAME" and argument > len(content):
+            raise ValueError(f"it has a frame of {argument:,} bytes")
     return content
 
 

@@ -257,6 +257,8 @@ KINDS: Words = {
         "truncated file": "文件残缺",
         "damaged file": "文件损坏",
         "too many pixels": "像素过多",
+        "too long": "边长过大",
+        "file too large": "文件过大",
         "unknown range": "像素取值范围不明",
         "no caption": "没有说明文字",
         "empty row": "空行",

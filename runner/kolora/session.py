@@ -353,4 +353,6 @@ def _second_to(problem: Exception) -> Iterator[None]:
     try:
         yield
     except Exception as second:
-        problem.add_note(f"the report could not be written either: {second}")
+        # A full disk is told once.
+        if str(second) != str(problem):
+            problem.add_note(f"the report could not be written either: {second}")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from kolora.errors import InputAbsent
-from kolora.files import sync, write_json
+from kolora.files import exists, is_file, sync, write_json
 from kolora.folders import Folder
 from kolora.hubs.hub import HUBS, HubName
 from kolora.hubs.identity import identify_open
@@ -152,7 +152,8 @@ class Store:
             "files": listed,
         }
         place = self._manifest(request)
-        if place.is_dir():
+        # What is there is no manifest, and the cache is ours.
+        if exists(place) and not is_file(place):
             discard(place)
         write_json(place, manifest | {OWN_DIGEST: own_digest(manifest)})
         return Snapshot(request, revision, files, folder)

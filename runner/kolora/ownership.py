@@ -89,18 +89,16 @@ class OwnedFolder:
         source: str = "",
         staging: str | None = None,
         other_mark: Callable[[Folder], Mark | None] = no_other_mark,
-        shared: bool = False,
         way_out: str,
     ) -> OwnedFolder:
         """Take a folder that is kolora's already, or an empty one, which is marked.
 
         name: whose it is to be; None takes whose it is. source: the file that it is made from. staging: the folder in
         which files are written before they take their place. other_mark: reads what marked a folder in former versions.
-        shared: the folder may hold other people's files from the beginning. Raises OutputUnwritable for every other
-        folder.
+        Raises OutputUnwritable for every other folder.
         """
         mark = mark_of(folder, other_mark)
-        refuse_others(folder, mark, kind=kind, name=name, shared=shared, way_out=way_out)
+        refuse_others(folder, mark, kind=kind, name=name, way_out=way_out)
         mark = mark or Mark(kind, name or "")
         is_new = source not in ("", mark.source)
         owned = cls(folder, dataclasses.replace(mark, source=source or mark.source), staging=staging)
@@ -143,11 +141,6 @@ class OwnedFolder:
         if new:
             self._files |= new
             self._write_mark()
-
-    def adopt(self, names: Iterable[str]) -> None:
-        """List files as kolora's that were looked at and are."""
-        self._files.update(names)
-        self._write_mark()
 
     def not_ours(self, names: Iterable[str]) -> list[str]:
         """List which of these names stand for something that kolora did not write."""
@@ -253,9 +246,7 @@ def mark_of(folder: Folder, other_mark: Callable[[Folder], Mark | None] = no_oth
     return Mark(kind, name, frozenset(each for each in files if fault_of_name(each) is None), source, exports)
 
 
-def refuse_others(
-    folder: Folder, mark: Mark | None, *, kind: FolderKind, name: str | None, shared: bool = False, way_out: str
-) -> None:
+def refuse_others(folder: Folder, mark: Mark | None, *, kind: FolderKind, name: str | None, way_out: str) -> None:
     """Raise OutputUnwritable for a folder that is neither empty nor marked as this one's."""
     if mark is not None:
         if mark.kind != kind or (name is not None and mark.name != name):
@@ -263,8 +254,6 @@ def refuse_others(
         return
     if name is None:
         raise OutputUnwritable(f"{folder.path} has no mark of kolora's, and nothing is written there", hint=way_out)
-    if shared:
-        return
     there = [each for each in folder.names() if not each.startswith(".") and each.lower() not in LITTER]
     if there:
         shown = ", ".join(there[:SHOWN]) + (f" and {len(there) - SHOWN} more" if len(there) > SHOWN else "")
